@@ -1,0 +1,23 @@
+from . import viz
+from .fit import fit_hmm
+from .hmm import HMM, read_hmm
+from .preparation import FittedPreparation, Preparation, PreparedData, prepare
+from .simulation import simulate_raw
+from .states import StateTimeCourse
+from .statistics import StateStatistics
+
+__version__: str
+
+__all__ = [
+    "HMM",
+    "FittedPreparation",
+    "Preparation",
+    "PreparedData",
+    "StateStatistics",
+    "StateTimeCourse",
+    "fit_hmm",
+    "prepare",
+    "read_hmm",
+    "simulate_raw",
+    "viz",
+]

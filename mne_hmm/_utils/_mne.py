@@ -1,0 +1,15 @@
+"""The few names of MNE-Python that are not public, all in one place."""
+
+import contextlib
+
+from mne._fiff.pick import _picks_to_idx as picks_to_idx
+from mne.utils import ProgressBar
+from mne.utils import _check_pandas_installed as check_pandas
+
+__all__ = ["check_pandas", "picks_to_idx", "progress_note"]
+
+
+def progress_note(progress: ProgressBar, note: str) -> None:
+    """Show a note at the end of a progress bar, where its backend can."""
+    with contextlib.suppress(AttributeError):
+        progress._tqdm.set_postfix_str(note, refresh=False)

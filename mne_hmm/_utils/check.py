@@ -1,0 +1,84 @@
+"""Checks of arguments. Every error names the argument, the rule, the value and a way out."""
+
+import numbers
+from typing import Any
+
+import numpy as np
+
+
+def check_number(
+    value: Any,
+    name: str,
+    *,
+    rule: str,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    integer: bool = False,
+) -> Any:
+    """Return a number as int or float, or say what is wrong with it.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Name of the argument.
+    rule : str
+        The rule in words, as in "n_states must be RULE".
+    low, high : float | None
+        Limits that are allowed themselves.
+    above : float | None
+        Limit that is not allowed itself.
+    integer : bool
+        Whether only whole numbers are allowed.
+    """
+    kind = numbers.Integral if integer else numbers.Real
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
+        raise TypeError(f"{name} must be {rule}, got {value!r} of type {type(value).__name__}")
+    number: Any = int(value) if integer else float(value)  # type: ignore[call-overload]
+    wrong = (
+        not np.isfinite(number)
+        or (low is not None and number < low)
+        or (high is not None and number > high)
+        or (above is not None and number <= above)
+    )
+    if wrong:
+        raise ValueError(f"{name} must be {rule}, got {value!r}")
+    return number
+
+
+def check_option(value: Any, name: str, options: tuple[Any, ...]) -> Any:
+    """Return a value that is one of few, or list them."""
+    if not any(value is option or (type(value) is type(option) and value == option) for option in options):
+        listed = ", ".join(map(repr, options))
+        raise ValueError(f"{name} must be one of {listed}, got {value!r}")
+    return value
+
+
+def check_random_state(random_state: Any) -> np.random.Generator:
+    """Turn a seed into a generator of its own."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if random_state is not None and (
+        isinstance(random_state, bool)
+        or not isinstance(random_state, numbers.Integral)
+        or random_state < 0
+    ):
+        raise ValueError(
+            "random_state must be None, a non-negative whole number or a "
+            f"numpy.random.Generator, got {random_state!r}"
+        )
+    return np.random.default_rng(random_state)
+
+
+def listed(names, most=6) -> str:
+    """Names in a row, cut where there are many."""
+    names = list(map(str, names))
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def plural(number: int, noun: str) -> str:
+    """A number with its noun."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

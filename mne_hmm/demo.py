@@ -1,0 +1,98 @@
+"""The demonstration: known states, found again."""
+
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from .fit import fit_hmm
+from .simulation import simulate_raw
+
+FILES = ("demo-raw.fif", "demo-hmm.h5", "demo.png")
+
+
+def match_labels(labels, true_labels, n_states):
+    """Find which state stands for which true one.
+
+    Parameters
+    ----------
+    labels, true_labels : array of int, shape (n_times,)
+        States at each sample; samples with a negative label do not count.
+    n_states : int
+        Number of states.
+
+    Returns
+    -------
+    order : array of int, shape (n_states,)
+        ``order[i]`` is the state that stands for true state ``i``.
+    shared : array, shape (n_states, n_states)
+        Samples in true state i (row) and state j (column).
+    """
+    both = (labels >= 0) & (true_labels >= 0)
+    pairs = true_labels[both] * n_states + labels[both]
+    shared = np.bincount(pairs, minlength=n_states**2).reshape(n_states, n_states)
+    return linear_sum_assignment(-shared)[1], shared
+
+
+def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:
+    """Simulate a recording, find its states, and say how well they are recovered.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the annotated recording, the model and the figure go.
+    seed : int
+        Seed of all randomness.
+    overwrite : bool
+        Whether to replace files of an earlier run.
+    """
+    paths = [folder / name for name in FILES]
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{', '.join(there)} exist already; pass --overwrite to replace them, or --out FOLDER"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    print("Simulating 5 minutes of 38 MEG parcels with 6 known states ...")
+    raw, truth = simulate_raw(random_state=seed)
+    hmm = fit_hmm(raw, truth.n_states, random_state=seed)
+    states = hmm.predict(raw, verbose="WARNING")
+    order, _ = match_labels(states.labels, truth.labels, truth.n_states)
+    hmm = hmm.reorder_states(order)
+    states = hmm.predict(raw, verbose="WARNING")
+
+    print(f"\n{_table(states, truth)}\n")
+    raw.set_annotations(raw.annotations + hmm.annotations_[0])
+    raw.save(paths[0], overwrite=overwrite, verbose="WARNING")
+    hmm.save(paths[1], overwrite=overwrite)
+    _draw(hmm, states, truth, paths[2])
+    print("Written:\n" + "\n".join(f"  {path}" for path in paths))
+
+
+def _table(states, truth):
+    """Statistics per state and how much of the truth was recovered."""
+    _, shared = match_labels(states.labels, truth.labels, truth.n_states)
+    recovered = np.diagonal(shared) / shared.sum(1)
+    lines = str(states.statistics()).splitlines()
+    head, rows = lines[0], lines[1:]
+    out = [f"{head}  recovered"]
+    out += [f"{row}  {share:8.1%}" for row, share in zip(rows, recovered, strict=True)]
+    whole = np.trace(shared) / shared.sum()
+    return "\n".join([*out, f"{whole:.1%} of all samples are in the right state."])
+
+
+def _draw(hmm, states, truth, path):
+    """Training, true states and found states in one figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    # A figure of its own, so that nothing is shown and no global state is touched.
+    fig = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(fig)
+    top, middle, bottom = fig.subplots(3, 1, height_ratios=[1.4, 1, 1])
+    hmm.plot_history(axes=top, show=False)
+    top.set_title("Training")
+    for axes, course, title in ((middle, truth, "True states"), (bottom, states, "States found")):
+        course.plot(start=60.0, duration=5.0, axes=axes, show=False)
+        axes.set_title(title)
+    fig.savefig(path, dpi=120)

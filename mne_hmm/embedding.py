@@ -1,0 +1,126 @@
+"""Time-delay embedding and PCA, without ever forming the embedded matrix.
+
+Column ``c * n_lags + j`` of the embedded matrix is channel ``c`` at sample
+``t + n_lags - 1 - j`` for row ``t``: channels outside, the latest lag first. Its products
+are sums of lagged products of the signals, and its projection on components is a temporal
+convolution. Order, centering and signs are those of osl-dynamics 3.7.
+"""
+
+import numpy as np
+
+# Rows that go through a product at once.
+BLOCK_LENGTH = 8192
+
+# Directions with a smaller share of the largest eigenvalue are rounding, not data.
+RANK_TOLERANCE = 1e-10
+
+
+def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
+    """Products of the embedded matrix with itself.
+
+    Parameters
+    ----------
+    x : array, shape (n_samples, n_channels)
+        Signals of one span.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    products : array, shape (n_channels * n_lags, n_channels * n_lags)
+        Sum of outer products of the rows of the embedded matrix.
+    """
+    n_rows, n_channels = len(x) - n_lags + 1, x.shape[1]
+    out = np.zeros((n_lags, n_lags, n_channels, n_channels))
+    # Products with the latest lag, over all rows ...
+    for start in range(0, n_rows, BLOCK_LENGTH):
+        stop = min(start + BLOCK_LENGTH, n_rows)
+        block = x[start : stop + n_lags - 1].astype(float)
+        n = stop - start
+        latest = block[n_lags - 1 :].T
+        for k in range(n_lags):
+            out[0, k] += latest @ block[n_lags - 1 - k : n_lags - 1 - k + n]
+    # ... and from those all others: one lag earlier is one row more at the start and one
+    # less at the end.
+    ends = x[n_rows:].astype(float), x[: n_lags - 1].astype(float)
+    for j in range(n_lags - 1):
+        for k in range(j, n_lags - 1):
+            a, b = n_lags - 2 - j, n_lags - 2 - k
+            gained = np.outer(ends[1][a], ends[1][b])
+            lost = np.outer(ends[0][a], ends[0][b])
+            out[j + 1, k + 1] = out[j, k] + gained - lost
+    for j in range(n_lags):
+        for k in range(j):
+            out[j, k] = out[k, j].T
+    return out.transpose(2, 0, 3, 1).reshape(n_channels * n_lags, n_channels * n_lags)
+
+
+def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:
+    """Project the embedded matrix on components.
+
+    Parameters
+    ----------
+    x : array, shape (n_samples, n_channels)
+        Signals of one span, in float32.
+    components : array, shape (n_channels * n_lags, n_components)
+        The components.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    projected : array, shape (n_samples - n_lags + 1, n_components)
+        The projection, in float32.
+    """
+    n_rows = len(x) - n_lags + 1
+    kernels = components.reshape(x.shape[1], n_lags, -1).transpose(1, 0, 2)
+    kernels = np.ascontiguousarray(kernels, np.float32)
+    out = np.empty((n_rows, components.shape[1]), np.float32)
+    for start in range(0, n_rows, BLOCK_LENGTH):
+        rows = slice(start, min(start + BLOCK_LENGTH, n_rows))
+        n = rows.stop - start
+        np.matmul(x[start + n_lags - 1 :][:n], kernels[0], out=out[rows])
+        for j in range(1, n_lags):
+            out[rows] += x[start + n_lags - 1 - j :][:n] @ kernels[j]
+    return out
+
+
+def embed(x: np.ndarray, n_lags: int) -> np.ndarray:
+    """Form the embedded matrix itself, for those who want no projection.
+
+    Parameters
+    ----------
+    x : array, shape (n_samples, n_channels)
+        Signals of one span.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    embedded : array, shape (n_samples - n_lags + 1, n_channels * n_lags)
+        The embedded matrix.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(x, n_lags, axis=0)[:, :, ::-1]
+    return np.ascontiguousarray(windows).reshape(len(windows), -1)
+
+
+def principal_components(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Principal components from a matrix of products, as far as there are any.
+
+    Parameters
+    ----------
+    products : array, shape (n, n)
+        Sum of outer products; not centered, not divided by the number of samples.
+
+    Returns
+    -------
+    values : array, shape (rank,)
+        Eigenvalues, largest first.
+    vectors : array, shape (n, rank)
+        Eigenvectors. The entry of largest magnitude of each is positive.
+    """
+    values, vectors = np.linalg.eigh(products)
+    rank = int(np.sum(values > RANK_TOLERANCE * values[-1]))
+    values, vectors = values[::-1][:rank], vectors[:, ::-1][:, :rank]
+    lead = vectors[np.abs(vectors).argmax(0), np.arange(rank)]
+    return values, vectors * np.sign(lead)

@@ -1,0 +1,125 @@
+"""Coordinates in which training is well posed, whatever the features are.
+
+Features may depend on each other (average reference, signal-space separation, removed
+components) or differ in size by orders of magnitude. The engine trains in coordinates
+in which the pooled data have unit covariance, and leaves out directions in which they do
+not vary at all. There, products in float32 keep their digits and one floor on the
+states' variances has one meaning. Parameters are carried back afterwards.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .gaussian import DIAGONAL, Parameters
+from .samples import Blocks, Samples
+
+# Directions with less than this share of the variance of the strongest one are left out,
+# after each feature has been scaled to unit variance: what is below is the rounding of
+# data that were stored in float32 or as 16-bit integers somewhere on their way.
+RANK_TOLERANCE = 1e-8
+# Blocks that are worked on in float64 are kept to some 8,000 rows.
+FLOAT64_COLUMNS = 1024
+
+
+@dataclass(frozen=True)
+class Coordinates:
+    """An affine map of the features, ``z = (x - center) @ forward``.
+
+    Parameters
+    ----------
+    center : array, shape (n_features,)
+        Where the origin goes.
+    forward : array, shape (n_features, rank)
+        The map.
+    backward : array, shape (rank, n_features)
+        Its inverse on the directions in which the data vary.
+    silent : array, shape (n_features, n_features)
+        Covariance given to all states alike in the remaining directions; they say
+        nothing about the states.
+    """
+
+    center: np.ndarray
+    forward: np.ndarray
+    backward: np.ndarray
+    silent: np.ndarray
+
+    @property
+    def rank(self) -> int:
+        """Number of directions in which the data vary."""
+        return self.forward.shape[1]
+
+    @classmethod
+    def identity(cls, n_features: int) -> "Coordinates":
+        """Leave everything as it is."""
+        eye = np.eye(n_features)
+        return cls(np.zeros(n_features), eye, eye, np.zeros_like(eye))
+
+    @classmethod
+    def whitening(cls, samples: Samples, *, centered: bool, covariance_type: str) -> "Coordinates":
+        """Find the coordinates in which the pooled data have unit covariance.
+
+        Parameters
+        ----------
+        samples : Samples
+            The data.
+        centered : bool
+            Whether to move the origin to the mean of the data; not where states have
+            zero means by definition.
+        covariance_type : "full" | "diag"
+            For diagonal covariances features are scaled but not mixed.
+        """
+        center, covariance = _pooled_moments(samples, centered)
+        scale = np.sqrt(np.diagonal(covariance))
+        if covariance_type == DIAGONAL:
+            return cls(center, np.diag(1 / scale), np.diag(scale), np.zeros_like(covariance))
+        values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
+        varies = values > RANK_TOLERANCE * values[-1]
+        root = np.sqrt(values[varies])
+        backward = (vectors[:, varies] * root).T * scale
+        silent = (vectors[:, ~varies] * scale[:, None]) @ (vectors[:, ~varies].T * scale)
+        forward = vectors[:, varies] / root / scale[:, None]
+        return cls(center, forward, backward, silent)
+
+    @property
+    def log_volume(self) -> float:
+        """Nats to add to a log density in these coordinates to have one of features."""
+        n_features = len(self.center)
+        covariance = self.backward.T @ self.backward + self.silent
+        silent = 0.5 * (n_features - self.rank) * np.log(2 * np.pi)
+        return -0.5 * np.linalg.slogdet(covariance)[1] - silent
+
+    def apply(self, samples: Samples, n_columns: int) -> Blocks:
+        """Carry the data over; `n_columns` as for `Samples.blocked`."""
+        return samples.blocked(
+            n_columns, transform=lambda block: (block - self.center) @ self.forward
+        )
+
+    def means_in(self, means: np.ndarray) -> np.ndarray:
+        """Carry means over from the features."""
+        return (means - self.center) @ self.forward
+
+    def covariances_in(self, covariances: np.ndarray) -> np.ndarray:
+        """Carry covariances over from the features."""
+        return self.forward.T @ covariances @ self.forward
+
+    def parameters_out(self, parameters: Parameters) -> Parameters:
+        """Carry parameters back to the features."""
+        covariances = self.backward.T @ parameters.covariances @ self.backward + self.silent
+        return parameters._replace(
+            means=parameters.means @ self.backward + self.center,
+            covariances=(covariances + covariances.transpose(0, 2, 1)) / 2,
+        )
+
+
+def _pooled_moments(samples, centered):
+    """Mean and covariance of all samples, in float64; the mean is 0 unless `centered`."""
+    n_features = samples.n_features
+    center = np.zeros(n_features)
+    if centered:
+        center = sum(array.sum(0, dtype=float) for array in samples.arrays) / samples.n_samples
+    products = np.zeros((n_features, n_features))
+    for _, block in samples.blocks(FLOAT64_COLUMNS):
+        block = block - center
+        products += block.T @ block
+    return center, products / samples.n_samples

@@ -1,0 +1,390 @@
+"""One call from recordings to a trained model."""
+
+from typing import Any
+
+import numpy as np
+from mne.utils import ProgressBar, logger, verbose, warn
+
+from ._utils._mne import progress_note
+from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.docs import fill_doc
+from .hmm import HMM, Learned, _default_names, _lengths, software_versions
+from .preparation import Preparation, PreparedData, prepare
+from .recording import as_list
+from .states import StateTimeCourse
+
+
+@verbose
+@fill_doc
+def fit_hmm(
+    inst: Any,
+    n_states: int,
+    *,
+    preparation: Preparation | None = None,
+    picks: Any = None,
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+    learn_means: bool | str = "auto",
+    learn_covariances: bool = True,
+    learn_transitions: bool = True,
+    covariance_type: str = "full",
+    initial_means: np.ndarray | None = None,
+    initial_covariances: np.ndarray | None = None,
+    initial_transition_matrix: np.ndarray | None = None,
+    initial_probs: np.ndarray | None = None,
+    init: Any = "kmeans",
+    n_init: int = 3,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: Any = None,
+) -> HMM:
+    """Find recurring brain states in recordings with a hidden Markov model.
+
+    Recordings are prepared, a model with Gaussian states is trained by exact
+    expectation-maximization, and the states of the recordings are given as annotations.
+
+    Parameters
+    ----------
+    %(inst)s
+    n_states : int
+        Number of states, at least 2.
+    preparation : Preparation | None
+        How recordings become features. None is ``Preparation()``: 1-45 Hz, 250 Hz,
+        15 lags, 80 principal components. Not for PreparedData, which are prepared already.
+    %(picks)s
+    %(reject_by_annotation)s
+    %(sfreq)s
+    learn_means : bool | "auto"
+        Whether states have means of their own. If False they are ``initial_means``, or zero.
+        ``"auto"`` learns them unless the features are time-delay embedded.
+    learn_covariances : bool
+        Whether to learn the states' covariances. If False they stay as they start.
+    learn_transitions : bool
+        Whether to learn transition and initial probabilities. If False they stay as they
+        start.
+    covariance_type : "full" | "diag"
+        Form of the covariances.
+    initial_means : array, shape (n_states, n_features) | None
+        Means to start from.
+    initial_covariances : array, shape (n_states, n_features, n_features) | None
+        Covariances to start from.
+    initial_transition_matrix : array, shape (n_states, n_states) | None
+        Transition probabilities to start from. None starts from 0.9 on the diagonal.
+    initial_probs : array, shape (n_states,) | None
+        Initial probabilities to start from. None starts from equal ones.
+    init : "kmeans" | "random" | array of int, shape (n_samples,) | HMM
+        Where to start: clusters of the logarithm of smoothed power; random state time
+        courses drawn from the initial transition matrix; a state for every prepared sample
+        of all recordings; or another model with the same features.
+    n_init : int
+        Number of starts. Each is trained briefly, and the one with the lowest free energy
+        goes on. Starts from given values are one.
+    max_iter : int
+        Largest number of updates.
+    tol : float
+        Training stops when an update lowers the free energy by less than this share of
+        what all updates have lowered it by.
+    %(random_state)s
+    %(n_jobs)s
+    %(verbose)s
+
+    Returns
+    -------
+    hmm : HMM
+        The trained model.
+
+    Raises
+    ------
+    ValueError
+        If the data cannot be prepared (see `prepare`), if they are too few for the number
+        of states, or if an initial value has the wrong shape or is no distribution.
+
+    See Also
+    --------
+    prepare : Preparation by itself.
+    read_hmm : Reads a model that was saved.
+
+    Notes
+    -----
+    The model is that of Vidaurre et al. :footcite:`VidaurreEtAl2016,VidaurreEtAl2018`,
+    trained as by Baum et al. :footcite:`BaumEtAl1970`. Every good span is one Markov chain;
+    chains are never cut into windows.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> raw, truth = mne_hmm.simulate_raw(
+    ...     n_states=2, n_channels=6, duration=20., random_state=0
+    ... )
+    >>> preparation = mne_hmm.Preparation(n_components=10)
+    >>> hmm = mne_hmm.fit_hmm(
+    ...     raw, n_states=2, preparation=preparation, random_state=0, verbose=False
+    ... )
+    >>> raw = raw.set_annotations(raw.annotations + hmm.annotations_[0])
+    >>> sorted(set(raw.annotations.description.tolist()))
+    ['hmm/state_0', 'hmm/state_1']
+    """
+    n_states = check_number(n_states, "n_states", rule="a whole number ≥ 2", low=2, integer=True)
+    n_init = check_number(n_init, "n_init", rule="a whole number ≥ 1", low=1, integer=True)
+    max_iter = check_number(max_iter, "max_iter", rule="a whole number ≥ 1", low=1, integer=True)
+    tol = check_number(tol, "tol", rule="a number ≥ 0", low=0)
+    check_option(learn_means, "learn_means", ("auto", True, False))
+    check_option(learn_covariances, "learn_covariances", (True, False))
+    check_option(learn_transitions, "learn_transitions", (True, False))
+    check_option(covariance_type, "covariance_type", ("full", "diag"))
+    rng = check_random_state(random_state)
+    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs)
+    if learn_means == "auto":
+        learn_means = prepared.preparation.n_embeddings == 1
+    learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)
+    _check_enough_data(prepared, n_states, learned)
+    given = _check_given(
+        n_states,
+        prepared.n_features,
+        initial_probs=initial_probs,
+        transition_matrix=initial_transition_matrix,
+        means=initial_means,
+        covariances=initial_covariances,
+    )
+    start = _check_init(init, prepared, n_states)
+
+    from .engine import GivenParameters, Samples, UpdateRule, train
+
+    with _Progress(n_init, max_iter) as progress:
+        training = train(
+            Samples(prepared.data, [_lengths(time_map) for time_map in prepared.time_maps]),
+            n_states,
+            UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
+            init=start,
+            n_init=n_init,
+            given=GivenParameters(**given),
+            max_iter=max_iter,
+            tol=tol,
+            rng=rng,
+            report=progress,
+        )
+    _tell(training, prepared, n_states, max_iter)
+    hmm = HMM(
+        *training.parameters,
+        preparation=prepared.preparation,
+        learned=learned,
+        history={
+            "free_energy": np.array(training.free_energy),
+            "seconds": np.array(training.seconds),
+            "starts": training.starts,
+            "n_passes": training.n_passes,
+        },
+        free_energy=training.free_energy[-1],
+        converged=training.converged,
+        random_state=None if isinstance(random_state, np.random.Generator) else random_state,
+        versions=software_versions(),
+    )
+    hmm.annotations_ = _annotate(prepared, training.probabilities)
+    return hmm
+
+
+def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> PreparedData:
+    entries = as_list(inst)
+    n_prepared = sum(isinstance(entry, PreparedData) for entry in entries)
+    if n_prepared == 0:
+        return prepare(
+            inst,
+            preparation,
+            picks=picks,
+            reject_by_annotation=reject_by_annotation,
+            sfreq=sfreq,
+            n_jobs=n_jobs,
+        )
+    for name, value in (("preparation", preparation), ("picks", picks), ("sfreq", sfreq)):
+        if value is not None:
+            raise ValueError(
+                f"{name} cannot be given with PreparedData, which are prepared already; give it "
+                "to prepare(...)"
+            )
+    if n_prepared < len(entries):
+        raise TypeError(
+            "inst must be a list of one kind, but PreparedData are mixed with others; prepare "
+            "all recordings in one call"
+        )
+    first = entries[0]
+    for other in entries[1:]:
+        if other.preparation is not first.preparation:
+            raise ValueError(
+                "inst: these PreparedData were fitted one by one, so their features differ; "
+                "prepare all recordings in one call, or with the first one's preparation: "
+                "prepare(recordings, prepared.preparation)"
+            )
+    return PreparedData(
+        [data for entry in entries for data in entry.data],
+        first.preparation,
+        [time_map for entry in entries for time_map in entry.time_maps],
+        [name for entry in entries for name in entry.names],
+    )
+
+
+def _check_enough_data(prepared, n_states, learned):
+    d = prepared.n_features
+    per_state = (d if learned.means else 0) + (
+        (d * (d + 1) // 2 if learned.covariance_type == "full" else d) if learned.covariances else 0
+    )
+
+    def n_free(k):
+        return k * per_state + ((k - 1) * (k + 1) if learned.transitions else 0)
+
+    n_values = prepared.n_samples * d
+    if n_free(n_states) <= n_values:
+        return
+    fitting = max((k for k in range(1, n_states) if n_free(k) <= n_values), default=1)
+    ways = "" if fitting < 2 else f"use n_states≤{fitting}, "
+    raise ValueError(
+        f"n_states={n_states} has {n_free(n_states):,} free parameters, but the data are only "
+        f"{prepared.n_samples:,} samples × {d} features = {n_values:,} values; {ways}fewer "
+        'features (Preparation(n_components=...)), covariance_type="diag", or more data'
+    )
+
+
+def _check_given(n_states, n_features, **given):
+    """Initial values as float64 arrays of the right shape."""
+    shapes = {
+        "initial_probs": (n_states,),
+        "transition_matrix": (n_states, n_states),
+        "means": (n_states, n_features),
+        "covariances": (n_states, n_features, n_features),
+    }
+    out = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        argument = name if name.startswith("initial") else f"initial_{name}"
+        value = np.array(value, float)
+        if value.shape != shapes[name]:
+            raise ValueError(f"{argument} must have shape {shapes[name]}, got {value.shape}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"{argument} must hold finite numbers only")
+        if name in ("initial_probs", "transition_matrix"):
+            sums = value.sum(-1)
+            if (value < 0).any() or not np.allclose(sums, 1, rtol=0, atol=1e-6):
+                raise ValueError(
+                    f"{argument} must hold probabilities that sum to 1 (per row), got sums of "
+                    f"{listed(np.round(np.atleast_1d(sums), 6))}"
+                )
+            value = value / sums[..., None]
+        if name == "covariances":
+            _check_covariances(value, argument)
+        out[name] = value
+    return out
+
+
+def _check_covariances(covariances, argument):
+    for state, covariance in enumerate(covariances):
+        symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=0)
+        if not symmetric or np.linalg.eigvalsh(covariance)[0] <= 0:
+            raise ValueError(
+                f"{argument} must be symmetric and positive definite, but that of state {state} "
+                "is not; add a little to its diagonal"
+            )
+
+
+def _check_init(init, prepared, n_states):
+    """Where to start, as the engine takes it."""
+    if isinstance(init, HMM):
+        from .engine import Parameters
+
+        if (init.n_states, init.n_features) != (n_states, prepared.n_features):
+            raise ValueError(
+                f"init is a model of {init.n_states} states and {init.n_features} features, but "
+                f"{n_states} states and {prepared.n_features} features are needed here"
+            )
+        return Parameters(
+            init.initial_probs_, init.transition_matrix_, init.means_, init.covariances_
+        )
+    if isinstance(init, str):
+        return check_option(init, "init", ("kmeans", "random"))
+    labels = np.asarray(init)
+    if labels.shape != (prepared.n_samples,) or labels.dtype.kind not in "iu":
+        raise ValueError(
+            f'init must be "kmeans", "random", a model, or a whole number for each of the '
+            f"{prepared.n_samples:,} prepared samples, got {labels.dtype} of shape {labels.shape}"
+        )
+    if labels.min() < 0 or labels.max() >= n_states:
+        raise ValueError(
+            f"init must hold states from 0 to {n_states - 1}, got {labels.min()} to {labels.max()}"
+        )
+    return labels
+
+
+class _Progress:
+    """One progress bar per stage of training."""
+
+    def __init__(self, n_init, max_iter):
+        self.max_iter = max_iter
+        self.stage, self.bar = None, None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._finish()
+
+    def _finish(self):
+        if self.bar is not None:
+            del self.bar  # MNE-Python's bar closes when it goes
+            self.bar = None
+
+    def __call__(self, stage, iteration, free_energy):
+        if stage != self.stage:
+            self._finish()
+            self.stage, self.bar = stage, ProgressBar(self.max_iter, mesg=stage.capitalize())
+        progress_note(self.bar, f"{free_energy:.4f} nats")
+        self.bar.update(iteration)
+
+
+def _tell(training, prepared, n_states, max_iter):
+    """Say what there is to say about how training went."""
+    last = training.free_energy[-1]
+    n_updates = len(training.free_energy) - 1
+    logger.info(
+        f"Free energy {last:.4f} nats per sample after {plural(n_updates, 'update')} "
+        f"({plural(training.n_passes, 'pass')} over the data in all)".replace("passs", "passes")
+    )
+    if training.rise > 0:
+        warn(
+            f"The free energy rose by {training.rise:.2e} nats per sample in an update, which "
+            "exact training never does; please report this"
+        )
+    if not training.converged:
+        warn(
+            f"Training had not settled after max_iter={max_iter} updates; raise max_iter, or tol"
+        )
+    if training.lost:
+        names = _default_names(n_states)
+        warn(
+            f"{listed(names[k] for k in training.lost)} lost all samples and kept the last "
+            f"parameters; {n_states - len(training.lost)} states describe these data"
+        )
+    complete = prepared.preparation.rank_ == len(prepared.preparation.ch_names_)
+    if training.rank < prepared.n_features and complete:
+        warn(
+            f"The {prepared.n_features} features have rank {training.rank}. Training leaves out "
+            "the directions in which they do not vary."
+        )
+
+
+def _annotate(prepared, probabilities):
+    """Annotations of every recording from the posterior of all samples."""
+    n_states = probabilities.shape[1]
+    out, row = [], 0
+    for time_map in prepared.time_maps:
+        rows = probabilities[row : row + time_map.n_rows]
+        row += time_map.n_rows
+        states = StateTimeCourse.from_rows(
+            rows, rows.argmax(1), time_map, _default_names(n_states)
+        )
+        out.append(states.to_annotations())
+    return out

@@ -1,0 +1,656 @@
+"""A trained model: what it holds, what it says of recordings, and its file."""
+
+import copy
+import html
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import mne
+import numpy as np
+from mne.utils import verbose
+
+from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.docs import fill_doc
+from ._utils.files import check_target, read_model_file, write_model_file
+from .preparation import FittedPreparation, PreparedData, prepare
+from .recording import as_list
+from .states import PREFIX, StateTimeCourse
+
+FORMAT_VERSION = 1
+TITLE = "mne_hmm"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Which parameters were learned, and the form of the covariances."""
+
+    means: bool
+    covariances: bool = True
+    transitions: bool = True
+    covariance_type: str = "full"
+
+
+class HMM:
+    """A hidden Markov model with Gaussian states, and the preparation it belongs to.
+
+    Made by `fit_hmm` and `read_hmm`.
+
+    Parameters
+    ----------
+    initial_probs : array, shape (n_states,)
+        Probability of each state at the start of a span.
+    transition_matrix : array, shape (n_states, n_states)
+        Probability of a step from state i to state j.
+    means : array, shape (n_states, n_features)
+        Mean of each state, in units of the features.
+    covariances : array, shape (n_states, n_features, n_features)
+        Covariance of each state.
+    preparation : FittedPreparation
+        What makes features of recordings.
+    learned : Learned
+        Which parameters were learned.
+    history : dict | None
+        The course of training.
+    free_energy : float
+        Nats per sample of the training data.
+    converged : bool
+        Whether training had settled when it stopped.
+    annotations : list of mne.Annotations | None
+        States of the training recordings.
+    state_names : sequence of str | None
+        Names of the states. None names them ``state_0`` and so on.
+    random_state : int | None
+        The seed, where it was a number.
+    versions : dict | None
+        Versions of the software it was trained with, and settings its bits depend on.
+
+    Attributes
+    ----------
+    n_states : int
+        Number of states.
+    initial_probs_ : array, shape (n_states,)
+        Probability of each state at the start of a span.
+    transition_matrix_ : array, shape (n_states, n_states)
+        Probability of a step from state i to state j.
+    means_ : array, shape (n_states, n_features)
+        Mean of each state.
+    covariances_ : array, shape (n_states, n_features, n_features)
+        Covariance of each state.
+    preparation_ : FittedPreparation
+        What makes features of recordings.
+    history_ : dict
+        ``free_energy`` (nats per sample, before the first update and after each),
+        ``seconds`` (per pass), ``starts`` and ``moves`` (what was tried, its free energy,
+        whether it was kept) and ``n_passes`` (passes over the data in all).
+    free_energy_ : float
+        Nats per sample of the training data; lower is better.
+    converged_ : bool
+        Whether training had settled when it stopped.
+    annotations_ : list of mne.Annotations
+        States of the training recordings, one entry per recording.
+    state_names : tuple of str
+        Names of the states.
+    """
+
+    def __init__(
+        self,
+        initial_probs: np.ndarray,
+        transition_matrix: np.ndarray,
+        means: np.ndarray,
+        covariances: np.ndarray,
+        preparation: FittedPreparation,
+        *,
+        learned: Learned,
+        history: dict[str, Any] | None = None,
+        free_energy: float = np.nan,
+        converged: bool = False,
+        annotations: list[mne.Annotations] | None = None,
+        state_names: Sequence[str] | None = None,
+        random_state: int | None = None,
+        versions: dict[str, Any] | None = None,
+    ):
+        self.initial_probs_ = np.asarray(initial_probs, float)
+        self.transition_matrix_ = np.asarray(transition_matrix, float)
+        self.means_ = np.asarray(means, float)
+        self.covariances_ = np.asarray(covariances, float)
+        self.preparation_ = preparation
+        self.learned = learned
+        self.history_ = history or {}
+        self.free_energy_ = float(free_energy)
+        self.converged_ = bool(converged)
+        self.annotations_ = list(annotations or [])
+        self.state_names = _default_names(self.n_states) if state_names is None else tuple(state_names)
+        self.random_state = random_state
+        self.versions = versions or {}
+
+    @property
+    def n_states(self) -> int:
+        """Number of states."""
+        return len(self.initial_probs_)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.means_.shape[1]
+
+    # What the model says of recordings
+
+    @verbose
+    @fill_doc
+    def predict(
+        self,
+        inst: Any,
+        *,
+        method: str = "posterior",
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        n_jobs: int | None = None,
+        verbose: Any = None,
+    ) -> StateTimeCourse | list[StateTimeCourse]:
+        """Find the states of recordings.
+
+        Parameters
+        ----------
+        %(inst)s
+        method : "posterior" | "viterbi"
+            Probability of each state at each sample given all data, or the one most
+            probable path of states (with probabilities of 0 and 1).
+        %(reject_by_annotation)s
+        %(sfreq)s
+        %(n_jobs)s
+        %(verbose)s
+
+        Returns
+        -------
+        states : StateTimeCourse | list of StateTimeCourse
+            The states on each recording's own time grid. A list if ``inst`` is a list or
+            PreparedData.
+
+        Raises
+        ------
+        ValueError
+            If a recording lacks a channel the model was trained on, or cannot be prepared.
+        """
+        check_option(method, "method", ("posterior", "viterbi"))
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        states = [
+            self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))
+        ]
+        several = isinstance(inst, (list, tuple, PreparedData))
+        return states if several else states[0]
+
+    @verbose
+    @fill_doc
+    def free_energy(
+        self,
+        inst: Any,
+        *,
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        n_jobs: int | None = None,
+        verbose: Any = None,
+    ) -> float:
+        """Compute the free energy of recordings under the model.
+
+        With parameters as point estimates and the exact posterior of the states this is
+        minus the log evidence.
+
+        Parameters
+        ----------
+        %(inst)s
+        %(reject_by_annotation)s
+        %(sfreq)s
+        %(n_jobs)s
+        %(verbose)s
+
+        Returns
+        -------
+        free_energy : float
+            Nats per sample, over all samples of all recordings; lower is better.
+        """
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        evidence = sum(
+            float(self._infer(prepared, i).log_evidence.sum()) for i in range(len(prepared))
+        )
+        return -evidence / prepared.n_samples
+
+    @verbose
+    @fill_doc
+    def score(
+        self,
+        inst: Any,
+        *,
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        n_jobs: int | None = None,
+        verbose: Any = None,
+    ) -> float:
+        """Compute the log evidence of recordings under the model, per sample.
+
+        Parameters
+        ----------
+        %(inst)s
+        %(reject_by_annotation)s
+        %(sfreq)s
+        %(n_jobs)s
+        %(verbose)s
+
+        Returns
+        -------
+        score : float
+            Nats per sample; higher is better. Minus the free energy.
+        """
+        return -self.free_energy(
+            inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+        )
+
+    def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):
+        """Features of recordings, by the model's own preparation."""
+        if isinstance(inst, PreparedData):
+            self._check_same_preparation(inst)
+            return inst
+        if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
+            raise TypeError("pass PreparedData by itself, not in a list; it may hold many recordings")
+        return prepare(
+            inst,
+            self.preparation_,
+            reject_by_annotation=reject_by_annotation,
+            sfreq=sfreq,
+            n_jobs=n_jobs,
+        )
+
+    def _check_same_preparation(self, prepared):
+        ours, theirs = self.preparation_, prepared.preparation
+        if ours is theirs:
+            return
+        same = (
+            ours.settings == theirs.settings
+            and ours.ch_names_ == theirs.ch_names_
+            and (ours.components_ is None) == (theirs.components_ is None)
+            and (ours.components_ is None or np.array_equal(ours.components_, theirs.components_))
+        )
+        if not same:
+            raise ValueError(
+                "these data were prepared otherwise than the model's own "
+                f"({prepared.n_features} features against {self.n_features}, or other channels, "
+                "settings or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
+            )
+
+    def _infer(self, prepared, index, viterbi=False):
+        from .engine import Parameters, Samples, infer
+
+        samples = Samples([prepared.data[index]], [_lengths(prepared.time_maps[index])])
+        parameters = Parameters(
+            self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
+        )
+        return infer(
+            samples, parameters, covariance_type=self.learned.covariance_type, viterbi=viterbi
+        )
+
+    def _states_of(self, prepared, index, viterbi):
+        result = self._infer(prepared, index, viterbi)
+        if viterbi:
+            labels = result.labels
+            probabilities = np.equal(labels[:, None], np.arange(self.n_states)).astype(float)
+        else:
+            probabilities = result.probabilities
+            labels = probabilities.argmax(1)
+        return StateTimeCourse.from_rows(
+            probabilities, labels, prepared.time_maps[index], self.state_names
+        )
+
+    def sample(self, n_samples: int, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+        """Draw features and states from the model.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of samples.
+        random_state : int | numpy.random.Generator | None
+            Seed.
+
+        Returns
+        -------
+        features : array, shape (n_samples, n_features)
+            Samples of the features.
+        labels : array of int, shape (n_samples,)
+            Their states.
+        """
+        from .engine import sample_states
+
+        n_samples = check_number(
+            n_samples, "n_samples", rule="a whole number ≥ 1", low=1, integer=True
+        )
+        rng = check_random_state(random_state)
+        labels = sample_states(n_samples, self.initial_probs_, self.transition_matrix_, rng)
+        features = rng.standard_normal((n_samples, self.n_features))
+        for state in range(self.n_states):
+            chosen = labels == state
+            factor = np.linalg.cholesky(self.covariances_[state])
+            features[chosen] = features[chosen] @ factor.T + self.means_[state]
+        return features, labels
+
+    # Order, names, copies
+
+    def reorder_states(self, order: Sequence[int]) -> "HMM":
+        """Put the states in another order.
+
+        Parameters
+        ----------
+        order : sequence of int
+            ``order[i]`` is the present number of what becomes state ``i``.
+
+        Returns
+        -------
+        hmm : HMM
+            A new model. States without a name of their own are named by their new number.
+        """
+        order = [int(state) for state in order]
+        if sorted(order) != list(range(self.n_states)):
+            raise ValueError(
+                f"order must hold each state from 0 to {self.n_states - 1} once, got {order}"
+            )
+        new = self.copy()
+        new.initial_probs_ = self.initial_probs_[order]
+        new.transition_matrix_ = self.transition_matrix_[np.ix_(order, order)]
+        new.means_, new.covariances_ = self.means_[order], self.covariances_[order]
+        names = [self.state_names[state] for state in order]
+        default = _default_names(self.n_states)
+        final = [default[i] if name in default else name for i, name in enumerate(names)]
+        new._set_names(dict(zip(names, final, strict=True)), final)
+        return new
+
+    def rename_states(self, names: Sequence[str] | dict[str, str]) -> "HMM":
+        """Give the states names.
+
+        Parameters
+        ----------
+        names : sequence of str | dict
+            One name per state, or new names by present ones.
+
+        Returns
+        -------
+        hmm : HMM
+            A new model, whose annotations bear the new names.
+        """
+        if isinstance(names, dict):
+            unknown = [name for name in names if name not in self.state_names]
+            if unknown:
+                raise ValueError(
+                    f"names: there is no state {listed(unknown)}; the states are "
+                    f"{listed(self.state_names, 30)}"
+                )
+            names = [names.get(name, name) for name in self.state_names]
+        names = list(names)
+        wrong = [name for name in names if not isinstance(name, str) or not name]
+        if len(names) != self.n_states or wrong or len(set(names)) < len(names):
+            raise ValueError(
+                f"names must be {self.n_states} different names, one per state, got {names}"
+            )
+        new = self.copy()
+        new._set_names(dict(zip(self.state_names, names, strict=True)), names)
+        return new
+
+    def _set_names(self, mapping, names):
+        mapping = {PREFIX + old: PREFIX + name for old, name in mapping.items()}
+        for annotations in self.annotations_:
+            annotations.rename({k: v for k, v in mapping.items() if k in annotations.description})
+        self.state_names = tuple(names)
+
+    def copy(self) -> "HMM":
+        """Copy the model.
+
+        Returns
+        -------
+        hmm : HMM
+            A copy that shares nothing that can be changed.
+        """
+        return copy.deepcopy(self)
+
+    # Reports
+
+    def _table(self):
+        """Parameters with their shapes, counts, and whether they were learned."""
+        k, d = self.n_states, self.n_features
+        full = self.learned.covariance_type == "full"
+        return [
+            ("initial_probs", (k,), k - 1, self.learned.transitions),
+            ("transition_matrix", (k, k), k * (k - 1), self.learned.transitions),
+            ("means", (k, d), k * d, self.learned.means),
+            (
+                "covariances",
+                (k, d, d),
+                k * (d * (d + 1) // 2 if full else d),
+                self.learned.covariances,
+            ),
+        ]
+
+    def summary(self) -> None:
+        """Print the parameters with shapes, free numbers, and whether they were learned."""
+        rows = [
+            (name, str(shape), f"{count:,}" if learned else "0", "yes" if learned else "no")
+            for name, shape, count, learned in self._table()
+        ]
+        total = sum(count for _, _, count, learned in self._table() if learned)
+        head = ("parameter", "shape", "free numbers", "learned")
+        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
+
+        def line(row):
+            cells = zip(row, widths, strict=True)
+            left = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(cells)]
+            return "  ".join(left)
+
+        rule = "-" * len(line(head))
+        lines = [f"HMM with {plural(self.n_states, 'state')}", rule, line(head), rule]
+        lines += [line(row) for row in rows]
+        lines += [rule, f"free numbers learned: {total:,}"]
+        print("\n".join(lines))  # noqa: T201  (what the method is for)
+
+    def _facts(self):
+        p = self.preparation_
+        bands = (p.l_freq, p.h_freq)
+        band = "none" if bands == (None, None) else " - ".join("…" if b is None else f"{b:g}" for b in bands) + " Hz"
+        n_updates = max(len(self.history_.get("free_energy", [])) - 1, 0)
+        settled = "converged" if self.converged_ else "not converged"
+        return [
+            ("States", f"{self.n_states} ({listed(self.state_names)})"),
+            ("Features", f"{self.n_features} of {plural(len(p.ch_names_), 'channel')} × {plural(p.n_embeddings, 'lag')}"),
+            ("Sampling rate", f"{p.sfreq_:g} Hz"),
+            ("Filter", band),
+            ("Free energy", f"{self.free_energy_:.4f} nats per sample"),
+            ("Training", f"{plural(n_updates, 'update')}, {settled}"),
+            ("Recordings", f"{len(self.annotations_)}"),
+        ]
+
+    def __str__(self):
+        facts = self._facts()
+        width = max(len(name) for name, _ in facts)
+        return "\n".join(["HMM", *(f"  {name.lower():{width}s}  {value}" for name, value in facts)])
+
+    __repr__ = __str__
+
+    def _repr_html_(self):
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
+            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
+            for name, value in self._facts()
+        )
+        return f"<table class='mne-hmm'><caption>HMM</caption><tbody>{rows}</tbody></table>"
+
+    def plot_history(self, *, axes=None, show=True):
+        """Plot the free energy over training.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_history
+
+        return plot_history(self, axes=axes, show=show)
+
+    # The file
+
+    def save(self, fname: Any, overwrite: bool = False) -> None:
+        """Write the model to an HDF5 file.
+
+        The file appears whole or not at all.
+
+        Parameters
+        ----------
+        fname : path-like
+            Name of the file; ends in ``.h5`` or ``.hdf5``.
+        overwrite : bool
+            Whether to replace a file that exists.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and ``overwrite`` is False.
+        """
+        path = check_target(fname, overwrite, (".h5", ".hdf5"))
+        write_model_file(path, _to_content(self), TITLE)
+
+
+def read_hmm(fname: Any) -> HMM:
+    """Read a model from a file.
+
+    Parameters
+    ----------
+    fname : path-like
+        Name of the file, written by :meth:`HMM.save`.
+
+    Returns
+    -------
+    hmm : HMM
+        The model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file is cut off, damaged, or not HDF5.
+    ValueError
+        If it holds something else, or was written by a newer version.
+    """
+    content = read_model_file(fname, TITLE, FORMAT_VERSION)
+    try:
+        return _from_content(content)
+    except (KeyError, TypeError, ValueError) as error:
+        raise OSError(f"{fname} is damaged ({error!r}); save the model again") from error
+
+
+def _to_content(hmm):
+    preparation = hmm.preparation_
+    fitted = {
+        name: getattr(preparation, name)
+        for name in ("ch_names_", "components_", "eigenvalues_", "explained_variance_", "rank_", "sfreq_")
+    }
+    fitted["ch_names_"] = list(fitted["ch_names_"])
+    return {
+        "format_version": FORMAT_VERSION,
+        "parameters": {
+            "initial_probs": hmm.initial_probs_,
+            "transition_matrix": hmm.transition_matrix_,
+            "means": hmm.means_,
+            "covariances": hmm.covariances_,
+        },
+        "learned": vars(hmm.learned),
+        "preparation": {"settings": preparation.settings, "fitted": fitted},
+        "state_names": list(hmm.state_names),
+        "history": hmm.history_,
+        "free_energy": hmm.free_energy_,
+        "converged": hmm.converged_,
+        "annotations": [_annotations_content(a) for a in hmm.annotations_],
+        "random_state": hmm.random_state,
+        "versions": hmm.versions,
+    }
+
+
+def _from_content(content):
+    settings = content["preparation"]["settings"]
+    for name in ("envelope", "whiten", "standardize"):
+        settings[name] = bool(settings[name])
+    fitted = content["preparation"]["fitted"]
+    fitted["ch_names_"] = tuple(fitted["ch_names_"])
+    learned = content["learned"]
+    for name in ("means", "covariances", "transitions"):
+        learned[name] = bool(learned[name])
+    history = content["history"]
+    for tried in (*history.get("starts", []), *history.get("moves", [])):
+        tried["kept"] = bool(tried["kept"])
+    versions = content["versions"]
+    if "onednn" in versions:
+        versions["onednn"] = bool(versions["onednn"])
+    return HMM(
+        **content["parameters"],
+        preparation=FittedPreparation(**settings, **fitted),
+        learned=Learned(**learned),
+        history=history,
+        free_energy=content["free_energy"],
+        converged=bool(content["converged"]),
+        annotations=[_annotations_from(a) for a in content["annotations"]],
+        state_names=content["state_names"],
+        random_state=content["random_state"],
+        versions=versions,
+    )
+
+
+def _annotations_content(annotations):
+    names, codes = np.unique(annotations.description, return_inverse=True)
+    orig_time = annotations.orig_time
+    return {
+        "onset": annotations.onset,
+        "duration": annotations.duration,
+        "names": [str(name) for name in names],
+        "codes": codes,
+        "orig_time": None if orig_time is None else orig_time.isoformat(),
+    }
+
+
+def _annotations_from(content):
+    names = np.array(content["names"], dtype=str)
+    orig_time = content["orig_time"]
+    return mne.Annotations(
+        content["onset"],
+        content["duration"],
+        names[content["codes"]] if len(names) else [],
+        orig_time=None if orig_time is None else datetime.fromisoformat(orig_time),
+    )
+
+
+def _default_names(n_states):
+    return tuple(f"state_{k}" for k in range(n_states))
+
+
+def _lengths(time_map):
+    return [len(span) for span in time_map.spans]
+
+
+def software_versions() -> dict[str, Any]:
+    """Versions a model was trained with, and settings its bits depend on."""
+    from .engine import settings
+
+    try:
+        own = version("mne-hmm")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "mne_hmm": own,
+        "mne": mne.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        **settings(),
+    }

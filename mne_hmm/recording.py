@@ -1,0 +1,294 @@
+"""Any input becomes recordings: signals, sampling, channel names and good spans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from mne.io import BaseRaw
+
+from ._utils._mne import picks_to_idx
+from ._utils.check import check_number, listed
+from .timeline import Timeline
+
+# Annotations that tell of a jump in time, which no filter may cross. A concatenation
+# leaves "EDGE boundary", an interrupted acquisition "BAD_ACQ_SKIP".
+DISCONTINUITIES = ("EDGE", "BAD_ACQ_SKIP")
+BAD = ("BAD", "EDGE")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One recording, whatever it came as.
+
+    Parameters
+    ----------
+    raw : BaseRaw
+        The signals. They are read where needed and never changed.
+    picks : array of int
+        Which channels to use, in the order of use.
+    spans : tuple of tuple of int
+        Good spans: first sample, and the one after the last.
+    pieces : tuple of tuple of int
+        Stretches without a jump in time, in the same form.
+    label : str
+        What to call the recording in messages.
+    named : bool
+        Whether the channels' names mean anything; those of arrays do not.
+    """
+
+    raw: BaseRaw
+    picks: np.ndarray
+    spans: tuple[tuple[int, int], ...]
+    pieces: tuple[tuple[int, int], ...]
+    label: str
+    named: bool = True
+
+    @property
+    def ch_names(self) -> tuple[str, ...]:
+        """Names of the channels, in the order of use."""
+        return tuple(self.raw.ch_names[pick] for pick in self.picks)
+
+    @property
+    def timeline(self) -> Timeline:
+        """The recording's own time grid."""
+        raw = self.raw
+        return Timeline(
+            float(raw.info["sfreq"]), raw.n_times, int(raw.first_samp), raw.info["meas_date"]
+        )
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Signals of the used channels, shape (n_channels, stop - start)."""
+        return self.raw.get_data(picks=self.picks, start=start, stop=stop)
+
+
+def as_list(inst: Any) -> list[Any]:
+    """One input or several, as a list."""
+    if isinstance(inst, (list, tuple)):
+        if len(inst) == 0:
+            raise ValueError(
+                "inst is an empty list; pass at least one recording (did a search for files "
+                "find none?)"
+            )
+        return list(inst)
+    return [inst]
+
+
+def to_recordings(
+    inst: Any,
+    *,
+    picks: Any = None,
+    ch_names: Sequence[str] | None = None,
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+) -> list[Recording]:
+    """Turn any input into recordings with the same channels in the same order.
+
+    Parameters
+    ----------
+    inst : Raw | array | path-like | list of these
+        The input.
+    picks : str | array-like | slice | None
+        Channels to use, as everywhere in MNE-Python.
+    ch_names : sequence of str | None
+        Names of the channels a model needs, in its order; ``picks`` is not used then.
+    reject_by_annotation : bool
+        Whether to leave spans annotated as bad out.
+    sfreq : float | None
+        Sampling rate of arrays in hertz.
+
+    Returns
+    -------
+    recordings : list of Recording
+        One for each input.
+    """
+    entries = as_list(inst)
+    labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
+    loaded = [_load(entry, label) for entry, label in zip(entries, labels, strict=True)]
+    kinds = {isinstance(entry, BaseRaw) for entry in loaded}
+    if len(kinds) > 1:
+        found = ", ".join(f"{type(entry).__name__} ({i})" for i, entry in enumerate(loaded))
+        raise TypeError(
+            f"inst must be a list of one kind, got {found}; turn arrays into Raw with "
+            "mne.io.RawArray, or pass them separately"
+        )
+    named = kinds == {True}
+    if named and sfreq is not None:
+        raise ValueError(
+            f"sfreq={sfreq} is the sampling rate of arrays, but inst is a Raw, which knows its "
+            "own; leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
+        )
+    recordings: list[Recording] = []
+    for entry, label in zip(loaded, labels, strict=True):
+        raw = entry if named else _raw_from_array(entry, sfreq, label)
+        if ch_names is not None:
+            chosen = _model_picks(raw, ch_names, label, named)
+        elif recordings and named:
+            chosen = _matching_picks(raw, picks, recordings[0], label)
+        else:
+            chosen = _picks(raw, picks, label)
+            if recordings and len(chosen) != len(recordings[0].picks):
+                raise ValueError(
+                    f"{label} has {len(chosen)} channels and {recordings[0].label} "
+                    f"{len(recordings[0].picks)}; arrays of one list must have the same channels"
+                )
+        pieces, spans = _pieces_and_spans(raw, chosen, reject_by_annotation)
+        recordings.append(Recording(raw, chosen, spans, pieces, label, named))
+    return recordings
+
+
+def _label(entry, index, n_entries):
+    name = ""
+    if isinstance(entry, (str, Path)):
+        name = Path(entry).name
+    elif isinstance(entry, BaseRaw) and entry.filenames and entry.filenames[0] is not None:
+        name = Path(entry.filenames[0]).name
+    if n_entries == 1:
+        return f"the recording{f' ({name})' if name else ''}"
+    return f"recording {index}{f' ({name})' if name else ''}"
+
+
+def _load(entry, label):
+    """Raw objects and arrays as they are, files as what they hold."""
+    if isinstance(entry, (str, Path)):
+        path = Path(entry)
+        if not path.exists():
+            raise FileNotFoundError(f"{label}: there is no file {path}")
+        if path.suffix == ".npy":
+            entry = np.load(path, allow_pickle=False)
+        else:
+            return mne.io.read_raw(path, verbose="ERROR")
+    if isinstance(entry, BaseRaw):
+        return entry
+    if isinstance(entry, np.ndarray):
+        if entry.ndim != 2:
+            raise ValueError(
+                f"{label}: an array must be of shape (n_channels, n_times), got "
+                f"{entry.shape}; pass several recordings as a list of such arrays"
+            )
+        if entry.dtype.kind not in "fiu":
+            raise TypeError(
+                f"{label}: an array must hold real numbers, got {entry.dtype}; of complex "
+                "signals take the envelope, numpy.abs(array)"
+            )
+        return entry
+    raise TypeError(
+        f"{label}: inst must be a Raw, an array of shape (n_channels, n_times), a path, "
+        f"PreparedData or a list of these, got {type(entry).__module__}.{type(entry).__name__}"
+    )
+
+
+def _raw_from_array(array, sfreq, label):
+    if sfreq is None:
+        raise ValueError(
+            f"{label} is an array and sfreq is None; pass its sampling rate in hertz, sfreq=..."
+        )
+    sfreq = check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
+    if 0 in array.shape:
+        raise ValueError(f"{label}: an array must not be empty, got shape {array.shape}")
+    names = [f"channel_{i}" for i in range(len(array))]
+    info = mne.create_info(names, sfreq, "misc")
+    return mne.io.RawArray(np.asarray(array, float), info, copy="auto", verbose="ERROR")
+
+
+def _picks(raw, picks, label):
+    """Which channels to use."""
+    if picks is None:
+        for kind in ("data", "misc"):
+            chosen = picks_to_idx(raw.info, kind, exclude="bads", allow_empty=True)
+            if len(chosen):
+                return chosen
+        kinds = sorted(set(raw.get_channel_types()))
+        raise ValueError(
+            f"picks=None takes the good data or misc channels, but {label} has none "
+            f"(its channels: {', '.join(kinds)}; marked as bad: "
+            f"{listed(raw.info['bads']) or 'none'}); name the channels to use with picks=..."
+        )
+    chosen = picks_to_idx(raw.info, picks)
+    if len(set(chosen.tolist())) < len(chosen):
+        raise ValueError(f"picks={picks!r} names a channel more than once in {label}")
+    return chosen
+
+
+def _matching_picks(raw, picks, first, label):
+    """The channels of the first recording, in its order, found by name."""
+    own = [raw.ch_names[i] for i in _picks(raw, picks, label)]
+    missing = [name for name in first.ch_names if name not in own]
+    if missing:
+        raise _missing(missing, raw, label, f"which {first.label} has")
+    extra = [name for name in own if name not in first.ch_names]
+    if extra:
+        raise _missing(extra, first.raw, first.label, f"which {label} has")
+    return np.array([raw.ch_names.index(name) for name in first.ch_names])
+
+
+def _model_picks(raw, ch_names, label, named):
+    """The channels of a model, in its order."""
+    if not named:
+        if len(raw.ch_names) != len(ch_names):
+            raise ValueError(
+                f"{label} has {len(raw.ch_names)} channels, but the model was trained on "
+                f"{len(ch_names)}: {listed(ch_names)}"
+            )
+        return np.arange(len(ch_names))
+    missing = [n for n in ch_names if n not in raw.ch_names or n in raw.info["bads"]]
+    if missing:
+        raise _missing(missing, raw, label, "which the model was trained on")
+    return np.array([raw.ch_names.index(name) for name in ch_names])
+
+
+def _missing(names, raw, label, who):
+    bad = [name for name in names if name in raw.info["bads"]]
+    absent = [name for name in names if name not in raw.info["bads"]]
+    parts = []
+    if absent:
+        parts.append(f"{label} lacks {listed(absent)}")
+    if bad:
+        parts.append(f"{label} has {listed(bad)} marked as bad")
+    way_out = "pick channels that all recordings have (picks=...)"
+    if bad:
+        way_out = f"interpolate bad channels (raw.interpolate_bads()), or {way_out}"
+    return ValueError(f"{' and '.join(parts)}, {who}; {way_out}")
+
+
+def _annotated(raw, kinds):
+    """First sample, and the one after the last, of every annotation of some kinds."""
+    annotations = raw.annotations
+    chosen = [d.upper().startswith(kinds) for d in annotations.description]
+    onsets = annotations.onset[chosen] - raw.first_time
+    ends = onsets + annotations.duration[chosen]
+    starts = raw.time_as_index(onsets, use_rounding=True)
+    stops = raw.time_as_index(ends, use_rounding=True)
+    inside = np.clip(np.stack([starts, stops], axis=1), 0, raw.n_times)
+    return [(int(start), int(stop)) for start, stop in inside]
+
+
+def _cut(bounds, cuts):
+    """What is left of a stretch of samples after cuts; a cut of no length still cuts."""
+    start, end = bounds
+    out = []
+    for cut_start, cut_stop in sorted(cuts):
+        if cut_start > start:
+            out.append((start, min(cut_start, end)))
+        start = max(start, cut_stop)
+        if start >= end:
+            break
+    if start < end:
+        out.append((start, end))
+    return [(a, b) for a, b in out if a < b]
+
+
+def _pieces_and_spans(raw, picks, reject_by_annotation):
+    """Stretches without a jump in time, and good spans."""
+    jumps = _annotated(raw, DISCONTINUITIES)
+    bad = _annotated(raw, BAD) if reject_by_annotation else jumps
+
+    def holds_no_numbers(start, stop):
+        return not np.isfinite(raw.get_data(picks=picks, start=start, stop=stop)).all()
+
+    whole = (0, raw.n_times)
+    # Bad spans that hold no numbers cannot be filtered across: they are jumps too.
+    jumps = jumps + [(a, b) for a, b in bad if a < b and holds_no_numbers(a, b)]
+    return tuple(_cut(whole, jumps)), tuple(_cut(whole, bad + jumps))

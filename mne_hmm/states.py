@@ -1,0 +1,226 @@
+"""State time courses on the recording's own time grid, and what MNE-Python makes of them."""
+
+from dataclasses import dataclass, field
+
+import mne
+import numpy as np
+
+from ._utils._mne import check_pandas
+from ._utils.check import check_number, plural
+from .statistics import StateStatistics, Visits, compute_statistics, find_visits
+from .timeline import Timeline, TimeMap
+
+PREFIX = "hmm/"
+NOT_MODELED = "BAD_hmm_not_modeled"
+
+
+@dataclass(frozen=True, eq=False)
+class StateTimeCourse:
+    """Which state a recording is in, sample by sample.
+
+    Made by :meth:`HMM.predict`.
+
+    Parameters
+    ----------
+    probabilities : array, shape (n_states, n_times)
+        Probability of each state at each sample of the recording. NaN where the recording
+        was not modeled: bad spans, and the samples the embedding takes off their edges.
+    labels : array of int, shape (n_times,)
+        Most probable state at each sample; -1 where the recording was not modeled.
+    timeline : Timeline
+        The recording's time grid.
+    spans : list of tuple of int
+        First sample, and the one after the last, of each span that was modeled.
+    state_names : tuple of str
+        Names of the states.
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> raw, states = mne_hmm.simulate_raw(n_channels=4, duration=10., random_state=0)
+    >>> states.labels.shape == raw.times.shape
+    True
+    >>> states.to_annotations().description[0].startswith("hmm/state_")
+    True
+    """
+
+    probabilities: np.ndarray = field(repr=False)
+    labels: np.ndarray = field(repr=False)
+    timeline: Timeline
+    spans: list[tuple[int, int]]
+    state_names: tuple[str, ...]
+
+    @classmethod
+    def from_rows(
+        cls,
+        probabilities: np.ndarray,
+        labels: np.ndarray,
+        time_map: TimeMap,
+        state_names: tuple[str, ...],
+    ) -> "StateTimeCourse":
+        """Bring states of prepared samples to the recording's grid.
+
+        Parameters
+        ----------
+        probabilities : array, shape (n_rows, n_states)
+            Probability of each state at each prepared sample.
+        labels : array of int, shape (n_rows,)
+            State of each prepared sample.
+        time_map : TimeMap
+            Where they lie in time.
+        state_names : tuple of str
+            Names of the states.
+        """
+        return cls(
+            np.ascontiguousarray(time_map.spread(probabilities, np.nan).T),
+            time_map.spread(np.asarray(labels, np.int64), -1),
+            time_map.timeline,
+            time_map.modeled(),
+            tuple(state_names),
+        )
+
+    @property
+    def n_states(self) -> int:
+        """Number of states."""
+        return len(self.state_names)
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds from the recording's first sample to each sample, shape (n_times,)."""
+        return self.timeline.times
+
+    @property
+    def info(self) -> mne.Info:
+        """Measurement info with one ``misc`` channel per state."""
+        info = mne.create_info(list(self.state_names), self.timeline.sfreq, "misc")
+        info.set_meas_date(self.timeline.meas_date)
+        return info
+
+    @property
+    def visits(self) -> Visits:
+        """Uninterrupted stays in one state; see `mne_hmm.statistics.Visits`."""
+        return find_visits(self.labels, self.spans)
+
+    def to_annotations(self, min_duration: float = 0.0) -> mne.Annotations:
+        """Get the states as annotations.
+
+        Parameters
+        ----------
+        min_duration : float
+            Leave out visits shorter than this, in seconds.
+
+        Returns
+        -------
+        annotations : mne.Annotations
+            One annotation per visit, named ``hmm/state_0`` and so on. They never overlap,
+            never cross a bad span, and add to those of the recording:
+            ``raw.set_annotations(raw.annotations + annotations)``.
+        """
+        check_number(min_duration, "min_duration", rule="a number of seconds ≥ 0", low=0)
+        visits = self.visits
+        sfreq = self.timeline.sfreq
+        durations = (visits.stops - visits.starts) / sfreq
+        kept = durations >= min_duration - 0.5 / sfreq * (min_duration > 0)
+        return self._annotations(
+            visits.starts[kept],
+            visits.stops[kept],
+            [PREFIX + self.state_names[state] for state in visits.states[kept]],
+        )
+
+    def _annotations(self, starts, stops, descriptions):
+        """Annotations from samples of the recording."""
+        line = self.timeline
+        # Without a measurement date onsets count from the recording's first sample, with
+        # one from the start of acquisition: so MNE-Python reads them.
+        first = 0.0 if line.meas_date is None else line.first_time
+        return mne.Annotations(
+            first + np.asarray(starts) / line.sfreq,
+            (np.asarray(stops) - np.asarray(starts)) / line.sfreq,
+            descriptions,
+            orig_time=line.meas_date,
+        )
+
+    def to_raw(self) -> mne.io.RawArray:
+        """Get the state probabilities as a recording of their own.
+
+        Returns
+        -------
+        raw : mne.io.RawArray
+            One ``misc`` channel per state, on the time grid of the recording. Samples that
+            were not modeled are NaN and annotated as bad.
+        """
+        raw = mne.io.RawArray(
+            self.probabilities, self.info, first_samp=self.timeline.first_samp, verbose="ERROR"
+        )
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels < 0, [0]])))
+        missing = self._annotations(
+            edges[::2], edges[1::2], [NOT_MODELED] * (len(edges) // 2)
+        )
+        return raw.set_annotations(self.to_annotations() + missing)
+
+    def statistics(self, *, include_censored: bool = False) -> StateStatistics:
+        """Compute occupancy, lifetimes, intervals and switching rates.
+
+        Parameters
+        ----------
+        include_censored : bool
+            Whether visits cut by the edge of a span count as lifetimes, at the length that is
+            seen of them. If False (default), they are left out.
+
+        Returns
+        -------
+        statistics : StateStatistics
+            One value per state. What cannot be said is NaN.
+        """
+        return compute_statistics(
+            self.labels,
+            self.spans,
+            self.timeline.sfreq,
+            self.state_names,
+            include_censored=include_censored,
+        )
+
+    def to_data_frame(self):
+        """Get the state time course as a table with one row per sample.
+
+        Returns
+        -------
+        df : pandas.DataFrame
+            Columns ``time`` (seconds), ``label`` and one per state; needs pandas.
+        """
+        pd = check_pandas()
+        columns = dict(zip(self.state_names, self.probabilities, strict=True))
+        return pd.DataFrame({"time": self.times, "label": self.labels, **columns})
+
+    def plot(self, *, start=0.0, duration=10.0, axes=None, show=True):
+        """Plot the state probabilities over time.
+
+        Parameters
+        ----------
+        start : float
+            Where to begin, in seconds.
+        duration : float
+            How many seconds to show.
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_states
+
+        return plot_states(self, start=start, duration=duration, axes=axes, show=show)
+
+    def __str__(self):
+        n_modeled = sum(stop - start for start, stop in self.spans)
+        sfreq = self.timeline.sfreq
+        return (
+            f"<StateTimeCourse | {plural(self.n_states, 'state')}, {len(self.labels):,} samples at "
+            f"{sfreq:g} Hz, {n_modeled / sfreq:.1f} of {len(self.labels) / sfreq:.1f} s modeled>"
+        )
+
+    __repr__ = __str__

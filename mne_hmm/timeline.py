@@ -1,0 +1,154 @@
+"""Where prepared samples lie in time.
+
+Preparation cuts recordings into spans, changes their sampling rate and takes samples off
+their ends. This module is the one place that knows the way back.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The time grid of a recording as it was given.
+
+    Parameters
+    ----------
+    sfreq : float
+        Sampling rate in hertz.
+    n_times : int
+        Number of samples.
+    first_samp : int
+        Number of the first sample, counted from the start of acquisition.
+    meas_date : datetime | None
+        When acquisition started.
+    """
+
+    sfreq: float
+    n_times: int
+    first_samp: int = 0
+    meas_date: datetime | None = None
+
+    @property
+    def first_time(self) -> float:
+        """Seconds from the start of acquisition to the first sample."""
+        return self.first_samp / self.sfreq
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds from the first sample to each sample, shape (n_times,)."""
+        return np.arange(self.n_times) / self.sfreq
+
+
+@dataclass(frozen=True)
+class Span:
+    """A run of prepared samples without a gap, and where it comes from.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        First row among the recording's prepared samples, and the one after the last.
+    limits : tuple of int
+        First sample of the good span in the recording, and the one after the last.
+    origin : int
+        Sample of the recording at which resampling started.
+    first : int
+        Number of the first row, counted in resampled samples from ``origin``.
+    up, down : int
+        Resampled samples per ``down`` samples of the recording.
+    """
+
+    rows: tuple[int, int]
+    limits: tuple[int, int]
+    origin: int
+    first: int
+    up: int = 1
+    down: int = 1
+
+    def __len__(self):
+        return self.rows[1] - self.rows[0]
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Place of each row among the recording's samples, in fractions of samples."""
+        return self.origin + (self.first + np.arange(len(self))) * self.down / self.up
+
+    def covered(self) -> tuple[int, np.ndarray]:
+        """Samples of the recording this span speaks for.
+
+        Returns
+        -------
+        start : int
+            The first of them. They follow each other.
+        rows : array of int
+            For each of them the nearest row.
+        """
+        # In units of 1 / (2 * up) samples everything is a whole number, and exact.
+        last = self.first + len(self) - 1
+        earliest = self.origin + -(-(2 * self.first - 1) * self.down // (2 * self.up))
+        latest = self.origin + (2 * last + 1) * self.down // (2 * self.up)
+        start = max(earliest, self.limits[0])
+        stop = min(latest, self.limits[1] - 1) + 1
+        samples = np.arange(start, stop) - self.origin
+        nearest = (2 * samples * self.up + self.down) // (2 * self.down)
+        return start, self.rows[0] + np.clip(nearest - self.first, 0, len(self) - 1)
+
+
+@dataclass(frozen=True)
+class TimeMap:
+    """The map between a recording's prepared samples and its own time grid.
+
+    Parameters
+    ----------
+    timeline : Timeline
+        The recording's own time grid.
+    spans : tuple of Span
+        The spans of prepared samples, in order.
+    """
+
+    timeline: Timeline
+    spans: tuple[Span, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of prepared samples."""
+        return self.spans[-1].rows[1] if self.spans else 0
+
+    @property
+    def times(self) -> np.ndarray:
+        """Seconds from the recording's first sample to each row, shape (n_rows,)."""
+        if not self.spans:
+            return np.empty(0)
+        return np.concatenate([span.positions for span in self.spans]) / self.timeline.sfreq
+
+    def modeled(self) -> list[tuple[int, int]]:
+        """First sample of the recording, and the one after the last, of each span."""
+        out = []
+        for span in self.spans:
+            start, rows = span.covered()
+            if len(rows):
+                out.append((start, start + len(rows)))
+        return out
+
+    def spread(self, values: np.ndarray, fill) -> np.ndarray:
+        """Bring one value per row to the recording's grid, each sample from its nearest row.
+
+        Parameters
+        ----------
+        values : array, shape (n_rows, ...)
+            What is known of the prepared samples.
+        fill : scalar
+            What to write where there are none.
+
+        Returns
+        -------
+        values : array, shape (n_times, ...)
+            The same on the recording's grid.
+        """
+        out = np.full((self.timeline.n_times, *values.shape[1:]), fill, values.dtype)
+        for span in self.spans:
+            start, rows = span.covered()
+            out[start : start + len(rows)] = values[rows]
+        return out

@@ -1,0 +1,30 @@
+"""One color per state, the same in every figure."""
+
+import numpy as np
+
+
+def state_colors(n_states: int) -> np.ndarray:
+    """Colors of the states, shape (n_states, 4)."""
+    import matplotlib
+
+    if n_states <= 10:
+        return matplotlib.colormaps["tab10"](np.arange(n_states))
+    if n_states <= 20:
+        return matplotlib.colormaps["tab20"](np.arange(n_states))
+    return matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, n_states))
+
+
+def figure_of(axes, figsize):
+    """The given axes and their figure, or new ones."""
+    import matplotlib.pyplot as plt
+
+    if axes is not None:
+        return axes.figure, axes
+    return plt.subplots(figsize=figsize, layout="constrained")
+
+
+def show_if(show):
+    """Show open figures, as MNE-Python's plotting functions do."""
+    from mne.viz.utils import plt_show
+
+    plt_show(show)
