@@ -1,7 +1,8 @@
 from . import viz
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
-from .preparation import FittedPreparation, Preparation, PreparedData, prepare
+from .preparation import PreparedData, prepare
+from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .states import StateTimeCourse
 from .statistics import StateStatistics

@@ -8,9 +8,11 @@ from mne.utils import ProgressBar, logger, verbose, warn
 from ._utils._mne import progress_note
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
-from .hmm import HMM, Learned, _default_names, _lengths, software_versions
-from .preparation import Preparation, PreparedData, prepare
+from .hmm import HMM, chain_lengths, default_state_names
+from .model_file import Learned, software_versions
+from .preparation import PreparedData, prepare
 from .recording import as_list
+from .settings import Preparation
 from .states import StateTimeCourse
 
 
@@ -158,7 +160,7 @@ def fit_hmm(
 
     with _Progress(n_init, max_iter) as progress:
         training = train(
-            Samples(prepared.data, [_lengths(time_map) for time_map in prepared.time_maps]),
+            Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps]),
             n_states,
             UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
             init=start,
@@ -250,7 +252,7 @@ def _check_enough_data(prepared, n_states, learned):
 
 
 def _check_given(n_states, n_features, **given):
-    """Initial values as float64 arrays of the right shape."""
+    """Get initial values as float64 arrays of the right shape."""
     shapes = {
         "initial_probs": (n_states,),
         "transition_matrix": (n_states, n_states),
@@ -324,7 +326,8 @@ class _Progress:
 
     def __init__(self, n_init, max_iter):
         self.max_iter = max_iter
-        self.stage, self.bar = None, None
+        self.stage: str | None = None
+        self.bar: Any = None
 
     def __enter__(self):
         return self
@@ -351,7 +354,7 @@ def _tell(training, prepared, n_states, max_iter):
     n_updates = len(training.free_energy) - 1
     logger.info(
         f"Free energy {last:.4f} nats per sample after {plural(n_updates, 'update')} "
-        f"({plural(training.n_passes, 'pass')} over the data in all)".replace("passs", "passes")
+        f"({plural(training.n_passes, 'pass', 'es')} over the data in all)"
     )
     if training.rise > 0:
         warn(
@@ -359,11 +362,9 @@ def _tell(training, prepared, n_states, max_iter):
             "exact training never does; please report this"
         )
     if not training.converged:
-        warn(
-            f"Training had not settled after max_iter={max_iter} updates; raise max_iter, or tol"
-        )
+        warn(f"Training had not settled after max_iter={max_iter} updates; raise max_iter, or tol")
     if training.lost:
-        names = _default_names(n_states)
+        names = default_state_names(n_states)
         warn(
             f"{listed(names[k] for k in training.lost)} lost all samples and kept the last "
             f"parameters; {n_states - len(training.lost)} states describe these data"
@@ -384,7 +385,7 @@ def _annotate(prepared, probabilities):
         rows = probabilities[row : row + time_map.n_rows]
         row += time_map.n_rows
         states = StateTimeCourse.from_rows(
-            rows, rows.argmax(1), time_map, _default_names(n_states)
+            rows, rows.argmax(1), time_map, default_state_names(n_states)
         )
         out.append(states.to_annotations())
     return out

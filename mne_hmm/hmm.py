@@ -2,11 +2,7 @@
 
 import copy
 import html
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import mne
@@ -15,23 +11,13 @@ from mne.utils import verbose
 
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
-from ._utils.files import check_target, read_model_file, write_model_file
-from .preparation import FittedPreparation, PreparedData, prepare
+from ._utils.files import check_target
+from .model_file import Learned, read_model, write_model
+from .preparation import PreparedData, prepare
 from .recording import as_list
+from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
-
-FORMAT_VERSION = 1
-TITLE = "mne_hmm"
-
-
-@dataclass(frozen=True)
-class Learned:
-    """Which parameters were learned, and the form of the covariances."""
-
-    means: bool
-    covariances: bool = True
-    transitions: bool = True
-    covariance_type: str = "full"
+from .timeline import TimeMap
 
 
 class HMM:
@@ -123,7 +109,9 @@ class HMM:
         self.free_energy_ = float(free_energy)
         self.converged_ = bool(converged)
         self.annotations_ = list(annotations or [])
-        self.state_names = _default_names(self.n_states) if state_names is None else tuple(state_names)
+        self.state_names = (
+            default_state_names(self.n_states) if state_names is None else tuple(state_names)
+        )
         self.random_state = random_state
         self.versions = versions or {}
 
@@ -177,9 +165,7 @@ class HMM:
         """
         check_option(method, "method", ("posterior", "viterbi"))
         prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
-        states = [
-            self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))
-        ]
+        states = [self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))]
         several = isinstance(inst, (list, tuple, PreparedData))
         return states if several else states[0]
 
@@ -254,7 +240,9 @@ class HMM:
             self._check_same_preparation(inst)
             return inst
         if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
-            raise TypeError("pass PreparedData by itself, not in a list; it may hold many recordings")
+            raise TypeError(
+                "pass PreparedData by itself, not in a list; it may hold many recordings"
+            )
         return prepare(
             inst,
             self.preparation_,
@@ -283,7 +271,7 @@ class HMM:
     def _infer(self, prepared, index, viterbi=False):
         from .engine import Parameters, Samples, infer
 
-        samples = Samples([prepared.data[index]], [_lengths(prepared.time_maps[index])])
+        samples = Samples([prepared.data[index]], [chain_lengths(prepared.time_maps[index])])
         parameters = Parameters(
             self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
         )
@@ -359,7 +347,7 @@ class HMM:
         new.transition_matrix_ = self.transition_matrix_[np.ix_(order, order)]
         new.means_, new.covariances_ = self.means_[order], self.covariances_[order]
         names = [self.state_names[state] for state in order]
-        default = _default_names(self.n_states)
+        default = default_state_names(self.n_states)
         final = [default[i] if name in default else name for i, name in enumerate(names)]
         new._set_names(dict(zip(names, final, strict=True)), final)
         return new
@@ -453,12 +441,20 @@ class HMM:
     def _facts(self):
         p = self.preparation_
         bands = (p.l_freq, p.h_freq)
-        band = "none" if bands == (None, None) else " - ".join("…" if b is None else f"{b:g}" for b in bands) + " Hz"
+        band = (
+            "none"
+            if bands == (None, None)
+            else " - ".join("…" if b is None else f"{b:g}" for b in bands) + " Hz"
+        )
         n_updates = max(len(self.history_.get("free_energy", [])) - 1, 0)
+        channels = plural(len(p.ch_names_), "channel")
         settled = "converged" if self.converged_ else "not converged"
         return [
             ("States", f"{self.n_states} ({listed(self.state_names)})"),
-            ("Features", f"{self.n_features} of {plural(len(p.ch_names_), 'channel')} × {plural(p.n_embeddings, 'lag')}"),
+            (
+                "Features",
+                f"{self.n_features} of {channels} × {plural(p.n_embeddings, 'lag')}",
+            ),
             ("Sampling rate", f"{p.sfreq_:g} Hz"),
             ("Filter", band),
             ("Free energy", f"{self.free_energy_:.4f} nats per sample"),
@@ -520,7 +516,7 @@ class HMM:
             If the file exists and ``overwrite`` is False.
         """
         path = check_target(fname, overwrite, (".h5", ".hdf5"))
-        write_model_file(path, _to_content(self), TITLE)
+        write_model(path, self)
 
 
 def read_hmm(fname: Any) -> HMM:
@@ -545,112 +541,14 @@ def read_hmm(fname: Any) -> HMM:
     ValueError
         If it holds something else, or was written by a newer version.
     """
-    content = read_model_file(fname, TITLE, FORMAT_VERSION)
-    try:
-        return _from_content(content)
-    except (KeyError, TypeError, ValueError) as error:
-        raise OSError(f"{fname} is damaged ({error!r}); save the model again") from error
+    return HMM(**read_model(fname))
 
 
-def _to_content(hmm):
-    preparation = hmm.preparation_
-    fitted = {
-        name: getattr(preparation, name)
-        for name in ("ch_names_", "components_", "eigenvalues_", "explained_variance_", "rank_", "sfreq_")
-    }
-    fitted["ch_names_"] = list(fitted["ch_names_"])
-    return {
-        "format_version": FORMAT_VERSION,
-        "parameters": {
-            "initial_probs": hmm.initial_probs_,
-            "transition_matrix": hmm.transition_matrix_,
-            "means": hmm.means_,
-            "covariances": hmm.covariances_,
-        },
-        "learned": vars(hmm.learned),
-        "preparation": {"settings": preparation.settings, "fitted": fitted},
-        "state_names": list(hmm.state_names),
-        "history": hmm.history_,
-        "free_energy": hmm.free_energy_,
-        "converged": hmm.converged_,
-        "annotations": [_annotations_content(a) for a in hmm.annotations_],
-        "random_state": hmm.random_state,
-        "versions": hmm.versions,
-    }
-
-
-def _from_content(content):
-    settings = content["preparation"]["settings"]
-    for name in ("envelope", "whiten", "standardize"):
-        settings[name] = bool(settings[name])
-    fitted = content["preparation"]["fitted"]
-    fitted["ch_names_"] = tuple(fitted["ch_names_"])
-    learned = content["learned"]
-    for name in ("means", "covariances", "transitions"):
-        learned[name] = bool(learned[name])
-    history = content["history"]
-    for tried in (*history.get("starts", []), *history.get("moves", [])):
-        tried["kept"] = bool(tried["kept"])
-    versions = content["versions"]
-    if "onednn" in versions:
-        versions["onednn"] = bool(versions["onednn"])
-    return HMM(
-        **content["parameters"],
-        preparation=FittedPreparation(**settings, **fitted),
-        learned=Learned(**learned),
-        history=history,
-        free_energy=content["free_energy"],
-        converged=bool(content["converged"]),
-        annotations=[_annotations_from(a) for a in content["annotations"]],
-        state_names=content["state_names"],
-        random_state=content["random_state"],
-        versions=versions,
-    )
-
-
-def _annotations_content(annotations):
-    names, codes = np.unique(annotations.description, return_inverse=True)
-    orig_time = annotations.orig_time
-    return {
-        "onset": annotations.onset,
-        "duration": annotations.duration,
-        "names": [str(name) for name in names],
-        "codes": codes,
-        "orig_time": None if orig_time is None else orig_time.isoformat(),
-    }
-
-
-def _annotations_from(content):
-    names = np.array(content["names"], dtype=str)
-    orig_time = content["orig_time"]
-    return mne.Annotations(
-        content["onset"],
-        content["duration"],
-        names[content["codes"]] if len(names) else [],
-        orig_time=None if orig_time is None else datetime.fromisoformat(orig_time),
-    )
-
-
-def _default_names(n_states):
+def default_state_names(n_states: int) -> tuple[str, ...]:
+    """Names of states nobody has named."""
     return tuple(f"state_{k}" for k in range(n_states))
 
 
-def _lengths(time_map):
+def chain_lengths(time_map: TimeMap) -> list[int]:
+    """Numbers of samples of a recording's spans."""
     return [len(span) for span in time_map.spans]
-
-
-def software_versions() -> dict[str, Any]:
-    """Versions a model was trained with, and settings its bits depend on."""
-    from .engine import settings
-
-    try:
-        own = version("mne-hmm")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {
-        "mne_hmm": own,
-        "mne": mne.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        **settings(),
-    }

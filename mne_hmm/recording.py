@@ -213,7 +213,7 @@ def _picks(raw, picks, label):
 
 
 def _matching_picks(raw, picks, first, label):
-    """The channels of the first recording, in its order, found by name."""
+    """Find the channels of the first recording, in its order, by name."""
     own = [raw.ch_names[i] for i in _picks(raw, picks, label)]
     missing = [name for name in first.ch_names if name not in own]
     if missing:
@@ -225,7 +225,7 @@ def _matching_picks(raw, picks, first, label):
 
 
 def _model_picks(raw, ch_names, label, named):
-    """The channels of a model, in its order."""
+    """Find the channels of a model, in its order."""
     if not named:
         if len(raw.ch_names) != len(ch_names):
             raise ValueError(
@@ -265,8 +265,8 @@ def _annotated(raw, kinds):
     return [(int(start), int(stop)) for start, stop in inside]
 
 
-def _cut(bounds, cuts):
-    """What is left of a stretch of samples after cuts; a cut of no length still cuts."""
+def cut(bounds: tuple[int, int], cuts: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Get what is left of a stretch of samples after cuts; a cut of no length still cuts."""
     start, end = bounds
     out = []
     for cut_start, cut_stop in sorted(cuts):
@@ -291,4 +291,4 @@ def _pieces_and_spans(raw, picks, reject_by_annotation):
     whole = (0, raw.n_times)
     # Bad spans that hold no numbers cannot be filtered across: they are jumps too.
     jumps = jumps + [(a, b) for a, b in bad if a < b and holds_no_numbers(a, b)]
-    return tuple(_cut(whole, jumps)), tuple(_cut(whole, bad + jumps))
+    return tuple(cut(whole, jumps)), tuple(cut(whole, bad + jumps))

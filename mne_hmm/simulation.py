@@ -73,11 +73,13 @@ def simulate_raw(
     check_number(mean_lifetime, "mean_lifetime", rule="seconds above 0", above=0)
     check_number(snr, "snr", rule="a number above 0", above=0)
     rng = check_random_state(random_state)
-    n_times = max(int(round(duration * sfreq)), 1)
+    n_times = max(round(duration * sfreq), 1)
     labels = _visits(n_times, n_states, mean_lifetime * sfreq, rng)
     signal = np.zeros((n_times, n_channels))
     for state in range(n_states):
-        signal += _network(labels == state, n_channels, FREQUENCIES[state % len(FREQUENCIES)], sfreq, rng)
+        signal += _network(
+            labels == state, n_channels, FREQUENCIES[state % len(FREQUENCIES)], sfreq, rng
+        )
     noise = _pink(n_times, n_channels, rng)
     noise *= np.sqrt(np.mean(signal.var(0)) / np.mean(noise.var(0)) / snr)
     data = (signal + noise).T

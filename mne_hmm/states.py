@@ -153,9 +153,7 @@ class StateTimeCourse:
             self.probabilities, self.info, first_samp=self.timeline.first_samp, verbose="ERROR"
         )
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels < 0, [0]])))
-        missing = self._annotations(
-            edges[::2], edges[1::2], [NOT_MODELED] * (len(edges) // 2)
-        )
+        missing = self._annotations(edges[::2], edges[1::2], [NOT_MODELED] * (len(edges) // 2))
         return raw.set_annotations(self.to_annotations() + missing)
 
     def statistics(self, *, include_censored: bool = False) -> StateStatistics:

@@ -153,9 +153,7 @@ def compute_statistics(
     n_states = len(state_names)
     visits = find_visits(labels, spans)
     n_samples = sum(stop - start for start, stop in spans)
-    occupied = np.bincount(
-        visits.states, weights=visits.stops - visits.starts, minlength=n_states
-    )
+    occupied = np.bincount(visits.states, weights=visits.stops - visits.starts, minlength=n_states)
     counted = np.ones(len(visits.states), bool) if include_censored else ~visits.censored
     durations = (visits.stops - visits.starts) / sfreq
     # Visits of one state in one span, one after another.

@@ -76,7 +76,7 @@ class Span:
         return self.origin + (self.first + np.arange(len(self))) * self.down / self.up
 
     def covered(self) -> tuple[int, np.ndarray]:
-        """Samples of the recording this span speaks for.
+        """Find the samples of the recording this span speaks for.
 
         Returns
         -------

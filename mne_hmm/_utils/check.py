@@ -50,7 +50,9 @@ def check_number(
 
 def check_option(value: Any, name: str, options: tuple[Any, ...]) -> Any:
     """Return a value that is one of few, or list them."""
-    if not any(value is option or (type(value) is type(option) and value == option) for option in options):
+    if not any(
+        value is option or (type(value) is type(option) and value == option) for option in options
+    ):
         listed = ", ".join(map(repr, options))
         raise ValueError(f"{name} must be one of {listed}, got {value!r}")
     return value
@@ -69,16 +71,16 @@ def check_random_state(random_state: Any) -> np.random.Generator:
             "random_state must be None, a non-negative whole number or a "
             f"numpy.random.Generator, got {random_state!r}"
         )
-    return np.random.default_rng(random_state)
+    return np.random.default_rng(None if random_state is None else int(random_state))
 
 
 def listed(names, most=6) -> str:
-    """Names in a row, cut where there are many."""
+    """Join names, cut where there are many."""
     names = list(map(str, names))
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + rest
 
 
-def plural(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def plural(number: int, noun: str, ending: str = "s") -> str:
+    """Put a number and its noun together."""
+    return f"{number:,} {noun}{'' if number == 1 else ending}"

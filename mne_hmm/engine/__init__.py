@@ -54,7 +54,7 @@ def infer(samples, parameters, *, covariance_type="full", viterbi=False):
 
 
 def settings():
-    """What the bits of a result depend on, apart from the data and the seed."""
+    """Tell what the bits of a result depend on, apart from the data and the seed."""
     import os
 
     from ._tensorflow import tf

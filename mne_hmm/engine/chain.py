@@ -69,7 +69,9 @@ class ChunkLayout:
         lengths = tuple(int(n) for n in lengths)
         if chunk_length is None:
             typical = int(np.median(lengths))
-            fitting = [n for n in CHUNK_LENGTHS if n * n <= 4 * typical * len(lengths) and n <= 2 * typical]
+            fitting = [
+                n for n in CHUNK_LENGTHS if n * n <= 4 * typical * len(lengths) and n <= 2 * typical
+            ]
             chunk_length = max(fitting, default=CHUNK_LENGTHS[0])
         return cls(lengths, chunk_length)
 
@@ -91,10 +93,12 @@ class ChunkLayout:
         return np.concatenate([[0], np.cumsum(self.chunks_per_chain)[:-1]]).astype(int)
 
     def flags(self):
-        """Number of samples in each chunk, and whether a chain begins with it."""
+        """Get the number of samples in each chunk, and whether a chain begins with it."""
         n_valid = np.zeros(self.n_chunks, np.int32)
         is_first = np.ones(self.n_chunks, bool)  # chunks that only pad are chains of nothing
-        for start, n_chunks, length in zip(self.first_chunks, self.chunks_per_chain, self.lengths, strict=True):
+        for start, n_chunks, length in zip(
+            self.first_chunks, self.chunks_per_chain, self.lengths, strict=True
+        ):
             n_valid[start : start + n_chunks] = self.chunk_length
             n_valid[start + n_chunks - 1] = length - (n_chunks - 1) * self.chunk_length
             is_first[start + 1 : start + n_chunks] = False
@@ -165,18 +169,18 @@ def _smooth(log_densities, n_valid, is_first, transition, initial):
     def on(t):
         return (t < n_valid)[:, None]
 
-    # 1. The operator of each chunk. Its rows are kept normalised, their logarithmic
+    # 1. The operator of each chunk. Its rows are kept normalized, their logarithmic
     # scale beside them: rows may differ by more than float64 can span.
-    def normalised(rows):
+    def normalized(rows):
         size = tf.maximum(tf.reduce_sum(rows, -1, keepdims=True), TINY)
         return rows / size, tf.math.log(size[..., 0])
 
     step_in = tf.where(first[..., None], tf.eye(n_states, dtype=tf.float64), p)
-    operator, scale = normalised(step_in * b[0][:, None, :])
+    operator, scale = normalized(step_in * b[0][:, None, :])
 
     def grow(t, operator, scale):
         product = tf.reshape(tf.reshape(operator, (-1, n_states)) @ p, operator.shape)
-        grown, size = normalised(product * b[t][:, None, :])
+        grown, size = normalized(product * b[t][:, None, :])
         keep = on(t)
         return t + 1, tf.where(keep[..., None], grown, operator), scale + tf.where(keep, size, 0.0)
 

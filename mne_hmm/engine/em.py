@@ -78,7 +78,7 @@ def posterior(blocks: Blocks, parameters: Parameters, covariance_type: str = FUL
 def update(
     blocks: Blocks, parameters: Parameters, expected: Posterior, rule: UpdateRule
 ) -> Parameters:
-    """Maximise the expected log probability of data and states (the M-step)."""
+    """Maximize the expected log probability of data and states (the M-step)."""
     if rule.learn_transitions:
         parameters = _updated_chain(parameters, expected)
     if rule.learn_emissions:

@@ -144,7 +144,7 @@ class Emission:
         return out
 
     def _whitening(self):
-        """What makes each state's samples white, the whitened means, and log determinants."""
+        """Find what makes each state's samples white, the whitened means, and log determinants."""
         if self.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", self.covariances)
             scales = variances**-0.5

@@ -22,7 +22,7 @@ MOST_CLUSTERED = 50_000
 
 
 def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Initial probabilities and transition matrix before anything has been learnt."""
+    """Get initial probabilities and transition matrix before anything has been learnt."""
     transition = np.full((n_states, n_states), (1 - STAY) / (n_states - 1))
     np.fill_diagonal(transition, STAY)
     return np.full(n_states, 1 / n_states), transition
@@ -45,7 +45,7 @@ def kmeans_labels(
     n_states : int
         Number of clusters.
     rng : numpy.random.Generator
-        Source of the first cluster centres.
+        Source of the first cluster centers.
     attempt : int
         Number of the start; starts differ in the width of smoothing.
     use_means : bool
@@ -63,15 +63,16 @@ def kmeans_labels(
         window = POWER_WINDOWS[attempt % len(POWER_WINDOWS)]
         features, stride = _log_power(samples, window), STRIDE
     features -= features.mean(0)
-    if stride == 1: features /= np.maximum(features.std(0), np.finfo(np.float32).tiny)
+    if stride == 1:
+        features /= np.maximum(features.std(0), np.finfo(np.float32).tiny)
     some = features
     if len(features) > MOST_CLUSTERED:
         some = features[np.sort(rng.choice(len(features), MOST_CLUSTERED, replace=False))]
     with warnings.catch_warnings():
         # An empty cluster is a state without samples; training deals with those.
         warnings.filterwarnings("ignore", "One of the clusters is empty")
-        centres, _ = kmeans2(some, n_states, iter=30, minit="++", rng=rng)
-    nearest = np.argmin((centres**2).sum(1) - 2 * features @ centres.T, axis=1)
+        centers, _ = kmeans2(some, n_states, iter=30, minit="++", rng=rng)
+    nearest = np.argmin((centers**2).sum(1) - 2 * features @ centers.T, axis=1)
     return _every(nearest, samples, stride)
 
 
@@ -79,7 +80,9 @@ def _log_power(samples, window):
     """Logarithm of smoothed power at every fifth sample of every chain."""
     out = []
     for chain in _chains(samples):
-        power = uniform_filter1d(np.square(chain, dtype=np.float32), min(window, len(chain)), axis=0)
+        power = uniform_filter1d(
+            np.square(chain, dtype=np.float32), min(window, len(chain)), axis=0
+        )
         out.append(np.log(power[::STRIDE] + 1e-6, dtype=float))
     return np.concatenate(out)
 

@@ -128,9 +128,7 @@ def train(
         start = start._replace(**given.inside(coordinates))
         name = f"start {attempt + 1} of {n_init}" if several else "training"
         most = min(BRIEF, max_iter) if several else max_iter
-        run = converge(
-            inner, Run(start), rule, max_iter=most, tol=tol, report=_named(report, name)
-        )
+        run = converge(inner, Run(start), rule, max_iter=most, tol=tol, report=_named(report, name))
         runs.append(run)
     # Those that lost need no posterior any more, and it is as large as a share of the data.
     best = min(runs, key=lambda run: run.free_energy[-1])
@@ -181,9 +179,7 @@ def _start(samples, inner, n_states, rule, init, given, attempt, rng):
         transition = sticky_chain(n_states)[1] if transition is None else transition
         labels = random_labels(samples, transition, rng)
     else:
-        labels = kmeans_labels(
-            samples, n_states, rng, attempt=attempt, use_means=rule.learn_means
-        )
+        labels = kmeans_labels(samples, n_states, rng, attempt=attempt, use_means=rule.learn_means)
     return parameters_from_labels(inner, labels, n_states, rule)
 
 

@@ -15,7 +15,7 @@ def state_colors(n_states: int) -> np.ndarray:
 
 
 def figure_of(axes, figsize):
-    """The given axes and their figure, or new ones."""
+    """Get the given axes and their figure, or new ones."""
     import matplotlib.pyplot as plt
 
     if axes is not None:

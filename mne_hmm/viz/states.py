@@ -32,7 +32,7 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
     start = check_number(start, "start", rule=rule, low=0, high=length)
     duration = check_number(duration, "duration", rule="seconds above 0", above=0)
     sfreq = states.timeline.sfreq
-    shown = slice(int(round(start * sfreq)), int(round((start + duration) * sfreq)) + 1)
+    shown = slice(round(start * sfreq), round((start + duration) * sfreq) + 1)
     fig, axes = figure_of(axes, (10, 2.5))
     axes.stackplot(
         states.times[shown],

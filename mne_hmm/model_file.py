@@ -1,0 +1,144 @@
+"""The file of a model: HDF5, without pickles."""
+
+import platform
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+
+from ._utils.files import read_model_file, write_model_file
+from .settings import FittedPreparation
+
+FORMAT_VERSION = 1
+TITLE = "mne_hmm"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """Which parameters were learned, and the form of the covariances."""
+
+    means: bool
+    covariances: bool = True
+    transitions: bool = True
+    covariance_type: str = "full"
+
+
+def write_model(path: Path, hmm: Any) -> None:
+    """Write all that a model holds."""
+    write_model_file(path, _to_content(hmm), TITLE)
+
+
+def read_model(fname: Any) -> dict[str, Any]:
+    """Read a model's arguments."""
+    content = read_model_file(fname, TITLE, FORMAT_VERSION)
+    try:
+        return _from_content(content)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise OSError(f"{fname} is damaged ({error!r}); save the model again") from error
+
+
+def _to_content(hmm):
+    preparation = hmm.preparation_
+    fitted = {
+        name: getattr(preparation, name)
+        for name in (
+            "ch_names_",
+            "components_",
+            "eigenvalues_",
+            "explained_variance_",
+            "rank_",
+            "sfreq_",
+        )
+    }
+    fitted["ch_names_"] = list(fitted["ch_names_"])
+    return {
+        "format_version": FORMAT_VERSION,
+        "parameters": {
+            "initial_probs": hmm.initial_probs_,
+            "transition_matrix": hmm.transition_matrix_,
+            "means": hmm.means_,
+            "covariances": hmm.covariances_,
+        },
+        "learned": vars(hmm.learned),
+        "preparation": {"settings": preparation.settings, "fitted": fitted},
+        "state_names": list(hmm.state_names),
+        "history": hmm.history_,
+        "free_energy": hmm.free_energy_,
+        "converged": hmm.converged_,
+        "annotations": [_annotations_content(a) for a in hmm.annotations_],
+        "random_state": hmm.random_state,
+        "versions": hmm.versions,
+    }
+
+
+def _from_content(content):
+    settings = content["preparation"]["settings"]
+    for name in ("envelope", "whiten", "standardize"):
+        settings[name] = bool(settings[name])
+    fitted = content["preparation"]["fitted"]
+    fitted["ch_names_"] = tuple(fitted["ch_names_"])
+    learned = content["learned"]
+    for name in ("means", "covariances", "transitions"):
+        learned[name] = bool(learned[name])
+    history = content["history"]
+    for tried in (*history.get("starts", []), *history.get("moves", [])):
+        tried["kept"] = bool(tried["kept"])
+    versions = content["versions"]
+    if "onednn" in versions:
+        versions["onednn"] = bool(versions["onednn"])
+    return dict(
+        **content["parameters"],
+        preparation=FittedPreparation(**settings, **fitted),
+        learned=Learned(**learned),
+        history=history,
+        free_energy=content["free_energy"],
+        converged=bool(content["converged"]),
+        annotations=[_annotations_from(a) for a in content["annotations"]],
+        state_names=content["state_names"],
+        random_state=content["random_state"],
+        versions=versions,
+    )
+
+
+def _annotations_content(annotations):
+    names, codes = np.unique(annotations.description, return_inverse=True)
+    orig_time = annotations.orig_time
+    return {
+        "onset": annotations.onset,
+        "duration": annotations.duration,
+        "names": [str(name) for name in names],
+        "codes": codes,
+        "orig_time": None if orig_time is None else orig_time.isoformat(),
+    }
+
+
+def _annotations_from(content):
+    names = np.array(content["names"], dtype=str)
+    orig_time = content["orig_time"]
+    return mne.Annotations(
+        content["onset"],
+        content["duration"],
+        names[content["codes"]] if len(names) else [],
+        orig_time=None if orig_time is None else datetime.fromisoformat(orig_time),
+    )
+
+
+def software_versions() -> dict[str, Any]:
+    """Versions a model was trained with, and settings its bits depend on."""
+    from .engine import settings
+
+    try:
+        own = version("mne-hmm")
+    except PackageNotFoundError:
+        own = "unknown"
+    return {
+        "mne_hmm": own,
+        "mne": mne.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        **settings(),
+    }

@@ -1,0 +1,210 @@
+"""What is done to recordings before training, as plain settings."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from ._utils.check import check_number, check_option
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How recordings become features.
+
+    Parameters
+    ----------
+    l_freq : float | None
+        Lower edge of the pass band in hertz. None for no high-pass filter.
+    h_freq : float | None
+        Upper edge of the pass band in hertz. None for no low-pass filter.
+    sfreq : float | None
+        Sampling rate of the features in hertz. None keeps that of the recordings.
+    envelope : bool
+        Whether to take the amplitude envelope (of the analytic signal) of the band.
+    align : None
+        Reserved for aligning recordings of a group; only None for now.
+    n_embeddings : int
+        Number of lags of the time-delay embedding, odd. 1 for none. The embedding takes
+        ``n_embeddings // 2`` samples off each end of every good span.
+    n_components : "auto" | int | float | None
+        Number of principal components. ``"auto"`` takes 80, or the rank of the data where
+        that is lower; a float between 0 and 1 as many as explain that share of the
+        variance; None does no projection.
+    whiten : bool
+        Whether to divide components by the square root of their eigenvalues.
+    standardize : bool
+        Whether to z-score channels before, and features after embedding and projection,
+        per recording.
+
+    See Also
+    --------
+    mne_hmm.prepare : Applies a preparation.
+
+    Notes
+    -----
+    The default is the preparation of the time-delay embedded HMM :footcite:`VidaurreEtAl2018`.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> from mne_hmm import Preparation
+    >>> Preparation().n_embeddings
+    15
+    >>> Preparation.standardized().l_freq is None
+    True
+    """
+
+    l_freq: float | None = 1.0
+    h_freq: float | None = 45.0
+    sfreq: float | None = 250.0
+    envelope: bool = False
+    align: None = None
+    n_embeddings: int = 15
+    n_components: str | int | float | None = "auto"
+    whiten: bool = False
+    standardize: bool = True
+
+    def __post_init__(self):
+        for name in ("l_freq", "h_freq", "sfreq"):
+            value = getattr(self, name)
+            if value is not None:
+                value = check_number(value, name, rule="None or a number above 0 Hz", above=0)
+                object.__setattr__(self, name, value)
+        for name in ("envelope", "whiten", "standardize"):
+            check_option(getattr(self, name), name, (True, False))
+        if self.align is not None:
+            raise NotImplementedError(
+                f"align={self.align!r}: aligning recordings is not part of this version of "
+                "mne-hmm; leave align=None"
+            )
+        check_number(
+            self.n_embeddings, "n_embeddings", rule="a whole number ≥ 1", low=1, integer=True
+        )
+        if self.n_embeddings % 2 == 0:
+            raise ValueError(
+                f"n_embeddings must be odd, so that lags lie evenly about each sample, got "
+                f"{self.n_embeddings}; use {self.n_embeddings - 1} or {self.n_embeddings + 1}"
+            )
+        if self.l_freq is not None and self.h_freq is not None and self.l_freq >= self.h_freq:
+            raise ValueError(
+                f"l_freq must be below h_freq, got l_freq={self.l_freq} and h_freq={self.h_freq}"
+            )
+        if self.sfreq is not None and self.h_freq is not None:
+            check_rate(self.sfreq, self.h_freq, "sfreq")
+        self._check_n_components()
+
+    def _check_n_components(self):
+        n = self.n_components
+        if n is None or n == "auto":
+            if n is None and self.whiten:
+                raise ValueError(
+                    "whiten=True needs principal components, but n_components is None; set "
+                    'n_components="auto" or whiten=False'
+                )
+            return
+        rule = '"auto", a whole number ≥ 1, a share of the variance between 0 and 1, or None'
+        if isinstance(n, (float, np.floating)):
+            check_number(n, "n_components", rule=rule, above=0, high=1)
+        else:
+            check_number(n, "n_components", rule=rule, low=1, integer=True)
+
+    @classmethod
+    def time_delay_embedded(cls, **changes) -> "Preparation":
+        """Default preparation: 1-45 Hz, 250 Hz, 15 lags, 80 components.
+
+        Parameters
+        ----------
+        **changes : dict
+            Parameters that differ from it.
+        """
+        return Preparation(**changes)
+
+    @classmethod
+    def amplitude_envelope(cls, **changes) -> "Preparation":
+        """Envelope of the band, its principal components, and no embedding.
+
+        Parameters
+        ----------
+        **changes : dict
+            Parameters that differ from it.
+        """
+        return Preparation(**{"envelope": True, "n_embeddings": 1, **changes})
+
+    @classmethod
+    def standardized(cls, **changes) -> "Preparation":
+        """Z-scores and nothing else, for fMRI.
+
+        Parameters
+        ----------
+        **changes : dict
+            Parameters that differ from it.
+        """
+        nothing: dict[str, Any] = dict.fromkeys(("l_freq", "h_freq", "sfreq", "n_components"))
+        return Preparation(**{**nothing, "n_embeddings": 1, **changes})
+
+    @classmethod
+    def as_is(cls) -> "Preparation":
+        """Nothing at all, for data prepared elsewhere."""
+        return cls.standardized(standardize=False)
+
+    @property
+    def n_lost(self) -> int:
+        """Samples the embedding takes off each end of a good span."""
+        return self.n_embeddings // 2
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters by name."""
+        return {f.name: getattr(self, f.name) for f in fields(Preparation)}
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPreparation(Preparation):
+    """A preparation with what was fitted to data, ready for new recordings.
+
+    It has all parameters of `Preparation`, and:
+
+    Parameters
+    ----------
+    ch_names_ : tuple of str
+        Channels it was fitted to, in their order.
+    components_ : array, shape (n_channels * n_embeddings, n_features) | None
+        Principal components of the embedded channels; column ``c * n_embeddings + j`` of the
+        embedding is channel ``c`` at lag ``n_embeddings // 2 - j``.
+    eigenvalues_ : array, shape (n_features,) | None
+        Their eigenvalues: sums of squares, not divided by the number of samples.
+    explained_variance_ : float
+        Share of the variance that the components explain.
+    rank_ : int
+        Number of independent channels.
+    sfreq_ : float
+        Sampling rate of the features in hertz.
+    """
+
+    ch_names_: tuple[str, ...] = ()
+    components_: np.ndarray | None = field(default=None, repr=False)
+    eigenvalues_: np.ndarray | None = field(default=None, repr=False)
+    explained_variance_: float = 1.0
+    rank_: int = 0
+    sfreq_: float = 0.0
+
+    @property
+    def n_features_(self) -> int:
+        """Number of features."""
+        if self.components_ is not None:
+            return self.components_.shape[1]
+        return len(self.ch_names_) * self.n_embeddings
+
+
+def check_rate(sfreq: float, h_freq: float, name: str) -> None:
+    """Check that a sampling rate can carry a pass band."""
+    if h_freq >= sfreq / 2:
+        raise ValueError(
+            f"{name}={sfreq:g} Hz is too low for h_freq={h_freq:g} Hz: the rate must be above "
+            f"{2 * h_freq:g} Hz; lower h_freq, as in Preparation(h_freq={0.4 * sfreq:g}), or "
+            "set it to None"
+        )

@@ -1,0 +1,235 @@
+"""The signals of one recording: filtered, resampled, cut into good spans, standardized."""
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import mne
+import numpy as np
+from scipy.fft import next_fast_len
+
+from ._utils.check import listed, plural
+from .recording import Recording, cut
+from .settings import Preparation, check_rate
+from .timeline import Span, TimeMap
+
+# Sampling rates relate to each other as whole numbers up to this size. Where they do not
+# quite, the time map still uses the rate that resampling really had.
+MOST_DOWN = 10_000
+
+# Seconds for which all channels must hold one value to count as no signal at all.
+SHORTEST_SILENCE = 0.1
+
+
+@dataclass
+class Signals:
+    """Good spans of one recording after filtering and resampling."""
+
+    recording: Recording
+    ratio: Fraction
+    """Resampled samples per sample of the recording."""
+    spans: list[np.ndarray] = field(default_factory=list)
+    """Signals of each span in float32, shape (n_samples, n_channels)."""
+    limits: list[tuple[int, int]] = field(default_factory=list)
+    """First sample of each span in the recording, and the one after the last."""
+    origins: list[int] = field(default_factory=list)
+    """Sample of the recording at which resampling started, for each span."""
+    firsts: list[int] = field(default_factory=list)
+    """Number of each span's first sample, in resampled samples from its origin."""
+    n_short: int = 0
+    """Good spans that were too short."""
+    n_silent: int = 0
+    """Samples of the recording in which no channel moved."""
+
+    def time_map(self, n_lost: int) -> TimeMap:
+        """Map to the recording's times after an embedding took samples off the ends."""
+        spans, row = [], 0
+        for x, limits, origin, first in zip(
+            self.spans, self.limits, self.origins, self.firsts, strict=True
+        ):
+            n_rows = len(x) - 2 * n_lost
+            spans.append(
+                Span(
+                    (row, row + n_rows),
+                    limits,
+                    origin,
+                    first + n_lost,
+                    self.ratio.numerator,
+                    self.ratio.denominator,
+                )
+            )
+            row += n_rows
+        return TimeMap(self.recording.timeline, tuple(spans))
+
+
+def _resampling(sfreq, target):
+    """Resampled samples per sample, as a ratio of whole numbers."""
+    if target is None:
+        return Fraction(1)
+    exact = Fraction(target) / Fraction(sfreq)
+    return (
+        (1 / (1 / exact).limit_denominator(MOST_DOWN))
+        if exact < 1
+        else exact.limit_denominator(MOST_DOWN)
+    )
+
+
+def _resampled(x, ratio, n_jobs):
+    """Resample exactly: sample j lies at j / ratio."""
+    if ratio == 1:
+        return x
+    up, down = ratio.numerator, ratio.denominator
+    n_out = (x.shape[1] - 1) * up // down + 1
+    # With whole multiples of `down` samples, padding included, the Fourier method neither
+    # stretches nor shifts. The padding keeps the ends from running into each other.
+    before = -(-100 // down) * down
+    after = before + -x.shape[1] % down
+    x = np.pad(x, ((0, 0), (before, after)), mode="reflect", reflect_type="odd")
+    y = mne.filter.resample(x, up, down, npad=0, n_jobs=n_jobs, verbose="ERROR")
+    return y[:, before * up // down :][:, :n_out]
+
+
+def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any) -> Signals:
+    """Filter, resample, envelope and standardize one recording; keep its good spans."""
+    sfreq = recording.timeline.sfreq
+    if preparation.h_freq is not None:
+        check_rate(sfreq, preparation.h_freq, f"{recording.label}: sampling rate")
+    ratio = _resampling(sfreq, preparation.sfreq)
+    signals = Signals(recording, ratio)
+    extent = _Extent()
+    for start, stop in recording.pieces:
+        if not any(start <= a < stop for a, _ in recording.spans):
+            continue
+        x = recording.read(start, stop)
+        _check_finite(x, recording, start)
+        silent = [(start + a, start + b) for a, b in _without_signal(x, sfreq)]
+        signals.n_silent += sum(b - a for a, b in silent)
+        # Filters must not ring with the jumps into and out of silence.
+        for origin, end in cut((start, stop), silent):
+            spans = [
+                part for a, b in recording.spans for part in cut((max(a, origin), min(b, end)), [])
+            ]
+            piece = x[:, origin - start : end - start]
+            for a, b in spans:
+                extent.add(piece[:, a - origin : b - origin])
+            if spans:
+                y = _filtered(piece, preparation, ratio, sfreq, n_jobs)
+                _keep_spans(signals, y, spans, origin, preparation.n_embeddings)
+    _check_flat(extent.width, recording)
+    if not signals.spans:
+        raise ValueError(_no_span_message(recording, preparation))
+    standardize(signals.spans, preparation.standardize, recording)
+    return signals
+
+
+@dataclass
+class _Extent:
+    """Smallest and largest value of each channel."""
+
+    low: Any = np.inf
+    high: Any = -np.inf
+
+    def add(self, x):
+        self.low = np.minimum(self.low, x.min(1))
+        self.high = np.maximum(self.high, x.max(1))
+
+    @property
+    def width(self):
+        """Difference of the two, shape (n_channels,); nothing was added if infinite."""
+        return np.atleast_1d(self.high - self.low)
+
+
+def _without_signal(x, sfreq):
+    """Find where all channels stand still: padding at the ends of files, lost packets.
+
+    Recordings that never move in any channel are left to the check for flat channels.
+    """
+    still = np.concatenate([[False], (x[:, 1:] == x[:, :-1]).all(0), [False]])
+    edges = np.flatnonzero(np.diff(still.astype(np.int8)))
+    shortest = max(round(SHORTEST_SILENCE * sfreq), 5)
+    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a + 1 >= shortest]
+    return [] if runs == [(0, x.shape[1] - 1)] else [(a, b + 1) for a, b in runs]
+
+
+def _filtered(x, preparation, ratio, sfreq, n_jobs):
+    """Filter, resample and take the envelope of a stretch without a jump."""
+    l_freq, h_freq = preparation.l_freq, preparation.h_freq
+    if l_freq is not None or h_freq is not None:
+        x = mne.filter.filter_data(x, sfreq, l_freq, h_freq, n_jobs=n_jobs, verbose="WARNING")
+    x = _resampled(x, ratio, n_jobs)
+    return _envelope(x) if preparation.envelope else x
+
+
+def _keep_spans(signals, x, spans, origin, n_lags):
+    """Take the good spans out of a stretch that was resampled from `origin` on."""
+    up, down = signals.ratio.numerator, signals.ratio.denominator
+    for a, b in spans:
+        first = -(-(a - origin) * up // down)
+        last = (b - 1 - origin) * up // down
+        if last - first + 1 < n_lags:
+            signals.n_short += 1
+            continue
+        signals.spans.append(x[:, first : last + 1].T)
+        signals.limits.append((a, b))
+        signals.origins.append(origin)
+        signals.firsts.append(first)
+
+
+def _envelope(x):
+    from scipy.signal import hilbert
+
+    n = x.shape[1]
+    return np.abs(hilbert(x, N=next_fast_len(n), axis=1)[:, :n])
+
+
+def _check_finite(x, recording, origin):
+    finite = np.isfinite(x)
+    if finite.all():
+        return
+    channels = np.flatnonzero(~finite.all(1))
+    sample = origin + int(np.argmin(finite.all(0)))
+    names = [recording.ch_names[c] for c in channels]
+    raise ValueError(
+        f"{recording.label} holds NaN or infinite values in {listed(names)}, first at "
+        f"{sample / recording.timeline.sfreq:.3f} s; annotate such spans as bad "
+        '("BAD_nan"), or leave the channels out (picks=..., or raw.info["bads"])'
+    )
+
+
+def _check_flat(extent, recording):
+    flat = [name for name, e in zip(recording.ch_names, extent, strict=True) if e == 0]
+    if flat:
+        raise ValueError(
+            f"{recording.label} is flat in {listed(flat)} (one value in all good samples); mark "
+            'such channels as bad (raw.info["bads"]), interpolate them, or leave them out '
+            "(picks=...)"
+        )
+
+
+def _no_span_message(recording, preparation):
+    n_good = sum(b - a for a, b in recording.spans)
+    total = recording.timeline.n_times / recording.timeline.sfreq
+    if n_good == 0:
+        return (
+            f"{recording.label} has no good span: all of its {total:.1f} s are annotated as bad; "
+            "check raw.annotations, or pass reject_by_annotation=False"
+        )
+    return (
+        f"{recording.label} has no good span long enough: {plural(len(recording.spans), 'span')}, "
+        f"{n_good / recording.timeline.sfreq:.3f} s together, but an embedding of "
+        f"{preparation.n_embeddings} lags needs {preparation.n_embeddings} samples in a row; "
+        "check raw.annotations, or use fewer lags"
+    )
+
+
+def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | None = None) -> None:
+    """Z-score all spans of a recording together, if wanted, and make them float32, in place."""
+    if not wanted:
+        spans[:] = [np.ascontiguousarray(x, np.float32) for x in spans]
+        return
+    n = sum(map(len, spans))
+    mean = sum(x.sum(0, dtype=float) for x in spans) / n
+    spread = np.sqrt(sum(np.square(x - mean).sum(0) for x in spans) / n)
+    if recording is not None:
+        _check_flat(np.where(spread > 1e-12 * np.abs(mean), spread, 0.0), recording)
+    spans[:] = [((x - mean) / spread).astype(np.float32) for x in spans]
