@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from mne.utils import ProgressBar, logger, verbose, warn
+from mne.utils import ProgressBar, logger, verbose
 
-from ._utils._mne import progress_note
+from ._utils._mne import progress_note, warn
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from .hmm import HMM, chain_lengths, default_state_names
@@ -36,6 +36,7 @@ def fit_hmm(
     initial_probs: np.ndarray | None = None,
     init: Any = "kmeans",
     n_init: int = 3,
+    refine: bool = True,
     max_iter: int = 100,
     tol: float = 1e-4,
     random_state: Any = None,
@@ -83,8 +84,13 @@ def fit_hmm(
     n_init : int
         Number of starts. Each is trained briefly, and the one with the lowest free energy
         goes on. Starts from given values are one.
+    refine : bool
+        Whether to look for a better optimum afterwards by merging two states and splitting
+        another :footcite:`UedaEtAl2000`, until that helps no more. Not done where ``init`` or
+        initial means and covariances say where to start, or where covariances or transitions
+        are not learned.
     max_iter : int
-        Largest number of updates.
+        Largest number of updates of a run.
     tol : float
         Training stops when an update lowers the free energy by less than this share of
         what all updates have lowered it by.
@@ -138,6 +144,7 @@ def fit_hmm(
     tol = check_number(tol, "tol", rule="a number ≥ 0", low=0)
     check_option(learn_means, "learn_means", ("auto", True, False))
     check_option(learn_covariances, "learn_covariances", (True, False))
+    check_option(refine, "refine", (True, False))
     check_option(learn_transitions, "learn_transitions", (True, False))
     check_option(covariance_type, "covariance_type", ("full", "diag"))
     rng = check_random_state(random_state)
@@ -165,6 +172,7 @@ def fit_hmm(
             UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
             init=start,
             n_init=n_init,
+            refine=refine,
             given=GivenParameters(**given),
             max_iter=max_iter,
             tol=tol,
@@ -180,6 +188,7 @@ def fit_hmm(
             "free_energy": np.array(training.free_energy),
             "seconds": np.array(training.seconds),
             "starts": training.starts,
+            "moves": training.moves,
             "n_passes": training.n_passes,
         },
         free_energy=training.free_energy[-1],
@@ -354,7 +363,7 @@ def _tell(training, prepared, n_states, max_iter):
     n_updates = len(training.free_energy) - 1
     logger.info(
         f"Free energy {last:.4f} nats per sample after {plural(n_updates, 'update')} "
-        f"({plural(training.n_passes, 'pass', 'es')} over the data in all)"
+        f"({plural(round(training.n_passes), 'pass', 'es')} over the data in all)"
     )
     if training.rise > 0:
         warn(

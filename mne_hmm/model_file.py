@@ -86,7 +86,7 @@ def _from_content(content):
         learned[name] = bool(learned[name])
     history = content["history"]
     for tried in (*history.get("starts", []), *history.get("moves", [])):
-        tried["kept"] = bool(tried["kept"])
+        tried |= {name: bool(tried[name]) for name in ("kept", "run") if name in tried}
     versions = content["versions"]
     if "onednn" in versions:
         versions["onednn"] = bool(versions["onednn"])
@@ -96,7 +96,7 @@ def _from_content(content):
         learned=Learned(**learned),
         history=history,
         free_energy=content["free_energy"],
-        converged=bool(content["converged"]),
+        converged=content["converged"],
         annotations=[_annotations_from(a) for a in content["annotations"]],
         state_names=content["state_names"],
         random_state=content["random_state"],

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from mne.utils import ProgressBar, logger, verbose, warn
+from mne.utils import ProgressBar, logger, verbose
 
+from ._utils._mne import warn
 from ._utils.check import listed, plural
 from ._utils.docs import fill_doc
 from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_components, project
-from .recording import to_recordings
+from .recording import as_list, to_recordings
 from .settings import FittedPreparation, Preparation
 from .signals import Signals, prepare_signals, standardize
 from .timeline import TimeMap
@@ -201,7 +202,7 @@ def prepare(
 
     Parameters
     ----------
-    %(inst)s
+    %(inst_to_prepare)s
     preparation : Preparation | FittedPreparation | None
         What to do. None is ``Preparation()``, the time-delay embedding of 1-45 Hz. A fitted
         one (``hmm.preparation_``, ``prepared.preparation``) is applied as it is, with its
@@ -253,6 +254,11 @@ def prepare(
         raise ValueError(
             f"picks={picks!r} cannot be given with a fitted preparation, which has its own "
             "channels; leave picks out"
+        )
+    if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
+        raise TypeError(
+            "inst is PreparedData, which are prepared already; pass them to fit_hmm or "
+            "hmm.predict as they are"
         )
     recordings = to_recordings(
         inst,

@@ -155,11 +155,11 @@ def _load(entry, label):
     if isinstance(entry, (str, Path)):
         path = Path(entry)
         if not path.exists():
-            raise FileNotFoundError(f"{label}: there is no file {path}")
-        if path.suffix == ".npy":
-            entry = np.load(path, allow_pickle=False)
-        else:
-            return mne.io.read_raw(path, verbose="ERROR")
+            raise FileNotFoundError(
+                f"{label}: inst names a file that does not exist, {path}; check the path (the "
+                f"working folder is {Path.cwd()})"
+            )
+        entry = _read(path, label)
     if isinstance(entry, BaseRaw):
         return entry
     if isinstance(entry, np.ndarray):
@@ -169,15 +169,32 @@ def _load(entry, label):
                 f"{entry.shape}; pass several recordings as a list of such arrays"
             )
         if entry.dtype.kind not in "fiu":
+            way_out = (
+                "take their envelope, numpy.abs(array), or real part, array.real"
+                if entry.dtype.kind == "c"
+                else "convert it, as in array.astype(float)"
+            )
             raise TypeError(
-                f"{label}: an array must hold real numbers, got {entry.dtype}; of complex "
-                "signals take the envelope, numpy.abs(array)"
+                f"{label}: an array must hold real numbers, got {entry.dtype}; {way_out}"
             )
         return entry
     raise TypeError(
         f"{label}: inst must be a Raw, an array of shape (n_channels, n_times), a path, "
         f"PreparedData or a list of these, got {type(entry).__module__}.{type(entry).__name__}"
     )
+
+
+def _read(path, label):
+    """Read a file, whatever kind it is of."""
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        return mne.io.read_raw(path, verbose="ERROR")
+    except Exception as error:  # readers raise anything when a file is damaged
+        raise OSError(
+            f"{label}: {path} cannot be read ({error}); is it complete, and of a kind that "
+            "mne.io.read_raw or, for .npy, numpy.load reads?"
+        ) from error
 
 
 def _raw_from_array(array, sfreq, label):
@@ -235,19 +252,29 @@ def _model_picks(raw, ch_names, label, named):
         return np.arange(len(ch_names))
     missing = [n for n in ch_names if n not in raw.ch_names or n in raw.info["bads"]]
     if missing:
-        raise _missing(missing, raw, label, "which the model was trained on")
+        raise _missing(
+            missing,
+            raw,
+            label,
+            "which the model was trained on",
+            "train a model on channels that all recordings have (fit_hmm(..., picks=...))",
+        )
     return np.array([raw.ch_names.index(name) for name in ch_names])
 
 
-def _missing(names, raw, label, who):
+def _missing(names, raw, label, who, way_out="pick channels that all recordings have (picks=...)"):
     bad = [name for name in names if name in raw.info["bads"]]
-    absent = [name for name in names if name not in raw.info["bads"]]
+    absent = [name for name in names if name not in raw.ch_names]
+    other = [name for name in names if name not in bad and name not in absent]
     parts = []
     if absent:
         parts.append(f"{label} lacks {listed(absent)}")
     if bad:
         parts.append(f"{label} has {listed(bad)} marked as bad")
-    way_out = "pick channels that all recordings have (picks=...)"
+    if other:
+        kinds = ", ".join(sorted(set(raw.get_channel_types(picks=other))))
+        parts.append(f"{label} does not pick {listed(other)} (type {kinds} there)")
+        way_out = f"give channels the same types (raw.set_channel_types), or {way_out}"
     if bad:
         way_out = f"interpolate bad channels (raw.interpolate_bads()), or {way_out}"
     return ValueError(f"{' and '.join(parts)}, {who}; {way_out}")

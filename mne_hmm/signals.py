@@ -96,38 +96,46 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
         check_rate(sfreq, preparation.h_freq, f"{recording.label}: sampling rate")
     ratio = _resampling(sfreq, preparation.sfreq)
     signals = Signals(recording, ratio)
-    extent = _Extent()
+    extent = _Extent(len(recording.picks))
     for start, stop in recording.pieces:
-        if not any(start <= a < stop for a, _ in recording.spans):
+        good = [(a, b) for a, b in recording.spans if start <= a < stop]
+        if not good:
             continue
         x = recording.read(start, stop)
         _check_finite(x, recording, start)
         silent = [(start + a, start + b) for a, b in _without_signal(x, sfreq)]
-        signals.n_silent += sum(b - a for a, b in silent)
+        signals.n_silent += sum(max(0, min(b, d) - max(a, c)) for a, b in good for c, d in silent)
         # Filters must not ring with the jumps into and out of silence.
         for origin, end in cut((start, stop), silent):
-            spans = [
-                part for a, b in recording.spans for part in cut((max(a, origin), min(b, end)), [])
-            ]
+            spans = [part for a, b in good for part in cut((max(a, origin), min(b, end)), [])]
             piece = x[:, origin - start : end - start]
             for a, b in spans:
                 extent.add(piece[:, a - origin : b - origin])
-            if spans:
+            fitting = [
+                span
+                for span in spans
+                if len(_rows(ratio, origin, span)) >= preparation.n_embeddings
+            ]
+            signals.n_short += len(spans) - len(fitting)
+            if fitting:
                 y = _filtered(piece, preparation, ratio, sfreq, n_jobs)
-                _keep_spans(signals, y, spans, origin, preparation.n_embeddings)
-    _check_flat(extent.width, recording)
-    if not signals.spans:
+                _keep_spans(signals, y, fitting, origin)
+    only_silence = signals.n_silent > 0 and np.isinf(extent.width).all()
+    _check_flat(np.zeros_like(extent.width) if only_silence else extent.width, recording)
+    n_rows = sum(len(x) - 2 * preparation.n_lost for x in signals.spans)
+    # One row alone has no standard deviation.
+    if n_rows < (2 if preparation.standardize else 1):
         raise ValueError(_no_span_message(recording, preparation))
     standardize(signals.spans, preparation.standardize, recording)
     return signals
 
 
-@dataclass
 class _Extent:
     """Smallest and largest value of each channel."""
 
-    low: Any = np.inf
-    high: Any = -np.inf
+    def __init__(self, n_channels):
+        self.low = np.full(n_channels, np.inf)
+        self.high = np.full(n_channels, -np.inf)
 
     def add(self, x):
         self.low = np.minimum(self.low, x.min(1))
@@ -135,20 +143,16 @@ class _Extent:
 
     @property
     def width(self):
-        """Difference of the two, shape (n_channels,); nothing was added if infinite."""
-        return np.atleast_1d(self.high - self.low)
+        """Difference of the two, shape (n_channels,); infinite where nothing was added."""
+        return self.high - self.low
 
 
 def _without_signal(x, sfreq):
-    """Find where all channels stand still: padding at the ends of files, lost packets.
-
-    Recordings that never move in any channel are left to the check for flat channels.
-    """
+    """Find where all channels stand still: padding at the ends of files, lost packets."""
     still = np.concatenate([[False], (x[:, 1:] == x[:, :-1]).all(0), [False]])
     edges = np.flatnonzero(np.diff(still.astype(np.int8)))
     shortest = max(round(SHORTEST_SILENCE * sfreq), 5)
-    runs = [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a + 1 >= shortest]
-    return [] if runs == [(0, x.shape[1] - 1)] else [(a, b + 1) for a, b in runs]
+    return [(int(a), int(b) + 1) for a, b in edges.reshape(-1, 2) if b - a + 1 >= shortest]
 
 
 def _filtered(x, preparation, ratio, sfreq, n_jobs):
@@ -160,19 +164,21 @@ def _filtered(x, preparation, ratio, sfreq, n_jobs):
     return _envelope(x) if preparation.envelope else x
 
 
-def _keep_spans(signals, x, spans, origin, n_lags):
+def _rows(ratio, origin, span):
+    """Resampled samples that lie in a span, counted from `origin`."""
+    up, down = ratio.numerator, ratio.denominator
+    start, stop = span
+    return range(-(-(start - origin) * up // down), (stop - 1 - origin) * up // down + 1)
+
+
+def _keep_spans(signals, x, spans, origin):
     """Take the good spans out of a stretch that was resampled from `origin` on."""
-    up, down = signals.ratio.numerator, signals.ratio.denominator
-    for a, b in spans:
-        first = -(-(a - origin) * up // down)
-        last = (b - 1 - origin) * up // down
-        if last - first + 1 < n_lags:
-            signals.n_short += 1
-            continue
-        signals.spans.append(x[:, first : last + 1].T)
-        signals.limits.append((a, b))
+    for span in spans:
+        rows = _rows(signals.ratio, origin, span)
+        signals.spans.append(x[:, rows.start : rows.stop].T)
+        signals.limits.append(span)
         signals.origins.append(origin)
-        signals.firsts.append(first)
+        signals.firsts.append(rows.start)
 
 
 def _envelope(x):
@@ -209,6 +215,8 @@ def _check_flat(extent, recording):
 def _no_span_message(recording, preparation):
     n_good = sum(b - a for a, b in recording.spans)
     total = recording.timeline.n_times / recording.timeline.sfreq
+    n_lags = preparation.n_embeddings
+    rate = preparation.sfreq or recording.timeline.sfreq
     if n_good == 0:
         return (
             f"{recording.label} has no good span: all of its {total:.1f} s are annotated as bad; "
@@ -217,8 +225,9 @@ def _no_span_message(recording, preparation):
     return (
         f"{recording.label} has no good span long enough: {plural(len(recording.spans), 'span')}, "
         f"{n_good / recording.timeline.sfreq:.3f} s together, but an embedding of "
-        f"{preparation.n_embeddings} lags needs {preparation.n_embeddings} samples in a row; "
-        "check raw.annotations, or use fewer lags"
+        f"{plural(n_lags, 'lag')} needs more than {plural(n_lags, 'sample')} in a row "
+        f"({n_lags / rate:.3f} s at {rate:g} Hz); check raw.annotations, or use fewer lags "
+        "(n_embeddings)"
     )
 
 

@@ -15,6 +15,8 @@ from .timeline import Timeline
 FREQUENCIES = (4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 36.0)
 # Pole radius of the oscillators: a band some 4 Hz wide at 250 Hz.
 SHARPNESS_HZ = 2.0
+# Seconds in which a network fades in or out.
+FADE = 0.1
 
 
 @fill_doc
@@ -25,7 +27,7 @@ def simulate_raw(
     duration: float = 300.0,
     sfreq: float = 250.0,
     mean_lifetime: float = 0.2,
-    snr: float = 4.0,
+    snr: float = 1.0,
     random_state: Any = None,
 ) -> tuple[mne.io.RawArray, StateTimeCourse]:
     """Simulate parcel time courses of MEG with known states.
@@ -116,7 +118,10 @@ def _network(on, n_channels, frequency, sfreq, rng, n_oscillators=4):
     sources /= sources.std(0)
     mixing = rng.standard_normal((n_oscillators, n_channels))
     mixing *= rng.random((n_oscillators, n_channels)) < 0.4
-    return (sources * on[:, None]) @ mixing
+    # Networks fade in and out: a jump would be a signal of its own.
+    fade = np.hanning(max(round(FADE * sfreq), 1) + 2)[1:-1]
+    envelope = np.convolve(on.astype(float), fade / fade.sum(), mode="same")
+    return (sources * envelope[:, None]) @ mixing
 
 
 def _pink(n_times, n_channels, rng):

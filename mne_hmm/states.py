@@ -115,12 +115,18 @@ class StateTimeCourse:
             One annotation per visit, named ``hmm/state_0`` and so on. They never overlap,
             never cross a bad span, and add to those of the recording:
             ``raw.set_annotations(raw.annotations + annotations)``.
+
+        Notes
+        -----
+        MNE-Python shifts annotations that are set a second time if the recording has no
+        measurement date and does not start at sample 0, say because it was cropped
+        (mne-tools/mne-python#11731). If such a recording has annotations already, give it
+        a date before anything else: ``raw.set_meas_date(0)``.
         """
         check_number(min_duration, "min_duration", rule="a number of seconds ≥ 0", low=0)
         visits = self.visits
-        sfreq = self.timeline.sfreq
-        durations = (visits.stops - visits.starts) / sfreq
-        kept = durations >= min_duration - 0.5 / sfreq * (min_duration > 0)
+        # The little less is for the rounding of the product.
+        kept = visits.stops - visits.starts >= min_duration * self.timeline.sfreq - 1e-6
         return self._annotations(
             visits.starts[kept],
             visits.stops[kept],
@@ -133,11 +139,14 @@ class StateTimeCourse:
         # Without a measurement date onsets count from the recording's first sample, with
         # one from the start of acquisition: so MNE-Python reads them.
         first = 0.0 if line.meas_date is None else line.first_time
+        # MNE-Python rounds onsets to microseconds. Rounded here, with the ends, visits meet
+        # where they should, and the last one does not outlast the recording.
+        begin, end = (
+            np.round(1e6 * first) + np.round(1e6 * np.asarray(samples) / line.sfreq)
+            for samples in (starts, stops)
+        )
         return mne.Annotations(
-            first + np.asarray(starts) / line.sfreq,
-            (np.asarray(stops) - np.asarray(starts)) / line.sfreq,
-            descriptions,
-            orig_time=line.meas_date,
+            begin / 1e6, (end - begin) / 1e6, descriptions, orig_time=line.meas_date
         )
 
     def to_raw(self) -> mne.io.RawArray:
@@ -150,7 +159,10 @@ class StateTimeCourse:
             were not modeled are NaN and annotated as bad.
         """
         raw = mne.io.RawArray(
-            self.probabilities, self.info, first_samp=self.timeline.first_samp, verbose="ERROR"
+            self.probabilities.copy(),
+            self.info,
+            first_samp=self.timeline.first_samp,
+            verbose="ERROR",
         )
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels < 0, [0]])))
         missing = self._annotations(edges[::2], edges[1::2], [NOT_MODELED] * (len(edges) // 2))

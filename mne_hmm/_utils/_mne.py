@@ -1,12 +1,17 @@
 """The few names of MNE-Python that are not public, all in one place."""
 
 import contextlib
+from functools import partial
 
 from mne._fiff.pick import _picks_to_idx as picks_to_idx
 from mne.utils import ProgressBar
 from mne.utils import _check_pandas_installed as check_pandas
+from mne.utils import warn as _mne_warn
 
-__all__ = ["check_pandas", "picks_to_idx", "progress_note"]
+__all__ = ["check_pandas", "picks_to_idx", "progress_note", "warn"]
+
+# Warnings point at the user's line, not at ours.
+warn = partial(_mne_warn, module="mne_hmm", ignore_namespaces=("mne", "mne_hmm"))
 
 
 def progress_note(progress: ProgressBar, note: str) -> None:

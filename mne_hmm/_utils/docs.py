@@ -10,6 +10,8 @@ inst : Raw | array, shape (n_channels, n_times) | path-like | PreparedData | lis
     is anything :func:`mne.io.read_raw` reads, or a ``.npy`` file that holds an array.
 """.strip()
 
+_docdict["inst_to_prepare"] = _docdict["inst"].replace("PreparedData | ", "")
+
 _docdict["picks"] = """
 picks : str | array-like | slice | None
     Channels to use, as everywhere in MNE-Python. None (default) takes the good data

@@ -79,6 +79,7 @@ def read_model_file(fname: Any, title: str, newest: int) -> dict[str, Any]:
         raise OSError(f"{path} is damaged ({error}); save the model again") from error
     if version > newest:
         raise ValueError(
-            f"{path} has format {version}, of a newer mne-hmm; this version reads up to format {newest}: update with pip install -U mne-hmm"
+            f"{path} has format {version}, of a newer mne-hmm; this version reads up to format "
+            f"{newest}: update with pip install -U mne-hmm"
         )
     return content

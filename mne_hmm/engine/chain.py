@@ -6,7 +6,7 @@ the ordinary recursions then run inside all chunks at once. Nothing is approxima
 the result is that of one recursion over each whole chain.
 
 The recursions are those of Rabiner (1989, *Proceedings of the IEEE* 77(2), 257-286),
-in float64. Impossible transitions are given a probability of 1e-300, so that data no
+in float64. Impossible transitions are given a probability of 1e-140, so that data no
 path can explain have a very low evidence instead of none.
 """
 
@@ -19,9 +19,10 @@ import numpy as np
 
 from ._tensorflow import tf
 
-# Smallest probability the recursions see: far below anything data can show, far enough
-# above the smallest float64 (2e-308) for products with it to stay normal numbers.
-TINY = 1e-300
+# Smallest probability the recursions see: far below anything data can show. Two such steps,
+# into a state and out of it again, still multiply to a normal number (from 2e-308 on, with
+# digits to spare): what underflows is then outweighed by a path that does not.
+TINY = 1e-140
 
 CHUNK_LENGTHS = (8, 32, 128, 256)
 

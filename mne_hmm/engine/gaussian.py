@@ -18,6 +18,11 @@ from .samples import Blocks
 
 FULL, DIAGONAL = "full", "diag"
 
+# A state with fewer samples per feature than this may hardly vary in some directions. Its
+# moments are added up in float64: rounding in float32 is a share of the largest variance, and
+# would drown the smallest.
+FEW = 10
+
 
 class Parameters(NamedTuple):
     """Parameters of a hidden Markov model with Gaussian states, in float64."""
@@ -191,4 +196,25 @@ def weighted_moments(
     for rows, x in blocks:
         new = function(x, tf.convert_to_tensor(weights[rows].astype(np.float32)))
         products, sums = products + new[0].numpy().astype(float), sums + new[1].numpy()
-    return Moments(weights.sum(0, dtype=float), np.asarray(sums, float), np.asarray(products))
+    moments = Moments(weights.sum(0, dtype=float), np.asarray(sums, float), np.asarray(products))
+    for k in np.flatnonzero(moments.weights < FEW * n_features):
+        precise = _moments_of_few(blocks, weights[:, k].astype(float), covariance_type)
+        moments.products[k] = precise[0]
+        moments.sums[k] = precise[1] if with_sums else 0.0
+    return moments
+
+
+def _moments_of_few(blocks, weights, covariance_type):
+    """Weighted products (or squares) and sums for one state with few samples, in float64."""
+    products: np.ndarray | float = 0.0
+    sums: np.ndarray | float = 0.0
+    for rows, x in blocks:
+        some = np.flatnonzero(weights[rows] > np.finfo(float).eps)
+        x = tf.cast(tf.gather(x, some), tf.float64)
+        weighted = x * weights[rows][some, None]
+        if covariance_type == DIAGONAL:
+            products += tf.reduce_sum(weighted * x, 0).numpy()
+        else:
+            products += tf.matmul(weighted, x, transpose_a=True).numpy()
+        sums += tf.reduce_sum(weighted, 0).numpy()
+    return products, sums

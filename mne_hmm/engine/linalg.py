@@ -22,3 +22,11 @@ def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
     """Inverses of lower triangular matrices, shape (n, d, d)."""
     identity = tf.eye(factors.shape[-1], batch_shape=[len(factors)], dtype=tf.float64)
     return tf.linalg.triangular_solve(tf.constant(factors, tf.float64), identity).numpy()
+
+
+def log_determinants(matrices: np.ndarray) -> np.ndarray:
+    """Log determinants of positive definite matrices, shape (n,)."""
+    factors = cholesky(matrices)
+    if factors is None:
+        raise np.linalg.LinAlgError("a matrix is not positive definite")
+    return 2 * np.log(np.einsum("kii->ki", factors)).sum(1)

@@ -57,49 +57,75 @@ def kmeans_labels(
     labels : array of int, shape (n_samples,)
         Cluster of each sample.
     """
-    if use_means and attempt % len(POWER_WINDOWS) == 0:
-        features, stride = np.concatenate(samples.arrays).astype(float), 1
-    else:
-        window = POWER_WINDOWS[attempt % len(POWER_WINDOWS)]
-        features, stride = _log_power(samples, window), STRIDE
-    features -= features.mean(0)
-    if stride == 1:
-        features /= np.maximum(features.std(0), np.finfo(np.float32).tiny)
+    window = POWER_WINDOWS[attempt % len(POWER_WINDOWS)]
+    if use_means and window == POWER_WINDOWS[0]:
+        features = np.concatenate(samples.arrays).astype(float)
+        features -= features.mean(0)
+        spread = features.std(0)
+        return cluster(features / np.where(spread > 0, spread, 1.0), n_states, rng)
+    power = log_power(samples.arrays, samples.lengths, window)
+    return spread_strides(cluster(power, n_states, rng), samples.chains)
+
+
+def cluster(features: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
+    """Find clusters by k-means.
+
+    Parameters
+    ----------
+    features : array, shape (n, n_features)
+        What to cluster.
+    n_clusters : int
+        Number of clusters.
+    rng : numpy.random.Generator
+        Source of the first centers, which are drawn by k-means++.
+
+    Returns
+    -------
+    labels : array of int, shape (n,)
+        The nearest center of each.
+    """
     some = features
     if len(features) > MOST_CLUSTERED:
         some = features[np.sort(rng.choice(len(features), MOST_CLUSTERED, replace=False))]
     with warnings.catch_warnings():
         # An empty cluster is a state without samples; training deals with those.
         warnings.filterwarnings("ignore", "One of the clusters is empty")
-        centers, _ = kmeans2(some, n_states, iter=30, minit="++", rng=rng)
-    nearest = np.argmin((centers**2).sum(1) - 2 * features @ centers.T, axis=1)
-    return _every(nearest, samples, stride)
+        centers, _ = kmeans2(some, n_clusters, iter=30, minit="++", rng=rng)
+    return np.argmin((centers**2).sum(1) - 2 * features @ centers.T, axis=1)
 
 
-def _log_power(samples, window):
-    """Logarithm of smoothed power at every fifth sample of every chain."""
+def log_power(arrays, lengths, window: int) -> np.ndarray:
+    """Get the logarithm of smoothed power at every fifth sample of every chain.
+
+    Parameters
+    ----------
+    arrays : list of array, shape (n_samples, n_features)
+        Features, one array per recording.
+    lengths : list of list of int
+        Number of samples of each chain, per recording.
+    window : int
+        Number of samples over which power is averaged.
+
+    Returns
+    -------
+    log_power : array, shape (n, n_features)
+        One row for every fifth sample, in float64.
+    """
     out = []
-    for chain in _chains(samples):
-        power = uniform_filter1d(
-            np.square(chain, dtype=np.float32), min(window, len(chain)), axis=0
-        )
-        out.append(np.log(power[::STRIDE] + 1e-6, dtype=float))
+    for array, of_recording in zip(arrays, lengths, strict=True):
+        for chain in np.split(array, np.cumsum(of_recording)[:-1]):
+            power = np.square(chain, dtype=np.float32)
+            uniform_filter1d(power, min(window, len(chain)), axis=0, output=power)
+            out.append(np.log(power[::STRIDE] + 1e-6, dtype=float))
     return np.concatenate(out)
 
 
-def _chains(samples):
-    for array, lengths in zip(samples.arrays, samples.lengths, strict=True):
-        yield from np.split(array, np.cumsum(lengths)[:-1])
-
-
-def _every(labels, samples, stride):
-    """Undo taking every `stride`-th sample of every chain."""
-    if stride == 1:
-        return labels
-    counts = [-(-length // stride) for length in samples.chains]
+def spread_strides(labels: np.ndarray, lengths) -> np.ndarray:
+    """Give every sample the label of the fifth sample it belongs to, chain by chain."""
+    counts = [-(-length // STRIDE) for length in lengths]
     parts = np.split(labels, np.cumsum(counts)[:-1])
-    chains = zip(parts, samples.chains, strict=True)
-    return np.concatenate([np.repeat(part, stride)[:length] for part, length in chains])
+    chains = zip(parts, lengths, strict=True)
+    return np.concatenate([np.repeat(part, STRIDE)[:length] for part, length in chains])
 
 
 def random_labels(samples: Samples, transition: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 from .coordinates import Coordinates
 from .em import LOST, Run, UpdateRule, converge, rises
 from .gaussian import Parameters
+from .refine import refine as merge_and_split
 from .samples import Samples
 from .start import (
     kmeans_labels,
@@ -61,11 +62,15 @@ class Training:
     converged: bool
     starts: list[dict] = field(default_factory=list)
     """For every start what it was, its course and whether it was kept."""
+    moves: list[dict] = field(default_factory=list)
+    """Every move that merged and split states: what it was, the free energy it was scored by
+    on a part of the data (or ended in, where it was run on all), and whether it was kept."""
     lost: list[int] = field(default_factory=list)
     """States without samples."""
     rise: float = 0.0
     """Largest rise of the free energy beyond rounding: a bug unless 0."""
-    n_passes: int = 0
+    n_passes: float = 0
+    """Passes over the data; passes over a part count in parts."""
     rank: int = 0
     """Number of directions in which the data vary."""
 
@@ -78,6 +83,7 @@ def train(
     init: str | np.ndarray | Parameters = KMEANS,
     n_init: int = 3,
     given: GivenParameters | None = None,
+    refine: bool = False,
     max_iter: int = 100,
     tol: float = 1e-4,
     rng: np.random.Generator,
@@ -100,6 +106,9 @@ def train(
         Number of starts, each run briefly; the best goes on.
     given : GivenParameters | None
         Initial values that replace those the start finds.
+    refine : bool
+        Whether to merge and split states afterwards, until that helps no more. Not done
+        where the user says where to start or holds parameters fixed.
     max_iter : int
         Largest number of updates of the run that is kept.
     tol : float
@@ -121,7 +130,8 @@ def train(
     coordinates = _coordinates(samples, rule, given)
     inner = coordinates.apply(samples, n_states * samples.n_features)
 
-    several = isinstance(init, str) and not given.all_emissions and n_init > 1
+    searching = isinstance(init, str) and not given.all_emissions
+    several = searching and n_init > 1
     runs = []
     for attempt, child in enumerate(rng.spawn(n_init if several else 1)):
         start = _start(samples, inner, n_states, rule, init, given, attempt, child)
@@ -130,20 +140,30 @@ def train(
         most = min(BRIEF, max_iter) if several else max_iter
         run = converge(inner, Run(start), rule, max_iter=most, tol=tol, report=_named(report, name))
         runs.append(run)
-    # Those that lost need no posterior any more, and it is as large as a share of the data.
     best = min(runs, key=lambda run: run.free_energy[-1])
     starts = [
         {"init": _describe(init), "free_energy": list(run.free_energy), "kept": run is best}
         for run in runs
     ]
-    n_passes = sum(len(run.free_energy) for run in runs if run is not best)
-    runs.clear()
+    n_passes: float = sum(len(run.free_energy) for run in runs if run is not best)
+    runs.clear()  # and the posteriors with them
     converge(inner, best, rule, max_iter=max_iter, tol=tol, report=_named(report, "training"))
+    n_passes += len(best.free_energy)
+
+    moves = []
+    if refine and searching and rule.learn_covariances and rule.learn_transitions:
+        refinement = merge_and_split(
+            inner, best, rule, max_iter=max_iter, tol=tol, rng=rng, report=report
+        )
+        best, moves = refinement.run, refinement.moves
+        n_passes += refinement.n_passes
 
     # Densities of features differ from those of the engine's coordinates by a constant.
     volume = coordinates.log_volume
     for start in starts:
         start["free_energy"] = [value - volume for value in start["free_energy"]]
+    for move in moves:
+        move["free_energy"] -= volume
     assert best.posterior is not None
     probabilities = best.posterior.probabilities
     return Training(
@@ -153,9 +173,10 @@ def train(
         seconds=best.seconds,
         converged=best.converged,
         starts=starts,
+        moves=moves,
         lost=np.flatnonzero(probabilities.sum(0) < LOST).tolist(),
         rise=rises(best.free_energy),
-        n_passes=n_passes + len(best.free_energy),
+        n_passes=n_passes,
         rank=coordinates.rank,
     )
 

@@ -1,0 +1,340 @@
+"""Chains: forward-backward and Viterbi, exact whatever the chunks."""
+
+import logging
+
+import numpy as np
+import pytest
+from hmmlearn.hmm import GaussianHMM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import (
+    enumerate_paths,
+    per_chain,
+    plain_decode,
+    plain_smooth,
+    random_model,
+)
+from scipy.stats import multivariate_normal
+
+from mne_hmm.engine import Parameters, Samples, decode, infer, smooth
+from mne_hmm.engine.chain import TINY, ChunkLayout, _compiled
+
+# Every shape of the chunks is compiled once, which takes a second or two. So tests put
+# many chains into one call, and share shapes where they can.
+CHAINS = (8, 1, 5, 7, 2, 6)
+
+LEFT_RIGHT = np.array([[0.7, 0.3, 0.0], [0.0, 0.6, 0.4], [0.0, 0.0, 1.0]])
+CYCLE = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])  # no step back, no stay
+
+
+def _random_chain(rng, n_states):
+    return rng.dirichlet(np.ones(n_states), n_states), rng.dirichlet(np.ones(n_states))
+
+
+def _log_densities(rng, n_samples, n_states, size=3.0):
+    return size * rng.normal(size=(n_samples, n_states))
+
+
+def _check_posterior(got, truth, *, rtol=0.0, atol=1e-10):
+    assert_allclose(got.log_evidence, truth.log_evidence, rtol=rtol, atol=atol)
+    assert_allclose(got.probabilities, truth.probabilities, rtol=0, atol=atol)
+    assert_allclose(got.transitions, truth.transitions, rtol=0, atol=atol)
+    assert_allclose(got.initial, truth.initial, rtol=0, atol=atol)
+
+
+def _path_log_probability(labels, log_b, lengths, transition, initial):
+    """Joint log probability of a given path and the data, per chain."""
+    log_p, log_pi = np.log(np.maximum(transition, TINY)), np.log(np.maximum(initial, TINY))
+    scores = []
+    for path, chain in zip(
+        np.split(labels, np.cumsum(lengths)[:-1]),
+        np.split(log_b, np.cumsum(lengths)[:-1]),
+        strict=True,
+    ):
+        steps = log_p[path[:-1], path[1:]].sum()
+        scores.append(log_pi[path[0]] + steps + chain[np.arange(len(path)), path].sum())
+    return np.array(scores)
+
+
+# Enumeration of all paths
+
+
+@pytest.mark.parametrize(
+    ("n_states", "chunk_length"), [(1, 3), (2, 4), (3, 1), (3, 3), (3, 8), (3, None)]
+)
+def test_equals_the_sum_over_all_paths(n_states, chunk_length):
+    rng = np.random.default_rng(n_states)
+    transition, initial = _random_chain(rng, n_states)
+    log_b = _log_densities(rng, sum(CHAINS), n_states)
+    truth = per_chain(enumerate_paths, log_b, CHAINS, transition, initial)
+    # 1e-10: float64 rounding of some ten steps is 1e-14; any real mistake is far larger.
+    _check_posterior(smooth(log_b, CHAINS, transition, initial, chunk_length=chunk_length), truth)
+    path = decode(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+    assert_array_equal(path.labels, truth.labels)
+    assert_allclose(path.log_probability, truth.log_probability, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("transition", "initial"),
+    [
+        (LEFT_RIGHT, [1.0, 0.0, 0.0]),
+        (LEFT_RIGHT, [0.5, 0.5, 0.0]),
+        (CYCLE, [0.2, 0.3, 0.5]),
+        (np.eye(3), [0.2, 0.3, 0.5]),
+    ],
+    ids=["left-right", "left-right, two starts", "3-cycle", "no step at all"],
+)
+@pytest.mark.parametrize("chunk_length", [3, 8])
+def test_zero_transitions_equal_the_sum_over_all_paths(transition, initial, chunk_length):
+    # The oracle takes the zeros as they are. What the engine puts in their place must not
+    # show: it is 1e-140 of the evidence.
+    rng = np.random.default_rng(0)
+    initial = np.array(initial)
+    log_b = _log_densities(rng, sum(CHAINS), 3)
+    truth = per_chain(enumerate_paths, log_b, CHAINS, transition, initial)
+    got = smooth(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+    _check_posterior(got, truth)
+    assert_allclose(got.transitions[transition == 0], 0, rtol=0, atol=1e-100)
+    path = decode(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+    assert_array_equal(path.labels, truth.labels)
+    assert_allclose(path.log_probability, truth.log_probability, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e5])
+@pytest.mark.parametrize("transition", ["dense", LEFT_RIGHT, CYCLE, np.eye(3)])
+@pytest.mark.parametrize("chunk_length", [3, 8])
+def test_huge_differences_of_density(transition, chunk_length, size):
+    # Data this clear push impossible steps on the chain. Their probability is TINY by
+    # definition, so here the oracle takes it too.
+    rng = np.random.default_rng(int(size))
+    dense, initial = _random_chain(rng, 3)
+    transition = np.maximum(dense if isinstance(transition, str) else transition, TINY)
+    for _ in range(10):
+        log_b = _log_densities(rng, sum(CHAINS), 3, size)
+        truth = per_chain(enumerate_paths, log_b, CHAINS, transition, initial)
+        got = smooth(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+        # The oracle's own logarithms are of size 1e6 here, with a rounding of 1e-10.
+        _check_posterior(got, truth, rtol=1e-12, atol=1e-8)
+        path = decode(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+        assert_array_equal(path.labels, truth.labels)
+        assert_allclose(path.log_probability, truth.log_probability, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("outlier", [100.0, 600.0, 700.0, 1000.0, 1e5])
+@pytest.mark.parametrize("chunk_length", [1, 3, 8])
+def test_one_outlier_in_a_state_that_cannot_be_reached(outlier, chunk_length):
+    # One sample (an artifact) speaks for a state that no step leads to or from. Either the
+    # path stays and pays for the sample, or it takes two impossible steps; the smaller loss
+    # must win, although both are below anything exp can show, and nothing may be NaN.
+    transition = np.array([[0.7, 0.0, 0.3], [0.0, 1.0, 0.0], [0.4, 0.0, 0.6]])
+    initial = np.array([0.5, 0.0, 0.5])
+    log_b = np.zeros((sum(CHAINS), 3))
+    log_b[:, 1] = -900.0
+    log_b[2] = [-outlier, 0.0, -outlier - 1]
+    truth = per_chain(enumerate_paths, log_b, CHAINS, np.maximum(transition, TINY), initial)
+    got = smooth(log_b, CHAINS, transition, initial, chunk_length=chunk_length)
+    _check_posterior(got, truth)
+    # Two steps of TINY cost 645 nats: only then the outlier is believed.
+    assert got.probabilities[2, 1] == pytest.approx(float(outlier > 645), abs=1e-9)
+
+
+# Plain recursions, for chains too long to enumerate
+
+
+SPANS = [
+    (1,),
+    (15,),
+    (16,),
+    (17,),
+    (16 * 4 - 1,),
+    (16 * 4,),
+    (16 * 4 + 1,),
+    (1, 15, 16, 17, 33, 1, 64, 2, 100, 31, 1),
+]
+
+
+@pytest.mark.parametrize("lengths", SPANS, ids=str)
+def test_chunks_equal_the_plain_recursion(lengths):
+    rng = np.random.default_rng(sum(lengths))
+    transition, initial = _random_chain(rng, 3)
+    log_b = _log_densities(rng, sum(lengths), 3)
+    # 1e-9: rounding of some hundred steps is 1e-13.
+    truth = per_chain(plain_smooth, log_b, lengths, transition, initial)
+    _check_posterior(smooth(log_b, lengths, transition, initial, chunk_length=16), truth, atol=1e-9)
+    # Integers and equal steps: many paths are best, exactly, and one rule must choose.
+    ties = rng.integers(-1, 2, size=log_b.shape).astype(float)
+    for densities, steps, first in (
+        (log_b, transition, initial),
+        (ties, np.full((3, 3), 1 / 3), np.full(3, 1 / 3)),
+    ):
+        plain = [
+            plain_decode(chain, steps, first)
+            for chain in np.split(densities, np.cumsum(lengths)[:-1])
+        ]
+        path = decode(densities, lengths, steps, first, chunk_length=16)
+        assert_array_equal(path.labels, np.concatenate([labels for labels, _ in plain]))
+        truth = [score for _, score in plain]
+        assert_allclose(path.log_probability, truth, rtol=0, atol=1e-9)
+        again = _path_log_probability(path.labels, densities, lengths, steps, first)
+        assert_allclose(path.log_probability, again, rtol=0, atol=1e-9)
+
+
+def test_states_renamed_in_a_3_cycle():
+    # A permutation that is not its own inverse: rows and columns, or from and to, mixed up
+    # somewhere would show.
+    rng = np.random.default_rng(3)
+    transition, initial = _random_chain(rng, 3)
+    log_b = _log_densities(rng, sum(CHAINS), 3)
+    order = np.array([1, 2, 0])
+    first = smooth(log_b, CHAINS, transition, initial, chunk_length=3)
+    second = smooth(
+        log_b[:, order],
+        CHAINS,
+        transition[np.ix_(order, order)],
+        initial[order],
+        chunk_length=3,
+    )
+    assert_allclose(second.probabilities, first.probabilities[:, order], rtol=0, atol=1e-12)
+    assert_allclose(second.transitions, first.transitions[np.ix_(order, order)], rtol=0, atol=1e-12)
+    assert_allclose(second.initial, first.initial[order], rtol=0, atol=1e-12)
+
+
+def test_single_precision_densities_are_taken_as_they_are():
+    rng = np.random.default_rng(4)
+    transition, initial = _random_chain(rng, 3)
+    log_b = _log_densities(rng, sum(CHAINS), 3).astype(np.float32)
+    got = smooth(log_b, CHAINS, transition, initial, chunk_length=3)
+    same = smooth(log_b.astype(float), CHAINS, transition, initial, chunk_length=3)
+    for one, other in zip(got, same, strict=True):
+        assert one.dtype == np.float64
+        assert_array_equal(one, other)
+
+
+# Other people's numbers
+
+
+def test_equals_hmmlearn():
+    rng = np.random.default_rng(5)
+    initial, transition, means, covariances = random_model(rng, 4, 5, spread=0.5)
+    model = GaussianHMM(4, "full", implementation="log")
+    model.startprob_, model.transmat_ = initial, transition
+    model.means_, model.covars_ = means, covariances
+    x, _ = model.sample(700, random_state=6)
+    log_b = np.stack(
+        [
+            multivariate_normal(mean, cov).logpdf(x)
+            for mean, cov in zip(means, covariances, strict=True)
+        ],
+        axis=1,
+    )
+    evidence, probabilities = model.score_samples(x)
+    log_probability, labels = model.decode(x)
+    got = smooth(log_b, [700], transition, initial)
+    # Float64 on both sides; their densities come from other factorizations than scipy's.
+    assert_allclose(got.log_evidence, [evidence], rtol=1e-11, atol=0)
+    assert_allclose(got.probabilities, probabilities, rtol=0, atol=1e-10)
+    path = decode(log_b, [700], transition, initial)
+    assert_array_equal(path.labels, labels)
+    assert_allclose(path.log_probability, [log_probability], rtol=1e-11, atol=0)
+    assert np.mean(got.probabilities.max(1) < 0.99) > 0.1  # not a trivial case
+
+
+@pytest.mark.parametrize("suffix", ["", "_chains"])
+def test_equals_the_reference(reference, suffix):
+    # Tolerances are those the reference arrays were made for: float64 throughout.
+    truth = reference("posterior")
+    lengths = truth[f"lengths{suffix}"]
+    chain = truth["transition_matrix"], truth["initial_probs"]
+    got = smooth(truth["log_densities"], lengths, *chain)
+    evidence = truth[f"log_likelihood{suffix}"]
+    assert_allclose(got.log_evidence.sum(), evidence, rtol=1e-12, atol=0)
+    assert_allclose(got.probabilities, truth[f"posterior{suffix}"], rtol=0, atol=1e-10)
+    # Each entry for itself: some are 1e-7 of the others, and floors would show in them.
+    assert_allclose(got.transitions, truth[f"xi_sum{suffix}"], rtol=1e-9, atol=0)
+    firsts = np.cumsum([0, *lengths[:-1]])
+    assert_allclose(got.initial, truth[f"posterior{suffix}"][firsts].sum(0), rtol=0, atol=1e-10)
+    path = decode(truth["log_densities"], lengths, *chain)
+    assert_array_equal(path.labels, truth[f"viterbi{suffix}"])
+    assert_allclose(
+        path.log_probability.sum(), truth[f"viterbi_log_prob{suffix}"], rtol=1e-12, atol=0
+    )
+
+
+@pytest.mark.parametrize("suffix", ["", "_chains"])
+def test_inference_from_data_equals_the_reference(reference, suffix):
+    # From single-precision data: 1e-4 nats in the evidence, 1e-6 in posteriors, 2e-5 in
+    # expected steps are what that costs, as the reference arrays' notes say.
+    truth = reference("posterior")
+    samples = Samples([truth["x"].astype(np.float32)], [truth[f"lengths{suffix}"].tolist()])
+    parameters = Parameters(
+        truth["initial_probs"], truth["transition_matrix"], truth["means"], truth["covariances"]
+    )
+    got = infer(samples, parameters)
+    evidence = truth[f"log_likelihood{suffix}"]
+    assert_allclose(got.log_evidence.sum(), evidence, rtol=2e-8, atol=0)
+    assert_allclose(got.probabilities, truth[f"posterior{suffix}"], rtol=0, atol=1e-6)
+    assert_allclose(got.transitions, truth[f"xi_sum{suffix}"], rtol=0, atol=2e-5)
+    path = infer(samples, parameters, viterbi=True)
+    assert_array_equal(path.labels, truth[f"viterbi{suffix}"])
+
+
+# Chunks and compilation
+
+
+@settings(deadline=None)  # nothing slow in here, but machines may be busy
+@given(
+    lengths=st.lists(st.integers(1, 70), min_size=1, max_size=9),
+    chunk_length=st.integers(1, 20),
+)
+def test_rows_find_their_way_into_chunks_and_back(lengths, chunk_length):
+    layout = ChunkLayout.for_lengths(lengths, chunk_length)
+    rows = np.arange(1.0, sum(lengths) + 1)[:, None] * [1, -1]
+    chunks = layout.scatter(rows)
+    n_valid, is_first = layout.flags()
+    assert chunks.shape == (layout.n_chunks, chunk_length, 2)
+    assert_array_equal(layout.gather(chunks), rows)
+    # Valid rows come first in every chunk, and chunks in the order of time.
+    valid = np.arange(chunk_length) < n_valid[:, None]
+    assert_array_equal(chunks[valid], rows)
+    assert not chunks[~valid].any()
+    # A chain begins where a chunk says so, and nowhere else.
+    begins = chunks[is_first & (n_valid > 0), 0, 0]
+    assert_array_equal(begins, np.cumsum([0, *lengths[:-1]]) + 1)
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 5000), min_size=1, max_size=30))
+def test_chosen_chunks_are_few_and_pad_little(lengths):
+    layout = ChunkLayout.for_lengths(lengths)
+    assert layout.n_chunks >= layout.chunks_per_chain.sum()
+    # Rounding up for the sake of few shapes adds at most an eighth.
+    assert layout.n_chunks <= 1.125 * layout.chunks_per_chain.sum()
+    typical = np.median(lengths)
+    assert layout.chunk_length <= max(2 * typical, 8)
+
+
+def test_every_shape_is_compiled_once(caplog):
+    # Lengths of chunks that no other test has, so that all shapes are new. More than five of
+    # them: then TensorFlow warns about a function that is traced again and again.
+    transition, initial = np.ones((1, 1)), np.ones(1)
+    lengths = [(5,), (6,), (11,), (16,), (21,), (26,)]  # one to six chunks of five
+    before = _compiled.cache_info()
+    with caplog.at_level(logging.WARNING):
+        for length in lengths:
+            decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
+    once = _compiled.cache_info()
+    assert once.misses - before.misses == 6
+    for length in [(5,), (3,), (9,), (4, 7), (2, 2, 2, 12)]:
+        path = decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
+        assert len(path.labels) == sum(length)
+    twice = _compiled.cache_info()
+    assert twice.misses == once.misses
+    assert twice.hits - once.hits == 5
+    assert not [r.getMessage() for r in caplog.records if "retracing" in r.getMessage()]
+
+
+def test_lengths_that_differ_little_share_a_shape():
+    # Recordings of different lengths must not each cost a compilation.
+    counts = {ChunkLayout.for_lengths([n], 128).n_chunks for n in range(50_000, 60_000)}
+    assert len(counts) <= 4

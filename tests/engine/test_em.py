@@ -1,0 +1,412 @@
+"""Expectation-maximization: known answers, and what must hold whatever the data."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import (
+    draw_samples,
+    draw_states,
+    gaussian_log_densities,
+    per_chain,
+    plain_smooth,
+    random_model,
+)
+
+from mne_hmm.engine import Parameters, Samples, UpdateRule
+from mne_hmm.engine.chain import Posterior
+from mne_hmm.engine.em import (
+    LOST,
+    ROUNDING,
+    VARIANCE_FLOOR,
+    Run,
+    converge,
+    has_settled,
+    posterior,
+    rises,
+    update,
+    updated_emissions,
+)
+from mne_hmm.engine.gaussian import Moments
+from mne_hmm.engine.start import parameters_from_labels
+
+# The shape of the reference: one compilation serves all tests.
+LENGTHS, N_SAMPLES, N_STATES = [600, 500, 400], 1500, 3
+
+RULES = {
+    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
+    for form in ("full", "diag")
+    for learn in (True, False)
+}
+
+
+def _blocks(x):
+    return Samples([x.astype(np.float32)], [LENGTHS]).blocked(N_STATES * x.shape[1])
+
+
+def _standardized(x):
+    return (x - x.mean(0)) / x.std(0)
+
+
+def _random_data(seed, n_features=6):
+    """No HMM at all: heavy tails, and shifts that last for ten samples."""
+    rng = np.random.default_rng(seed)
+    shifts = np.repeat(rng.normal(size=(150, n_features)), 10, axis=0)
+    return _standardized(rng.standard_t(5, size=(N_SAMPLES, n_features)) + 0.5 * shifts)
+
+
+def _random_labels(seed, n_states=N_STATES):
+    return np.repeat(np.random.default_rng(seed).integers(0, n_states, 150), 10)
+
+
+def _start(blocks, labels, rule):
+    return Run(parameters_from_labels(blocks, labels, N_STATES, rule))
+
+
+def _simulated(seed=0, n_features=4, **kwargs):
+    """Samples of an HMM and its parameters."""
+    rng = np.random.default_rng(seed)
+    initial, transition, means, covariances = random_model(rng, N_STATES, n_features, **kwargs)
+    states = draw_states(rng, N_SAMPLES, initial, transition)
+    x = draw_samples(rng, states, means, covariances)
+    return x, Parameters(initial, transition, means, covariances)
+
+
+def _check_never_rises(run):
+    # The bound training itself goes by is ten times wider.
+    values = np.array(run.free_energy)
+    assert np.isfinite(values).all()
+    assert (np.diff(values) <= ROUNDING * np.abs(values[1:])).all()
+    assert rises(run.free_energy) == 0
+
+
+# Known answers
+
+
+@pytest.mark.parametrize("prefix", ["", "zero_mean_"])
+def test_equals_the_reference(reference, prefix):
+    truth = reference("em")
+    learn = prefix == ""
+    start = Parameters(*(truth[f"start_{name}"] for name in Parameters._fields))
+    start = start._replace(means=start.means * learn)
+    n_iter = int(truth["n_iter"])
+    # A negative tolerance: nothing but rounding may end this early.
+    run = converge(
+        _blocks(truth["x"]), Run(start), UpdateRule(learn_means=learn), max_iter=n_iter, tol=-1
+    )
+    assert run.n_updates == n_iter
+    # Log densities of single precision: 2e-4 of 8,590 nats, say the reference arrays' notes.
+    log_evidence = -np.multiply(run.free_energy, N_SAMPLES)
+    assert_allclose(log_evidence, truth[f"{prefix}log_likelihood"], rtol=0, atol=4e-4)
+    # The data and their products, too, are in single precision: sums over some 500 samples are
+    # good to 1e-6 of what is summed, and a product of features may be 10.
+    atol = {"initial_probs": 1e-6, "transition_matrix": 1e-6, "means": 5e-6, "covariances": 1e-5}
+    for name in Parameters._fields:
+        want = np.zeros((3, 4)) if name == "means" and not learn else truth[prefix + name]
+        assert_allclose(getattr(run.parameters, name), want, rtol=0, atol=atol[name], err_msg=name)
+    if learn:  # the first states are certain: nothing keeps the others' probabilities up
+        assert (np.sort(run.parameters.initial_probs)[:2] < 1e-15).all()
+
+
+def test_states_renamed_in_a_3_cycle():
+    x, parameters = _simulated()
+    parameters = parameters._replace(means=parameters.means + 0.5)
+    order = np.array([1, 2, 0])
+    renamed = Parameters(
+        parameters.initial_probs[order],
+        parameters.transition_matrix[np.ix_(order, order)],
+        parameters.means[order],
+        parameters.covariances[order],
+    )
+    rule = UpdateRule(learn_means=True)
+    one, other = (
+        converge(_blocks(x), Run(p), rule, max_iter=3, tol=-1).parameters
+        for p in (parameters, renamed)
+    )
+    # The same sums, of three states in another order.
+    close = {"rtol": 1e-6, "atol": 1e-7}
+    assert_allclose(other.initial_probs, one.initial_probs[order], **close)
+    transition = one.transition_matrix[np.ix_(order, order)]
+    assert_allclose(other.transition_matrix, transition, **close)
+    assert_allclose(other.means, one.means[order], **close)
+    assert_allclose(other.covariances, one.covariances[order], **close)
+
+
+def _float64_update(x, expected, parameters, rule):
+    """Compute the closed form from its textbook, around whatever means are used."""
+    gamma = expected.probabilities
+    weights = gamma.sum(0)
+    means = gamma.T @ x / weights[:, None] if rule.learn_means else parameters.means
+    covariances = []
+    for k in range(N_STATES):
+        centered = x - means[k]
+        covariances.append((centered * gamma[:, [k]]).T @ centered / weights[k])
+    covariances = np.array(covariances)
+    if rule.covariance_type == "diag":
+        covariances = covariances * np.eye(x.shape[1])
+    return Parameters(
+        expected.initial / len(LENGTHS),
+        expected.transitions / expected.transitions.sum(1, keepdims=True),
+        means,
+        covariances,
+    )
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+def test_one_update_is_the_closed_form(rule):
+    # Means that are not learned are not zero here: covariances are about what is given.
+    x, parameters = _simulated()
+    blocks = _blocks(x)
+    expected = posterior(blocks, parameters, rule.covariance_type)
+    got = update(blocks, parameters, expected, rule)
+    x = x.astype(np.float32).astype(float)
+    # Sums of squares up to 50 over some 500 samples, in single precision.
+    for name, atol in zip(Parameters._fields, (1e-12, 1e-12, 5e-6, 5e-5), strict=True):
+        want = getattr(_float64_update(x, expected, parameters, rule), name)
+        assert_allclose(getattr(got, name), want, rtol=0, atol=atol, err_msg=name)
+
+
+def test_posterior_is_that_of_the_oracle():
+    x, parameters = _simulated()
+    got = posterior(_blocks(x), parameters)
+    log_b = gaussian_log_densities(x.astype(np.float32), parameters.means, parameters.covariances)
+    truth = per_chain(
+        plain_smooth, log_b, LENGTHS, parameters.transition_matrix, parameters.initial_probs
+    )
+    # Log densities of single precision: some 1e-6 nats each, the root of 600 times that each chain.
+    assert_allclose(got.log_evidence, truth.log_evidence, rtol=0, atol=3e-4)
+    assert_allclose(got.probabilities, truth.probabilities, rtol=0, atol=1e-5)
+    assert_allclose(got.transitions, truth.transitions, rtol=0, atol=1e-3)
+
+
+# What an update must not do
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_free_energy_never_rises(rule, seed):
+    blocks = _blocks(_random_data(seed))
+    start = _start(blocks, _random_labels(seed), rule)
+    run = converge(blocks, start, rule, max_iter=40, tol=0)
+    _check_never_rises(run)
+    assert run.n_updates >= 20
+    assert run.free_energy[0] - run.free_energy[-1] > 0.05  # there was something to learn
+
+
+@pytest.mark.parametrize(
+    "fixed", [{"learn_transitions": False}, {"learn_covariances": False}, {"learn_means": False}]
+)
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_what_is_not_learned_stays(fixed, covariance_type):
+    x, parameters = _simulated()
+    if covariance_type == "diag":
+        parameters = parameters._replace(covariances=parameters.covariances * np.eye(4))
+    # Far from the optimum, so that whatever is learned must move.
+    parameters = parameters._replace(
+        initial_probs=np.array([0.5, 0.3, 0.2]),
+        transition_matrix=np.array([[0.8, 0.15, 0.05], [0.1, 0.7, 0.2], [0.3, 0.1, 0.6]]),
+        means=parameters.means + 0.3,
+        covariances=1.5 * parameters.covariances,
+    )
+    rule = UpdateRule(**({"learn_means": True} | fixed), covariance_type=covariance_type)
+    run = converge(_blocks(x), Run(parameters), rule, max_iter=3, tol=-1)
+    held = {
+        "learn_transitions": ("initial_probs", "transition_matrix"),
+        "learn_covariances": ("covariances",),
+        "learn_means": ("means",),
+    }[next(iter(fixed))]
+    for name in Parameters._fields:
+        before, after = getattr(parameters, name), getattr(run.parameters, name)
+        if name in held:
+            assert_array_equal(after, before, err_msg=name)
+        else:
+            assert np.abs(after - before).max() > 1e-3, name
+    _check_never_rises(run)
+
+
+def test_nothing_but_the_chain_needs_no_pass_over_the_data():
+    x, parameters = _simulated()
+    rule = UpdateRule(learn_means=False, learn_covariances=False)
+    assert not rule.learn_emissions
+    expected = posterior(_blocks(x), parameters)
+    got = update(None, parameters, expected, rule)
+    assert_array_equal(got.means, parameters.means)
+    assert_allclose(got.transition_matrix.sum(1), 1, rtol=1e-12, atol=0)
+    assert np.abs(got.transition_matrix - parameters.transition_matrix).max() > 1e-3
+
+
+# States with few samples or none
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_a_state_that_loses_its_samples_keeps_its_parameters(covariance_type):
+    x, parameters = _simulated()
+    means = parameters.means.copy()
+    means[1] = 1e3  # nothing is near
+    covariances = parameters.covariances
+    if covariance_type == "diag":
+        covariances = covariances * np.eye(4)
+    start = parameters._replace(means=means, covariances=covariances)
+    rule = UpdateRule(learn_means=True, covariance_type=covariance_type)
+    run = converge(_blocks(x), Run(start), rule, max_iter=10, tol=-1)
+    assert run.posterior.probabilities[:, 1].sum() < LOST
+    assert_array_equal(run.parameters.means[1], start.means[1])
+    assert_array_equal(run.parameters.covariances[1], start.covariances[1])
+    for value in (*run.parameters, *run.posterior, run.free_energy):
+        assert np.isfinite(value).all()
+    assert_allclose(run.parameters.transition_matrix.sum(1), 1, rtol=1e-12, atol=0)
+    assert_allclose(run.parameters.initial_probs.sum(), 1, rtol=1e-12, atol=0)
+    # The other two go on.
+    assert np.abs(run.parameters.means[[0, 2]] - start.means[[0, 2]]).max() > 1e-2
+    _check_never_rises(run)
+
+
+def test_a_state_is_lost_below_a_thousandth_of_a_sample():
+    rng = np.random.default_rng(0)
+    parameters = _simulated()[1]
+    weights = np.array([700.0, 0.9 * LOST, 1.1 * LOST])
+    means = rng.normal(size=(3, 4))
+    second = 2 * np.eye(4) + means[:, :, None] * means[:, None, :]
+    moments = Moments(weights, weights[:, None] * means, weights[:, None, None] * second)
+    got = updated_emissions(parameters, moments, UpdateRule(learn_means=True))
+    want = np.array([means[0], parameters.means[1], means[2]])
+    assert_allclose(got.means, want, rtol=1e-12, atol=0)
+    want = np.array([2 * np.eye(4), parameters.covariances[1], 2 * np.eye(4)])
+    assert_allclose(got.covariances, want, rtol=0, atol=1e-12)
+
+
+def _with_few(n_few, spread, n_features=10):
+    """Draw data, and labels by which the last state has few samples, far from all others."""
+    rng = np.random.default_rng(n_few)
+    x = rng.normal(size=(N_SAMPLES, n_features))
+    few = slice(700, 700 + n_few)
+    x[few] = 20 + spread * rng.normal(size=(n_few, n_features))
+    labels = _random_labels(n_few, n_states=2)
+    labels[few] = 2
+    return _standardized(x), labels
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("spread", [0.02, 2.0, 6.0])
+@pytest.mark.parametrize("n_few", [1, 4, 8, 9, 10, 12])
+def test_a_state_with_few_samples_stays_finite(rule, n_few, spread):
+    # Fewer samples than features, or hardly more: without a floor the covariance is singular,
+    # and without care for rounding the free energy rises by 1e-4 of itself.
+    x, labels = _with_few(n_few, spread)
+    blocks = _blocks(x)
+    run = converge(blocks, _start(blocks, labels, rule), rule, max_iter=20, tol=-1)
+    for value in (*run.parameters, *run.posterior):
+        assert np.isfinite(value).all()
+    _check_never_rises(run)
+    variances = np.linalg.eigvalsh(run.parameters.covariances)
+    # Eigenvalues up to 1e3 are known to 1e-13 each.
+    assert (variances > VARIANCE_FLOOR - 1e-11).all()
+    if rule.covariance_type == "full" and n_few < 9:
+        # There are directions in which these samples do not vary at all.
+        assert variances[2, 0] == pytest.approx(VARIANCE_FLOOR, rel=1e-4)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_the_floor_lifts_what_is_below_and_nothing_else(covariance_type):
+    rng = np.random.default_rng(0)
+    basis = np.linalg.qr(rng.normal(size=(4, 4)))[0] if covariance_type == "full" else np.eye(4)
+    variances = np.array([1e-9, 1e-7, 2e-6, 3.0])
+    covariance = (basis * variances) @ basis.T
+    products = np.stack([covariance, np.eye(4), 5 * np.eye(4)])
+    if covariance_type == "diag":
+        products = np.einsum("kii->ki", products)
+    moments = Moments(np.ones(3), np.zeros((3, 4)), products)
+    zero_means = _simulated()[1]._replace(means=np.zeros((3, 4)))
+    rule = UpdateRule(learn_means=False, covariance_type=covariance_type)
+    got = updated_emissions(zero_means, moments, rule).covariances
+    want = (basis * np.maximum(variances, VARIANCE_FLOOR)) @ basis.T
+    # Eigenvalues of 3 are known to 1e-15.
+    assert_allclose(got[0], want, rtol=0, atol=1e-14)
+    assert_allclose(got[1:], [np.eye(4), 5 * np.eye(4)], rtol=0, atol=1e-14)
+
+
+def test_transitions_of_a_state_that_is_never_left_stay():
+    parameters = _simulated()[1]
+    steps = np.array([[2.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 3.0, 1.0]])
+    expected = Posterior(np.zeros((8, 3)), steps, np.array([1.0, 0.0, 2.0]), np.zeros(3))
+    rule = UpdateRule(learn_means=False, learn_covariances=False)
+    got = update(None, parameters, expected, rule)
+    want = [[0.5, 0.25, 0.25], parameters.transition_matrix[1], [0.0, 0.75, 0.25]]
+    assert_allclose(got.transition_matrix, want, rtol=1e-14, atol=0)
+    assert_allclose(got.initial_probs, [1 / 3, 0, 2 / 3], rtol=1e-14, atol=0)
+
+
+# The loop
+
+
+def test_a_run_goes_on_where_it_stopped():
+    blocks, rule = _blocks(_random_data(0)), UpdateRule(learn_means=True)
+    whole, parts = (_start(blocks, _random_labels(0), rule) for _ in range(2))
+    converge(blocks, whole, rule, max_iter=5, tol=-1)
+    reports = []
+    for max_iter in (0, 2, 2, 5):
+        converge(
+            blocks, parts, rule, max_iter=max_iter, tol=-1, report=lambda *a: reports.append(a)
+        )
+        assert parts.n_updates == max_iter
+    for name, one, other in zip(
+        Parameters._fields, whole.parameters, parts.parameters, strict=True
+    ):
+        assert_array_equal(one, other, err_msg=name)
+    assert whole.free_energy == parts.free_energy
+    assert reports == list(enumerate(whole.free_energy))
+    assert len(parts.seconds) == 6
+
+
+def test_posterior_and_free_energy_are_those_of_the_last_parameters():
+    x, parameters = _simulated()
+    blocks = _blocks(x)
+    run = converge(blocks, Run(parameters), UpdateRule(learn_means=True), max_iter=2, tol=-1)
+    again = posterior(blocks, run.parameters)
+    for one, other in zip(run.posterior, again, strict=True):
+        assert_array_equal(one, other)
+    assert run.free_energy[-1] == -again.log_evidence.sum() / N_SAMPLES
+
+
+def test_a_run_ends_when_it_has_settled():
+    x, parameters = _simulated()
+    blocks, rule = _blocks(x), UpdateRule(learn_means=True)
+    start = parameters._replace(means=parameters.means + 0.5)
+    run = converge(blocks, Run(start), rule, max_iter=100, tol=1e-2)
+    assert run.converged
+    assert 2 <= run.n_updates < 100
+    assert [has_settled(run.free_energy[:n], 1e-2) for n in range(1, run.n_updates + 2)] == [
+        False
+    ] * run.n_updates + [True]
+    n_passes = len(run.free_energy)
+    assert len(converge(blocks, run, rule, max_iter=100, tol=1e-2).free_energy) == n_passes
+
+
+@pytest.mark.parametrize(
+    ("free_energy", "tol", "settled"),
+    [
+        ([10.0], 1.0, False),  # nothing to compare with
+        ([10.0, 5.0], 1e-4, False),
+        ([10.0, 5.0, 4.9996], 1e-4, True),  # 0.0004 of 5.0004
+        ([10.0, 5.0, 4.9994], 1e-4, False),  # 0.0006 of 5.0006
+        ([-90.0, -95.0, -95.0004], 1e-4, True),  # other units, same answer
+        ([-90.0, -95.0, -95.0006], 1e-4, False),
+        ([10.0, 5.0, 5.0 - 4e-7], 0.0, True),  # rounding of single precision
+        ([10.0, 5.0, 5.0 - 6e-7], 0.0, False),
+        ([10.0, 5.0, 5.1], 1e-4, True),  # no use in going on
+    ],
+)
+def test_has_settled(free_energy, tol, settled):
+    assert has_settled(free_energy, tol) is settled
+
+
+def test_rises():
+    assert rises([3.0]) == 0
+    assert rises([3.0, 2.0, 2.0, -5.0]) == 0
+    # Rounding is a millionth of the free energy, or a millionth of a nat where that is near 0.
+    assert rises([90.0, 90.0 + 8e-5]) == 0
+    assert rises([90.0, 90.0 + 1e-4]) == pytest.approx(1e-5, rel=1e-3)
+    assert rises([-90.0, -90.0 + 8e-5]) == 0
+    assert rises([0.0, 9e-7]) == 0
+    assert rises([0.0, 2e-6]) == pytest.approx(1e-6, rel=1e-6)
+    # The largest of several, wherever it is.
+    assert rises([5.0, 5.5, 4.0, 4.75, 4.7, 4.8]) == pytest.approx(0.75, rel=1e-4)

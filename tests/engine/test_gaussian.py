@@ -1,0 +1,194 @@
+"""Gaussian emissions: log densities and moments against float64."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import draw_samples, draw_states, gaussian_log_densities, random_model
+from scipy.stats import multivariate_normal
+
+from mne_hmm.engine import Emission, Samples
+from mne_hmm.engine import samples as samples_module
+from mne_hmm.engine.gaussian import FEW, weighted_moments
+from mne_hmm.engine.linalg import cholesky, inverse_of_lower
+
+N_STATES, N_SAMPLES = 3, 1000
+
+
+@pytest.fixture(scope="module", params=[2, 10, 40], ids="{} features".format)
+def case(request):
+    """Samples in two recordings and three chains, drawn from states that differ."""
+    rng = np.random.default_rng(request.param)
+    initial, transition, means, covariances = random_model(rng, N_STATES, request.param)
+    states = draw_states(rng, N_SAMPLES, initial, transition)
+    x = draw_samples(rng, states, means, covariances).astype(np.float32)
+    samples = Samples([x[:700], x[700:]], [[699, 1], [300]])
+    return samples, x, means, covariances
+
+
+def _blocks(samples):
+    return samples.blocked(N_STATES * samples.n_features)
+
+
+def _weights(n_samples=N_SAMPLES):
+    return np.random.default_rng(9).dirichlet(np.ones(N_STATES), n_samples)
+
+
+# Log densities. Products of single precision carry 24 bits. A squared whitened length is a sum
+# of up to 40 squares of sums of 40 products: its relative error is some ten times 6e-8, and
+# near a state's mean, where the length is small, some ten times 6e-8 of the 50 nats around it.
+DENSITY = {"rtol": 1e-6, "atol": 5e-5}
+
+
+@pytest.mark.parametrize("which", ["means", "zero", "one zero"])
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_log_densities(case, covariance_type, which):
+    samples, x, means, covariances = case
+    means = means * {"means": [[1], [1], [1]], "zero": [[0]], "one zero": [[1], [0], [1]]}[which]
+    used = covariances if covariance_type == "full" else covariances * np.eye(samples.n_features)
+    truth = [
+        multivariate_normal(mean, covariance).logpdf(x.astype(float))
+        for mean, covariance in zip(means, used, strict=True)
+    ]
+    got = Emission(means, covariances, covariance_type).log_densities(_blocks(samples))
+    assert got.dtype == np.float64
+    assert_allclose(got, np.transpose(truth), **DENSITY)
+
+
+def test_the_oracle_agrees_with_scipy(case):
+    # Other tests rely on it, because it also takes features of very different sizes.
+    _, x, means, covariances = case
+    truth = [
+        multivariate_normal(mean, covariance).logpdf(x.astype(float))
+        for mean, covariance in zip(means, covariances, strict=True)
+    ]
+    assert_allclose(
+        gaussian_log_densities(x, means, covariances), np.transpose(truth), rtol=1e-11, atol=1e-10
+    )
+
+
+def test_diagonal_densities_ignore_what_is_off_the_diagonal(case):
+    samples, _, means, covariances = case
+    blocks = _blocks(samples)
+    one = Emission(means, covariances, "diag").log_densities(blocks)
+    other = Emission(means, covariances * np.eye(samples.n_features), "diag").log_densities(blocks)
+    assert_array_equal(one, other)
+
+
+def test_a_covariance_that_is_none_is_an_error(case):
+    samples, _, means, covariances = case
+    indefinite = covariances.copy()
+    indefinite[1, 0, 0] = -1.0
+    with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
+        Emission(means, indefinite).log_densities(_blocks(samples))
+
+
+# Moments
+
+
+def _float64_moments(x, weights):
+    x = x.astype(float)
+    return weights.T @ x, np.einsum("tk,ti,tj->kij", weights, x, x, optimize=True)
+
+
+def _sizes(x, weights):
+    """Return the sums of absolute values, of which rounding is a share."""
+    return _float64_moments(np.abs(x), weights)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_moments(case, covariance_type):
+    samples, x, _, _ = case
+    weights = _weights()
+    got = weighted_moments(_blocks(samples), weights, covariance_type)
+    sums, products = _float64_moments(x, weights)
+    sums_size, products_size = _sizes(x, weights)
+    if covariance_type == "diag":
+        products, products_size = (np.einsum("kii->ki", m) for m in (products, products_size))
+    # Weights and products are rounded to 6e-8 each, and so is every partial sum: over up to 700
+    # of them that walks off by some sqrt(700) times as much, of the sum of absolute values.
+    assert_allclose(got.weights, weights.sum(0), rtol=1e-14, atol=0)
+    assert_allclose(got.sums / sums_size, sums / sums_size, rtol=0, atol=2e-6)
+    assert_allclose(got.products / products_size, products / products_size, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
+    # Of three states in one proportion, the second has too few samples to be summed in float32.
+    samples, x, _, _ = case
+    share = 0.5 * FEW * samples.n_features / N_SAMPLES
+    weights = _weights() * [1.0, share / 3, 1.0]
+    weights[10:20, 1] = 1e-25  # next to nothing may be left out
+    got = weighted_moments(_blocks(samples), weights, covariance_type)
+    sums, products = (moment[1] for moment in _float64_moments(x, weights))
+    size = _sizes(x, weights)[1][1]
+    got_products = got.products[1]
+    if covariance_type == "diag":
+        products, size = np.diagonal(products), np.diagonal(size)
+    # All in float64; 1e-12 is rounding of a thousand sums.
+    assert_allclose(got_products / size, products / size, rtol=0, atol=1e-12)
+    assert_allclose(got.sums[1], sums, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_samples", [20, N_SAMPLES])
+def test_sums_are_left_out_on_request(n_samples):
+    x = np.random.default_rng(0).normal(size=(n_samples, 4)).astype(np.float32)
+    blocks = Samples([x], [[n_samples]]).blocked(12)
+    weights = _weights(n_samples)
+    with_sums = weighted_moments(blocks, weights)
+    without = weighted_moments(blocks, weights, with_sums=False)
+    assert_array_equal(without.sums, np.zeros((N_STATES, 4)))
+    assert with_sums.sums.all()
+    assert_array_equal(without.products, with_sums.products)
+
+
+# Blocks
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+@pytest.mark.parametrize("weight", [1.0, 1e-3], ids=["many samples", "few samples"])
+def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type, weight):
+    samples, _, means, covariances = case
+    emission = Emission(means, covariances, covariance_type)
+    weights = _weights() * weight
+    results = []
+    for size, length, n_blocks in ((2**22, 2**16, 2), (1, 2**16, 5), (2**22, 97, 12)):
+        monkeypatch.setattr(samples_module, "BLOCK_SIZE", size)
+        monkeypatch.setattr(samples_module, "BLOCK_LENGTH", length)
+        blocks = _blocks(samples)
+        assert len(blocks.blocks) == n_blocks
+        assert blocks.chains == [699, 1, 300]
+        densities = emission.log_densities(blocks)
+        results.append((densities, *weighted_moments(blocks, weights, covariance_type)))
+    for other in results[1:]:
+        # Another order of the same sums of single precision.
+        assert_allclose(other[0], results[0][0], **DENSITY)
+        assert_array_equal(other[1], results[0][1])
+        size = np.abs(results[0][3]).max()
+        assert_allclose(other[2], results[0][2], rtol=0, atol=1e-6 * size)
+        assert_allclose(other[3], results[0][3], rtol=0, atol=1e-6 * size)
+
+
+def test_blocks_cover_all_rows_once(monkeypatch):
+    monkeypatch.setattr(samples_module, "BLOCK_LENGTH", 10)
+    arrays = [np.arange(25.0)[:, None], np.arange(25.0, 26)[:, None], np.arange(26.0, 59)[:, None]]
+    samples = Samples(arrays, [[25], [1], [30, 3]])
+    rows = [np.arange(59)[where] for where, _ in samples.blocks(4)]
+    contents = [block[:, 0] for _, block in samples.blocks(4)]
+    assert [len(block) for block in contents] == [10, 10, 5, 1, 10, 10, 10, 3]
+    assert_array_equal(np.concatenate(rows), np.arange(59))
+    assert_array_equal(np.concatenate(contents), np.arange(59))
+    doubled = samples.blocked(4, transform=lambda block: 2 * block)
+    assert_array_equal(np.concatenate([block[:, 0] for _, block in doubled]), 2 * np.arange(59))
+    assert doubled.n_samples == samples.n_samples == 59
+
+
+# Factorizations
+
+
+def test_factors(case):
+    covariances = case[3]
+    factors = cholesky(covariances)
+    assert_allclose(factors, np.linalg.cholesky(covariances), rtol=1e-10, atol=1e-12)
+    eye = np.tile(np.eye(factors.shape[1]), (N_STATES, 1, 1))
+    assert_allclose(inverse_of_lower(factors) @ factors, eye, rtol=0, atol=1e-11)
+    assert cholesky(-covariances) is None

@@ -1,0 +1,393 @@
+"""Training: known states are found, and every way to start is what it says."""
+
+import inspect
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import (
+    draw_samples,
+    draw_states,
+    gaussian_log_densities,
+    per_chain,
+    plain_smooth,
+    random_model,
+)
+from scipy.optimize import linear_sum_assignment
+
+from mne_hmm.engine import GivenParameters, Parameters, Samples, UpdateRule, sample_states, train
+from mne_hmm.engine.start import STAY, kmeans_labels, random_labels, sticky_chain
+from mne_hmm.engine.train import BRIEF
+
+# The shape the EM tests use: nothing new is compiled for the small cases.
+LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
+N_SAMPLES = 1500
+
+# A cycle with a direction: its transpose is far away.
+CYCLE_4 = 0.94 * np.eye(4) + sum(
+    p * np.roll(np.eye(4), steps, axis=1) for steps, p in ((1, 0.04), (2, 0.015), (3, 0.005))
+)
+
+
+def _train(samples, n_states, rule, **kwargs):
+    """Train, with nothing but EM: what merges and splits states is tested elsewhere."""
+    if "refine" in inspect.signature(train).parameters:
+        kwargs.setdefault("refine", False)
+    kwargs.setdefault("rng", np.random.default_rng(0))
+    return train(samples, n_states, rule, **kwargs)
+
+
+def _match(states, training):
+    """Find the trained state of every true one, and the share of samples that are right."""
+    labels = training.probabilities.argmax(1)
+    n_states = training.probabilities.shape[1]
+    both = np.zeros((n_states, n_states))
+    np.add.at(both, (states, labels), 1)
+    true, order = linear_sum_assignment(-both)
+    return order, both[true, order].sum() / len(states)
+
+
+def _samples(x, lengths=LENGTHS):
+    splits = np.cumsum([sum(of_recording) for of_recording in lengths])[:-1]
+    return Samples([part.astype(np.float32) for part in np.split(x, splits)], lengths)
+
+
+def _simulated(seed=0, **kwargs):
+    """Samples of an HMM with three states, their true states, and its parameters."""
+    rng = np.random.default_rng(seed)
+    initial, transition, means, covariances = random_model(rng, N_STATES, N_FEATURES, **kwargs)
+    states = draw_states(rng, N_SAMPLES, initial, transition)
+    x = draw_samples(rng, states, means, covariances)
+    return x, states, Parameters(initial, transition, means, covariances)
+
+
+def _check_same_bits(one, other):
+    for name, a, b in zip(Parameters._fields, one.parameters, other.parameters, strict=True):
+        assert_array_equal(a, b, err_msg=name)
+    assert_array_equal(one.probabilities, other.probabilities)
+    assert one.free_energy == other.free_energy
+
+
+MEANS, ZERO_MEANS = UpdateRule(learn_means=True), UpdateRule(learn_means=False)
+
+
+# Recovery
+
+
+@pytest.mark.parametrize("rule", [MEANS, ZERO_MEANS], ids=["means", "zero means"])
+def test_known_states_are_found(rule):
+    rng = np.random.default_rng(7)
+    zero_means = not rule.learn_means
+    _, _, means, covariances = random_model(rng, 4, 10, zero_means=zero_means, spread=0.7)
+    states = draw_states(rng, 20_000, np.full(4, 0.25), CYCLE_4)
+    x = draw_samples(rng, states, means, covariances)
+    samples = _samples(x, [[8000, 4000], [8000]])
+    training = _train(samples, 4, rule, n_init=2)
+    order, share = _match(states, training)
+    assert share > 0.97
+    found = training.parameters
+    # Some 5,000 samples per state: 0.003 is the standard error of a probability of 0.04 ...
+    transition = found.transition_matrix[np.ix_(order, order)]
+    assert_allclose(transition, CYCLE_4, rtol=0, atol=0.01)
+    # ... and 0.015 to 0.03 that of means and covariances of variances of 1 to 2.
+    if zero_means:
+        assert_array_equal(found.means, 0)
+    else:
+        assert_allclose(found.means[order], means, rtol=0, atol=0.1)
+    assert_allclose(found.covariances[order], covariances, rtol=0, atol=0.15)
+    assert training.converged
+    assert training.rise == 0
+    assert training.lost == []
+    assert training.rank == 10
+
+
+def test_diagonal_covariances_are_found():
+    rng = np.random.default_rng(8)
+    x, states, parameters = _simulated(1)
+    covariances = parameters.covariances * np.eye(N_FEATURES)
+    x = draw_samples(rng, states, parameters.means, covariances)
+    rule = UpdateRule(learn_means=True, covariance_type="diag")
+    training = _train(_samples(x), N_STATES, rule)
+    order, share = _match(states, training)
+    assert share > 0.97
+    found = training.parameters.covariances[order]
+    assert_array_equal(found * (1 - np.eye(N_FEATURES)), 0)
+    # At least 400 samples per state: standard errors of 7 percent.
+    diagonals = np.einsum("kii->ki", found), np.einsum("kii->ki", covariances)
+    assert_allclose(*diagonals, rtol=0.25, atol=0)
+
+
+def test_free_energy_is_that_of_the_parameters():
+    # The history is in nats per sample of the features, whatever coordinates were used inside.
+    x, _, _ = _simulated()
+    x = x * [1e-6, 1.0, 1e3, 1e-2]
+    samples = _samples(x)
+    training = _train(samples, N_STATES, MEANS, n_init=1)
+    log_b = gaussian_log_densities(
+        np.concatenate(samples.arrays), training.parameters.means, training.parameters.covariances
+    )
+    chain = training.parameters.transition_matrix, training.parameters.initial_probs
+    truth = per_chain(plain_smooth, log_b, samples.chains, *chain)
+    # Log densities of single precision are good to 1e-6 nats.
+    free_energy = -truth.log_evidence.sum() / N_SAMPLES
+    assert_allclose(training.free_energy[-1], free_energy, rtol=0, atol=2e-6)
+    assert_allclose(training.probabilities, truth.probabilities, rtol=0, atol=1e-4)
+
+
+# The same answer again
+
+
+@pytest.mark.parametrize("init", ["kmeans", "random"])
+def test_the_same_seed_gives_the_same_bits(init):
+    samples = _samples(_simulated()[0])
+    kwargs = {"init": init, "n_init": 2, "max_iter": 12}
+    one = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(1), **kwargs)
+    same = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(1), **kwargs)
+    other = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(2), **kwargs)
+    _check_same_bits(one, same)
+    assert one.starts == same.starts
+    if init == "random":  # k-means may well find the same clusters from other centers
+        assert one.starts[0]["free_energy"] != other.starts[0]["free_energy"]
+        assert not np.array_equal(one.parameters.means, other.parameters.means)
+
+
+def test_nothing_else_is_random():
+    # NumPy's global state is not touched, so it plays no part either.
+    samples = _samples(_simulated()[0])
+    before = np.random.get_state()  # noqa: NPY002
+    for init in ("kmeans", "random"):
+        _train(samples, N_STATES, MEANS, init=init, n_init=2, max_iter=3)
+    after = np.random.get_state()  # noqa: NPY002
+    assert_array_equal(after[1], before[1])
+    assert after[2:] == before[2:]
+
+
+# Starts
+
+
+def test_starts_are_recorded_and_the_best_is_kept():
+    x = _simulated(spread=0.3)[0]
+    reports = []
+    training = _train(
+        _samples(x),
+        N_STATES,
+        MEANS,
+        init="random",
+        n_init=3,
+        tol=1e-6,
+        report=lambda *args: reports.append(args),
+    )
+    assert len(training.starts) == 3
+    assert [start["init"] for start in training.starts] == ["random"] * 3
+    courses = [start["free_energy"] for start in training.starts]
+    assert len({tuple(course) for course in courses}) == 3
+    assert max(len(course) for course in courses) == BRIEF + 1
+    kept = [number for number, start in enumerate(training.starts) if start["kept"]]
+    assert kept == [int(np.argmin([course[-1] for course in courses]))]
+    # The run that is kept goes on from there, and does not begin anew.
+    best = courses[kept[0]]
+    assert training.free_energy[: len(best)] == best
+    assert len(training.free_energy) > len(best)
+    assert training.free_energy[-1] < best[-1]
+    others = sum(len(course) for course in courses) - len(best)
+    assert training.n_passes == others + len(training.free_energy)
+    assert len(training.seconds) == len(training.free_energy)
+    # Every pass was told of, by its stage.
+    stages = {name: [n for stage, n, _ in reports if stage == name] for name, _, _ in reports}
+    assert list(stages) == [f"start {n} of 3" for n in (1, 2, 3)] + ["training"]
+    assert stages["start 2 of 3"] == list(range(len(courses[1])))
+    assert stages["training"] == list(range(len(best), len(training.free_energy)))
+
+
+def test_labels_say_where_to_start():
+    x, states, _ = _simulated()
+    order = np.array([1, 2, 0])  # a 3-cycle: state k of the labels is called order[k]
+    training = _train(_samples(x), N_STATES, MEANS, init=order[states], n_init=3, max_iter=0)
+    assert len(training.free_energy) == 1  # nothing was updated
+    assert training.starts == [{"init": "given", "free_energy": training.free_energy, "kept": True}]
+    found = training.parameters
+    for k in range(N_STATES):
+        mine = x[states == k]
+        # Sums of single precision over some 500 samples.
+        mean, covariance = mine.mean(0), np.cov(mine.T, bias=True)
+        assert_allclose(found.means[order[k]], mean, rtol=0, atol=1e-5)
+        assert_allclose(found.covariances[order[k]], covariance, rtol=0, atol=1e-4)
+    assert_allclose(found.initial_probs, 1 / 3, rtol=1e-14, atol=0)
+    want = np.full((3, 3), (1 - STAY) / 2) + (STAY - (1 - STAY) / 2) * np.eye(3)
+    assert_allclose(found.transition_matrix, want, rtol=1e-14, atol=0)
+    # And training from there keeps the names.
+    training = _train(_samples(x), N_STATES, MEANS, init=order[states])
+    assert np.mean(training.probabilities.argmax(1) == order[states]) > 0.97
+
+
+def test_parameters_say_where_to_start():
+    x, _, parameters = _simulated()
+    samples = _samples(x)
+    training = _train(samples, N_STATES, MEANS, init=parameters, n_init=3, max_iter=0)
+    assert [start["init"] for start in training.starts] == ["given"]
+    for name, got, want in zip(Parameters._fields, training.parameters, parameters, strict=True):
+        # To coordinates and back, in float64.
+        assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=name)
+    log_b = gaussian_log_densities(
+        np.concatenate(samples.arrays), parameters.means, parameters.covariances
+    )
+    chain = parameters.transition_matrix, parameters.initial_probs
+    truth = per_chain(plain_smooth, log_b, samples.chains, *chain)
+    free_energy = -truth.log_evidence.sum() / N_SAMPLES
+    # Log densities of single precision are good to 1e-6 nats.
+    assert_allclose(training.free_energy, [free_energy], rtol=0, atol=2e-6)
+    # Single values replace those of the whole.
+    steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
+    given = GivenParameters(transition_matrix=steps)
+    training = _train(samples, N_STATES, MEANS, init=parameters, given=given, max_iter=0)
+    assert_array_equal(training.parameters.transition_matrix, steps)
+    assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
+
+
+def test_given_values_replace_those_of_the_start():
+    x, _, parameters = _simulated()
+    steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
+    initial = np.array([0.2, 0.5, 0.3])
+    given = GivenParameters(initial, steps, parameters.means)
+    samples = _samples(x)
+    training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
+    assert len(training.starts) == 2  # covariances are left to find
+    assert_array_equal(training.parameters.initial_probs, initial)
+    assert_array_equal(training.parameters.transition_matrix, steps)
+    assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
+    own = _train(samples, N_STATES, MEANS, n_init=2, max_iter=0).parameters
+    assert np.abs(own.means - parameters.means).max() > 0.1
+    # With all emissions given nothing differs between starts: there is one.
+    given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
+    assert len(training.starts) == 1
+    assert_allclose(training.parameters.covariances, parameters.covariances, rtol=0, atol=1e-12)
+    assert_array_equal(training.parameters.transition_matrix, sticky_chain(N_STATES)[1])
+
+
+def test_given_values_that_are_not_learned_are_there_afterwards():
+    x, _, parameters = _simulated()
+    samples = _samples(x)
+    rule = UpdateRule(learn_means=False, learn_covariances=False)
+    given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, rule, given=given)
+    assert_array_equal(training.parameters.means, parameters.means)
+    # Symmetrized, which is exact here but for the last bit.
+    assert_allclose(training.parameters.covariances, parameters.covariances, rtol=1e-15, atol=0)
+    assert training.free_energy[-1] < training.free_energy[0] - 1e-3  # the chain was learned
+    given = GivenParameters(
+        initial_probs=parameters.initial_probs, transition_matrix=parameters.transition_matrix
+    )
+    rule = UpdateRule(learn_means=True, learn_transitions=False)
+    training = _train(samples, N_STATES, rule, given=given, n_init=1)
+    assert_array_equal(training.parameters.transition_matrix, parameters.transition_matrix)
+    assert_array_equal(training.parameters.initial_probs, parameters.initial_probs)
+    # Means that are given, not zero, and not learned: the covariances are about them.
+    rule = UpdateRule(learn_means=False)
+    given = GivenParameters(means=parameters.means + 1)
+    training = _train(samples, N_STATES, rule, given=given, n_init=1)
+    assert_allclose(training.parameters.means, parameters.means + 1, rtol=0, atol=1e-12)
+    gamma = training.probabilities
+    for k in range(N_STATES):
+        centered = x - parameters.means[k] - 1
+        second = (centered * gamma[:, [k]]).T @ centered / gamma[:, k].sum()
+        # One pass before the last: it had settled to 1e-4 of what there was to gain.
+        assert_allclose(training.parameters.covariances[k], second, rtol=0, atol=0.05)
+
+
+def test_a_lost_state_is_told_of():
+    x, _, parameters = _simulated()
+    means = parameters.means.copy()
+    means[1] = 1e3
+    training = _train(_samples(x), N_STATES, MEANS, init=parameters._replace(means=means))
+    assert training.lost == [1]
+    assert_allclose(training.parameters.means[1], 1e3, rtol=1e-12, atol=0)
+    assert np.isfinite(training.probabilities).all()
+    assert training.rise == 0
+
+
+# Features that depend on each other
+
+
+@pytest.mark.parametrize("rule", [MEANS, ZERO_MEANS], ids=["means", "zero means"])
+def test_a_duplicate_feature_changes_nothing(rule):
+    x, states, _ = _simulated(zero_means=not rule.learn_means)
+    rng = np.random.default_rng(3)
+    labels = np.where(rng.random(N_SAMPLES) < 0.2, rng.integers(0, 3, N_SAMPLES), states)
+    one = _train(_samples(x), N_STATES, rule, init=labels)
+    double = x[:, [0, 1, 2, 3, 1]] * [1, 1, 1, 1, -1e3]
+    other = _train(_samples(double), N_STATES, rule, init=labels)
+    assert one.rank == other.rank == N_FEATURES
+    for value in (*other.parameters, other.free_energy, other.probabilities):
+        assert np.isfinite(value).all()
+    # Both settled to 1e-4 of what there was to gain, by the same path but for rounding.
+    assert_allclose(other.probabilities, one.probabilities, rtol=0, atol=1e-3)
+    assert_allclose(other.parameters.means[:, :4], one.parameters.means, rtol=0, atol=1e-3)
+    copy = -1e3 * one.parameters.means[:, 1]
+    assert_allclose(other.parameters.means[:, 4], copy, rtol=0, atol=1.0)  # 1e-3 of its size
+    # In the direction in which the data do not vary all states have one variance.
+    extra = other.parameters.covariances[:, :4, :4] - one.parameters.covariances
+    assert_allclose(extra, np.tile(extra[0], (3, 1, 1)), rtol=0, atol=1e-3)
+    assert_allclose(extra[0][[0, 2, 3]], 0, rtol=0, atol=1e-3)
+    # The covariances of all features are fit for use: positive definite.
+    scale = np.sqrt(np.einsum("kii->ki", other.parameters.covariances))
+    scaled = other.parameters.covariances / (scale[:, :, None] * scale[:, None, :])
+    assert np.linalg.eigvalsh(scaled).min() > 1e-3
+
+
+@pytest.mark.parametrize("rule", [MEANS, ZERO_MEANS], ids=["means", "zero means"])
+def test_clusters_of_dependent_features(rule):
+    x, states, _ = _simulated(zero_means=not rule.learn_means)
+    samples = _samples(np.concatenate([x, x[:, :1] + x[:, 1:2], x[:, 2:3]], axis=1))
+    training = _train(samples, N_STATES, rule, n_init=2)
+    assert training.rank == N_FEATURES
+    assert np.isfinite(training.free_energy).all()
+    assert training.rise == 0
+    assert _match(states, training)[1] > (0.97 if rule.learn_means else 0.85)
+
+
+# Where training begins
+
+
+def test_clusters_know_the_ends_of_chains():
+    # Every chain is quiet or loud throughout, and none is a whole number of strides long. An
+    # error of one sample in the way back from strides would give ends to the neighbor.
+    lengths = [[7, 13, 101], [99, 1, 26], [52]]
+    loud = [0, 1, 0, 1, 0, 1, 0]
+    rng = np.random.default_rng(0)
+    counts = [n for of_recording in lengths for n in of_recording]
+    truth = np.repeat(loud, counts)
+    x = rng.choice([-1.0, 1.0], size=(sum(counts), 3)) * 10.0 ** truth[:, None]
+    samples = _samples(x, lengths)
+    for attempt in range(4):
+        labels = kmeans_labels(samples, 2, np.random.default_rng(attempt), attempt=attempt)
+        assert_array_equal(labels == labels[0], truth == truth[0])
+
+
+def test_random_labels_begin_anew_in_every_chain():
+    samples = Samples([np.zeros((4000, 1), np.float32)], [[2] * 2000])
+    # From 0 to 1 to 2 to 0, always.
+    steps = np.roll(np.eye(3), 1, axis=1)
+    labels = random_labels(samples, steps, np.random.default_rng(0)).reshape(-1, 2)
+    assert_array_equal(labels[:, 1], (labels[:, 0] + 1) % 3)
+    # Every state is as likely to be first: 667 of 2,000, with a standard error of 21.
+    assert_allclose(np.bincount(labels[:, 0]), 2000 / 3, rtol=0, atol=100)
+
+
+def test_drawn_states_follow_the_chain():
+    rng = np.random.default_rng(0)
+    steps = np.array([[0.9, 0.1, 0.0], [0.0, 0.7, 0.3], [0.2, 0.3, 0.5]])
+    states = sample_states(30_000, np.array([0.0, 0.0, 1.0]), steps, rng)
+    assert states.shape == (30_000,)
+    assert states[0] == 2
+    counts = np.zeros((3, 3))
+    np.add.at(counts, (states[:-1], states[1:]), 1)
+    # At least 5,000 steps out of each state: standard errors of 0.007 and less.
+    assert_allclose(counts / counts.sum(1, keepdims=True), steps, rtol=0, atol=0.025)
+    assert_array_equal(counts[steps == 0], 0)
+    # A state without a way out is where it ends.
+    steps = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
+    states = sample_states(1000, np.array([1.0, 0.0, 0.0]), steps, rng)
+    assert states[0] == 0
+    assert (np.diff(states) >= 0).all()
+    assert (states[-900:] == 2).all()

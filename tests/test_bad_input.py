@@ -1,0 +1,418 @@
+"""Bad input gets an error that names what is wrong and what to do about it."""
+
+import re
+
+import mne
+import numpy as np
+import pytest
+
+from mne_hmm import Preparation, fit_hmm, prepare
+from mne_hmm.recording import to_recordings
+
+SFREQ = 250.0
+LIGHT = Preparation(n_embeddings=5, n_components=6)
+
+
+def make_raw(ch_names="abcd", n_times=2000, sfreq=SFREQ, ch_types="eeg", seed=0):
+    """White noise in a few channels."""
+    data = np.random.default_rng(seed).standard_normal((len(ch_names), n_times))
+    info = mne.create_info(list(ch_names), sfreq, ch_types)
+    return mne.io.RawArray(data, info, verbose="ERROR")
+
+
+def bad(raw, *ch_names):
+    """Mark channels as bad."""
+    raw.info["bads"] = list(ch_names)
+    return raw
+
+
+def annotate(raw, *annotations):
+    """Annotate samples: first, the one after the last, and what they are."""
+    starts, stops, descriptions = zip(*annotations, strict=True)
+    starts, stops = np.array(starts) / SFREQ, np.array(stops) / SFREQ
+    return raw.set_annotations(mne.Annotations(starts, stops - starts, descriptions))
+
+
+def check(error, parts, inst, preparation=LIGHT, **kwargs):
+    """Expect an error whose message has all parts, in this order."""
+    with pytest.raises(error, match=re.compile(".*".join(map(re.escape, parts)), re.DOTALL)):
+        prepare(inst, preparation, **kwargs)
+
+
+# What is no recording
+
+
+@pytest.mark.parametrize("inst", [[], ()])
+def test_empty_list(inst):
+    check(ValueError, ["inst is an empty list", "at least one recording"], inst)
+
+
+@pytest.mark.parametrize(
+    ("inst", "kind"),
+    [
+        (3, "builtins.int"),
+        (None, "builtins.NoneType"),
+        ({"raw": 1}, "builtins.dict"),
+    ],
+)
+def test_unknown_types(inst, kind):
+    check(TypeError, ["inst must be a Raw, an array", "a path", "or a list", "got", kind], inst)
+
+
+def test_unknown_type_in_a_list_is_numbered():
+    check(TypeError, ["recording 1: inst must be", "got builtins.list"], [make_raw(), [1, 2]])
+
+
+def test_epochs_are_named_as_such():
+    epochs = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True)
+    check(TypeError, ["inst must be", "got mne.epochs.Epochs"], epochs)
+
+
+def test_mixed_list():
+    raw = make_raw()
+    parts = ["inst must be a list of one kind", "RawArray (0), ndarray (1)", "mne.io.RawArray"]
+    check(TypeError, parts, [raw, raw.get_data()])
+    check(TypeError, ["one kind", "ndarray (0), RawArray (1)"], [raw.get_data(), raw])
+
+
+def test_prepared_data_are_not_prepared_again():
+    prepared = prepare(make_raw(), LIGHT)
+    parts = ["inst is PreparedData", "prepared already", "fit_hmm or hmm.predict"]
+    check(TypeError, parts, prepared)
+    check(TypeError, parts, [prepared, prepared])
+    with pytest.raises(TypeError, match=r"one kind.*prepare all recordings in one call"):
+        fit_hmm([prepared, make_raw()], 2)
+
+
+@pytest.mark.parametrize("preparation", ["tde", {"h_freq": 30}, Preparation])
+def test_what_is_no_preparation(preparation):
+    parts = ["preparation must be a Preparation, as in Preparation(h_freq=30)", "got"]
+    check(TypeError, parts, make_raw(), preparation)
+
+
+# Arrays
+
+
+def test_array_without_rate():
+    parts = ["is an array and sfreq is None", "sampling rate in hertz, sfreq=..."]
+    check(ValueError, ["the recording", *parts], make_raw().get_data())
+    check(ValueError, ["recording 0", *parts], [make_raw().get_data()] * 2)
+
+
+@pytest.mark.parametrize(
+    ("sfreq", "error"),
+    [(0, ValueError), (-1.5, ValueError), (np.nan, ValueError), ("9", TypeError)],
+)
+def test_rate_of_arrays_must_be_one(sfreq, error):
+    parts = ["sfreq must be a rate above 0 Hz", f"got {sfreq!r}"]
+    check(error, parts, make_raw().get_data(), sfreq=sfreq)
+
+
+def test_rate_with_a_raw(tmp_path):
+    parts = ["sfreq=250", "of arrays", "inst is a Raw", "leave sfreq out", "Preparation(sfreq="]
+    check(ValueError, parts, make_raw(), sfreq=250)
+    make_raw().save(tmp_path / "x_raw.fif")
+    check(ValueError, parts, tmp_path / "x_raw.fif", sfreq=250)
+
+
+@pytest.mark.parametrize("shape", [(10,), (2, 3, 400), ()])
+def test_arrays_of_other_shapes(shape):
+    parts = ["an array must be of shape (n_channels, n_times)", f"got {shape}", "as a list"]
+    check(ValueError, parts, np.zeros(shape), sfreq=SFREQ)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 300)])
+def test_empty_arrays(shape):
+    check(ValueError, ["must not be empty", f"got shape {shape}"], np.zeros(shape), sfreq=SFREQ)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "way_out"),
+    [
+        (complex, "numpy.abs(array)"),
+        (bool, "array.astype(float)"),
+        (object, "array.astype(float)"),
+        (str, "array.astype(float)"),
+    ],
+)
+def test_arrays_of_other_types(dtype, way_out):
+    x = make_raw().get_data().astype(dtype)
+    check(TypeError, ["must hold real numbers", f"got {x.dtype}", way_out], x, sfreq=SFREQ)
+
+
+def test_arrays_with_different_channels():
+    x = make_raw().get_data()
+    parts = ["recording 1 has 3 channels and recording 0 4", "must have the same channels"]
+    check(ValueError, parts, [x, x[:3]], sfreq=SFREQ)
+
+
+# Files
+
+
+@pytest.mark.parametrize("as_type", [str, lambda path: path])
+@pytest.mark.parametrize("name", ["x_raw.fif", "x.edf", "x.npy"])
+def test_path_that_does_not_exist(tmp_path, name, as_type):
+    parts = [f"the recording ({name})", "inst", "does not exist", name, "check the path", "folder"]
+    check(FileNotFoundError, parts, as_type(tmp_path / name), sfreq=SFREQ)
+    there = tmp_path / "there.npy"
+    np.save(there, make_raw().get_data())
+    parts = [f"recording 1 ({name})", "does not exist"]
+    check(FileNotFoundError, parts, [there, tmp_path / name], sfreq=SFREQ)
+
+
+@pytest.mark.parametrize("name", ["x_raw.fif", "x.edf", "x.npy", "x.txt"])
+def test_file_that_is_no_recording(tmp_path, name):
+    fname = tmp_path / name
+    fname.write_text("no recording")
+    parts = [f"the recording ({name})", str(fname), "cannot be read", "complete", "mne.io.read_raw"]
+    check(OSError, parts, fname, sfreq=SFREQ)
+
+
+def test_npy_file_with_a_wrong_array(tmp_path):
+    fname = tmp_path / "x.npy"
+    np.save(fname, np.zeros((2, 3, 4)))
+    check(ValueError, ["(x.npy)", "of shape (n_channels, n_times)", "(2, 3, 4)"], fname, sfreq=1)
+
+
+# Samples
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers(value):
+    raw = make_raw(n_times=4000)
+    raw._data[1, 1777] = raw._data[3, 1790] = value
+    parts = ["the recording", "NaN or infinite", "in b, d,", "at 7.108 s", "BAD_nan", "picks=..."]
+    check(ValueError, parts, raw)
+    check(ValueError, ["recording 1", "b, d"], [make_raw(), raw])
+    # Time counts from the recording's start behind a cut as well.
+    check(ValueError, ["b, d", "at 7.108 s"], annotate(raw, (900, 900, "EDGE boundary")))
+    # And the ways out are ways out.
+    prepare(annotate(raw, (1777, 1791, "BAD_nan")), LIGHT)
+    prepare(raw.set_annotations(None), LIGHT, picks=["a", "c"])
+    prepare(bad(raw, "b", "d"), LIGHT)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-5, -7.0])
+def test_flat_channels(value):
+    raw = make_raw()
+    raw._data[[0, 2]] = value
+    parts = ["the recording", "flat in a, c", "one value", 'raw.info["bads"]', "picks=..."]
+    check(ValueError, parts, raw)
+    check(ValueError, ["recording 1", "flat in a, c"], [make_raw(), raw])
+    prepare(bad(raw, "a", "c"), LIGHT)
+    # Moving only in a bad span is flat as well.
+    raw._data[0, 100:200] = np.arange(100)
+    check(ValueError, ["flat in a "], annotate(bad(raw, "c"), (100, 200, "BAD_x")))
+
+
+def test_all_channels_flat():
+    raw = make_raw()
+    raw._data[:] = 1
+    check(ValueError, ["flat in a, b, c, d"], raw)
+    # Also in all that is not bad.
+    raw._data[:, :500] = make_raw().get_data()[:, :500]
+    check(ValueError, ["flat in a, b, c, d"], annotate(raw, (0, 500, "BAD_x")))
+
+
+def test_no_good_span_left():
+    raw = annotate(make_raw(), (0, 2000, "BAD_x"))
+    parts = ["the recording", "no good span", "all of its 8.0 s", "raw.annotations"]
+    check(ValueError, [*parts, "reject_by_annotation=False"], raw)
+    check(ValueError, ["recording 1 has no good span"], [make_raw(), raw])
+    prepare(raw, LIGHT, reject_by_annotation=False)
+
+
+def test_no_good_span_long_enough():
+    cuts = [(start, start + 2, "BAD_x") for start in range(0, 2000, 16)]
+    raw = annotate(make_raw(), *cuts)
+    parts = [
+        "no good span long enough: 125 spans, 7.000 s together",
+        "15 lags needs more than 15 samples in a row (0.060 s at 250 Hz)",
+        "raw.annotations",
+        "n_embeddings",
+    ]
+    check(ValueError, parts, raw, Preparation())
+    prepare(raw, LIGHT)
+    # After resampling there are fewer samples.
+    parts = ["more than 7 samples in a row (0.070 s at 100 Hz)"]
+    check(ValueError, parts, raw, Preparation(n_embeddings=7, sfreq=100))
+
+
+@pytest.mark.parametrize("n_times", [10, 15])
+def test_recordings_that_are_too_short(n_times):
+    # One row, of 15 samples, has no standard deviation.
+    preparation = Preparation.standardized(n_embeddings=15)
+    x = make_raw(n_times=n_times).get_data()
+    parts = [f"1 span, {n_times / SFREQ:.3f} s together", "more than 15 samples in a row"]
+    check(ValueError, parts, x, preparation, sfreq=SFREQ)
+
+
+# Rates and frequencies
+
+
+@pytest.mark.parametrize("sfreq", [60.0, 90.0])
+def test_rate_too_low_for_the_filter(sfreq):
+    parts = [f"sampling rate={sfreq:g} Hz is too low for h_freq=45 Hz", "above 90 Hz"]
+    way_out = f"Preparation(h_freq={0.4 * sfreq:g})"
+    check(ValueError, ["the recording", *parts, way_out], make_raw(sfreq=sfreq))
+    check(ValueError, ["recording 1", *parts], [make_raw(), make_raw(sfreq=sfreq)])
+    prepare(make_raw(sfreq=sfreq), Preparation(h_freq=0.4 * sfreq, n_components=6))
+
+
+def test_target_rate_too_low_for_the_filter():
+    match = r"sfreq=80 Hz is too low for h_freq=45 Hz.*above 90 Hz.*Preparation\(h_freq=32\).*None"
+    with pytest.raises(ValueError, match=match):
+        Preparation(sfreq=80)
+    Preparation(sfreq=80, h_freq=32)
+
+
+def test_different_rates_that_are_to_stay():
+    raws = [make_raw(), make_raw(sfreq=500.0)]
+    parts = ["preparation.sfreq is None", "recording 0 has 250 Hz and recording 1 500 Hz"]
+    check(ValueError, [*parts, "Preparation(sfreq=250)"], raws, Preparation(sfreq=None))
+    fitted = prepare(raws[0], Preparation(sfreq=None, n_components=6)).preparation
+    parts = ["has 500 Hz", "trained on data at 250 Hz", "raw.resample(250)"]
+    check(ValueError, parts, raws[1], fitted)
+
+
+# Settings
+
+
+def refuse(error, parts, **settings):
+    with pytest.raises(error, match=".*".join(map(re.escape, parts))):
+        Preparation(**settings)
+
+
+@pytest.mark.parametrize("name", ["l_freq", "h_freq", "sfreq"])
+def test_frequencies_must_be_some(name):
+    refuse(ValueError, [f"{name} must be None or a number above 0 Hz, got 0"], **{name: 0})
+    refuse(ValueError, [f"{name} must be", "got nan"], **{name: np.nan})
+    refuse(TypeError, [f"{name} must be", "got '45' of type str"], **{name: "45"})
+
+
+def test_band_must_not_be_empty():
+    refuse(ValueError, ["l_freq must be below h_freq", "l_freq=45.0"], l_freq=45)
+
+
+@pytest.mark.parametrize("n", [2, 14])
+def test_even_number_of_lags(n):
+    parts = ["n_embeddings must be odd", f"got {n};", f"{n - 1} or {n + 1}"]
+    refuse(ValueError, parts, n_embeddings=n)
+
+
+@pytest.mark.parametrize(("n", "error"), [(0, ValueError), (-3, ValueError), (2.5, TypeError)])
+def test_wrong_number_of_lags(n, error):
+    refuse(error, ["n_embeddings must be a whole number ≥ 1", f"got {n}"], n_embeddings=n)
+
+
+@pytest.mark.parametrize(
+    ("n", "error"),
+    [
+        (0, ValueError),
+        (-1, ValueError),
+        (0.0, ValueError),
+        (1.5, ValueError),
+        (True, TypeError),
+        ("all", TypeError),
+    ],
+)
+def test_wrong_number_of_components(n, error):
+    parts = ['n_components must be "auto", a whole number', "share", "None", f"got {n!r}"]
+    refuse(error, parts, n_components=n)
+
+
+def test_more_components_than_dimensions():
+    parts = ["n_components=21 is more than the 20 dimensions", "4 channels × 5 lags"]
+    way_out = "pass n_components≤20 or more channels"
+    too_many = Preparation(n_embeddings=5, n_components=21)
+    check(ValueError, [*parts, way_out], make_raw(), too_many)
+    prepare(make_raw(), Preparation(n_embeddings=5, n_components=20))
+
+
+@pytest.mark.filterwarnings("ignore:The 4 channels have rank 3:RuntimeWarning")
+def test_more_components_than_independent_channels_have():
+    raw = make_raw()
+    raw._data -= raw._data.mean(0)
+    settings = Preparation(n_embeddings=5, n_components=16)
+    check(ValueError, ["n_components=16 is more than the 15 dim", "n_components≤15"], raw, settings)
+
+
+@pytest.mark.parametrize("name", ["envelope", "whiten", "standardize"])
+def test_switches_are_true_or_false(name):
+    refuse(ValueError, [f"{name} must be one of True, False, got 'yes'"], **{name: "yes"})
+
+
+def test_whitening_needs_components():
+    refuse(ValueError, ["whiten=True", "n_components is None"], whiten=True, n_components=None)
+
+
+def test_alignment_is_not_there_yet():
+    refuse(NotImplementedError, ["align='signs'", "align=None"], align="signs")
+
+
+# Channels
+
+
+def test_no_channel_to_take():
+    parts = ["picks=None takes the good data or misc channels", "the recording has none"]
+    check(ValueError, [*parts, "stim", "picks=..."], make_raw(ch_types="stim"))
+    check(ValueError, [*parts, "marked as bad: a, b, c, d"], bad(make_raw(), *"abcd"))
+
+
+def test_channel_picked_twice():
+    check(ValueError, ["picks=['a', 'a']", "more than once"], make_raw(), picks=["a", "a"])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_missing_channels_in_a_list(turned):
+    raws = [make_raw("abcd"), make_raw("cab")]
+    lacking = 0 if turned else 1
+    parts = [f"recording {lacking} lacks d", f"which recording {1 - lacking} has", "picks=..."]
+    check(ValueError, parts, raws[::-1] if turned else raws)
+    prepare(raws, LIGHT, picks=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_channels_marked_as_bad_in_a_list(turned):
+    raws = [make_raw("abcd"), bad(make_raw("cabd"), "b")]
+    lacking = 0 if turned else 1
+    parts = [f"recording {lacking} has b marked as bad, which recording {1 - lacking} has"]
+    check(ValueError, [*parts, "interpolate_bads", "picks=..."], raws[::-1] if turned else raws)
+
+
+def test_absent_and_bad_channels_together():
+    raws = [make_raw("abcdef"), bad(make_raw("cadb"), "b")]
+    check(ValueError, ["recording 1 lacks e, f and recording 1 has b marked as bad"], raws)
+
+
+def test_channels_of_another_type_are_not_said_to_be_absent():
+    raws = [make_raw("abc"), make_raw("abc", ch_types=["eeg", "misc", "eeg"])]
+    parts = ["recording 1 does not pick b (type misc there)", "which recording 0 has"]
+    check(ValueError, [*parts, "raw.set_channel_types", "picks=..."], raws)
+
+
+def test_channels_a_model_needs():
+    fitted = prepare(make_raw("abcd"), LIGHT).preparation
+    end = ["which the model was trained on", "fit_hmm(..., picks=...)"]
+    check(ValueError, ["the recording lacks b, d", *end], make_raw("cax"), fitted)
+    way_out = ["interpolate_bads", "fit_hmm"]
+    raw = bad(make_raw("dcba"), "c")
+    check(ValueError, ["the recording has c marked as bad", *way_out], raw, fitted)
+    check(ValueError, ["recording 1 lacks d"], [make_raw(), make_raw("abc")], fitted)
+    x = make_raw("abc").get_data()
+    parts = ["the recording has 3 channels", "trained on 4: a, b, c, d"]
+    check(ValueError, parts, x, fitted, sfreq=SFREQ)
+
+
+def test_picks_with_a_fitted_preparation():
+    fitted = prepare(make_raw("abcd"), LIGHT).preparation
+    parts = ["picks='eeg' cannot be given with a fitted preparation", "leave picks out"]
+    check(ValueError, parts, make_raw(), fitted, picks="eeg")
+
+
+def test_nothing_is_read_before_arguments_are_checked():
+    # Errors of arguments come at once, not after hours of filtering.
+    raw = make_raw()
+    raw._data[:] = np.nan
+    with pytest.raises(ValueError, match="lacks"):
+        to_recordings([raw, make_raw("abc")])

@@ -1,0 +1,121 @@
+"""What importing the package does to a fresh interpreter: next to nothing."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mne_hmm
+
+# Loggers, warning filters and random state, and the heavy libraries that are loaded.
+SNAPSHOT = """
+import json, logging, os, sys, warnings
+import numpy as np
+
+def state():
+    loggers = {"root": logging.root, **logging.root.manager.loggerDict}
+    return {
+        "loggers": {
+            name: [one.level, one.propagate, one.disabled, list(map(repr, one.handlers))]
+            for name, one in loggers.items()
+            if isinstance(one, logging.Logger) and (one.level or one.handlers)
+        },
+        "filters": repr(warnings.filters),
+        "random state": repr(np.random.get_state()),
+        "floating point": repr(np.geterr()),
+    }
+
+def heavy():
+    return [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
+"""
+
+
+def run_fresh(code, tmp_path, **environment):
+    """Run code in a fresh interpreter.
+
+    Gives what it left in ``out``, and everything it wrote to stdout and stderr.
+    """
+    fname = tmp_path / "out.json"
+    env = {key: value for key, value in os.environ.items() if not key.startswith("TF_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{SNAPSHOT}{code}\njson.dump(out, open({str(fname)!r}, 'w'))"],
+        env={**env, **environment},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout
+    return json.loads(fname.read_text()), ran.stdout
+
+
+def test_import_changes_nothing(tmp_path):
+    """No logger, filter, random state or heavy library, and nothing printed."""
+    code = "before = state()\nimport mne_hmm\nout = before, state(), heavy(), 'mne' in sys.modules"
+    (before, after, heavy, mne_too), printed = run_fresh(code, tmp_path)
+    assert after == before
+    assert heavy == []
+    assert not mne_too, "names are looked up when they are used"
+    assert printed == ""
+
+
+def test_public_names_load_no_tensorflow(tmp_path):
+    """Neither does any public name, nor does it change anything by itself."""
+    code = """
+import h5io, mne, pooch, scipy.fft, scipy.optimize, scipy.signal, scipy.sparse
+mne.filter, mne.io, mne.utils  # these set up loggers and filters of their own
+before = state()
+import mne_hmm
+mne_hmm.fit_hmm
+heavy_after_fit = heavy()
+for name in mne_hmm.__all__:
+    getattr(mne_hmm, name)
+out = before, state(), heavy_after_fit, heavy()
+"""
+    (before, after, heavy_after_fit, heavy), printed = run_fresh(code, tmp_path)
+    assert after == before
+    assert heavy_after_fit == []
+    assert heavy == []
+    assert printed == ""
+
+
+def test_tensorflow_comes_quietly(tmp_path):
+    """The start-up notes of TensorFlow do not reach the user."""
+    code = "import mne_hmm.engine\nout = heavy(), os.environ['TF_CPP_MIN_LOG_LEVEL']"
+    (heavy, level), printed = run_fresh(code, tmp_path)
+    assert "tensorflow" in heavy
+    assert level == "2"
+    assert printed == ""
+
+
+def test_users_log_level_stands(tmp_path):
+    """Whoever asks TensorFlow for its notes keeps that level."""
+    code = "import mne_hmm.engine\nout = os.environ['TF_CPP_MIN_LOG_LEVEL']"
+    level, _ = run_fresh(code, tmp_path, TF_CPP_MIN_LOG_LEVEL="0")
+    assert level == "0"
+
+
+def test_stub_is_the_public_list():
+    """The stub lists what there is, each name once, and all of it resolves."""
+    tree = ast.parse(Path(mne_hmm.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    imported = [
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    ]
+    (listed,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+    )
+    assert sorted(imported) == sorted(listed)
+    assert len(listed) == len(set(listed))
+    assert sorted(mne_hmm.__all__) == sorted(listed)
+    assert set(listed) <= set(dir(mne_hmm))
+    for name in listed:
+        assert getattr(mne_hmm, name) is not None
+    assert isinstance(mne_hmm.__version__, str)

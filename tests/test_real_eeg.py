@@ -1,0 +1,57 @@
+"""Real EEG: one person, fourteen runs, eyes open and closed."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import mne_hmm
+
+
+@pytest.fixture(scope="module")
+def runs(eegbci):
+    """All runs of the person."""
+    return eegbci(*range(1, 15), preload=True)
+
+
+@pytest.fixture(scope="module")
+def model(runs):
+    """Six states over all runs."""
+    with pytest.warns(RuntimeWarning, match="without any signal"):  # files end in zeros
+        return mne_hmm.fit_hmm(runs, n_states=6, n_init=1, refine=False, random_state=0)
+
+
+def test_eyes_closed_has_a_state_of_its_own(runs, model):
+    """Some state is on three times as much with eyes closed as with eyes open."""
+    with pytest.warns(RuntimeWarning, match="without any signal"):
+        eyes_open, eyes_closed = model.predict(runs[:2])
+    occupancy = [s.statistics().fractional_occupancy for s in (eyes_open, eyes_closed)]
+    assert np.max(occupancy[1] / occupancy[0]) >= 3.0
+    assert_allclose(np.sum(occupancy, axis=1), 1, rtol=1e-12)
+
+
+def test_free_energy_never_rises(model):
+    """Exact EM on real data."""
+    course = model.history_["free_energy"]
+    # Densities are computed in float32: 1e-7 of the value is rounding.
+    assert np.diff(course).max() <= 1e-7 * np.abs(course).max()
+    assert model.converged_
+
+
+def test_annotations_go_onto_the_recordings(tmp_path, runs, model):
+    """They add to those of the file, and survive saving."""
+    import mne
+
+    raw = runs[1].copy()
+    n_own = len(raw.annotations)
+    raw.set_annotations(raw.annotations + model.annotations_[1])
+    assert len(raw.annotations) == n_own + len(model.annotations_[1])
+    model.save(tmp_path / "s01-hmm.h5")
+    hmm = mne_hmm.read_hmm(tmp_path / "s01-hmm.h5")
+    assert hmm.annotations_[1] == model.annotations_[1]
+    raw.save(tmp_path / "closed_raw.fif")
+    again = mne.io.read_raw_fif(tmp_path / "closed_raw.fif")
+    assert again.annotations.count() == raw.annotations.count()
+    # Each recording's own date, and nothing beyond the zeros it ends in.
+    last = model.annotations_[1].onset[-1] + model.annotations_[1].duration[-1]
+    assert last <= (raw.n_times - 127) / raw.info["sfreq"]
+    assert model.annotations_[1].orig_time == raw.info["meas_date"]
