@@ -10,8 +10,7 @@ from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
-from .preparation import PreparedData, prepare
-from .recording import as_list
+from .preparation import PreparedData, as_prepared, prepare
 from .settings import Preparation
 from .states import StateTimeCourse
 
@@ -201,9 +200,8 @@ def fit_hmm(
 
 
 def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> PreparedData:
-    entries = as_list(inst)
-    n_prepared = sum(isinstance(entry, PreparedData) for entry in entries)
-    if n_prepared == 0:
+    prepared = as_prepared(inst)
+    if prepared is None:
         return prepare(
             inst,
             preparation,
@@ -218,25 +216,7 @@ def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> 
                 f"{name} cannot be given with PreparedData, which are prepared already; give it "
                 "to prepare(...)"
             )
-    if n_prepared < len(entries):
-        raise TypeError(
-            "inst must be a list of one kind, but PreparedData are mixed with others; prepare "
-            "all recordings in one call"
-        )
-    first = entries[0]
-    for other in entries[1:]:
-        if other.preparation is not first.preparation:
-            raise ValueError(
-                "inst: these PreparedData were fitted one by one, so their features differ; "
-                "prepare all recordings in one call, or with the first one's preparation: "
-                "prepare(recordings, prepared.preparation)"
-            )
-    return PreparedData(
-        [data for entry in entries for data in entry.data],
-        first.preparation,
-        [time_map for entry in entries for time_map in entry.time_maps],
-        [name for entry in entries for name in entry.names],
-    )
+    return prepared
 
 
 def _check_enough_data(prepared, n_states, learned):

@@ -13,8 +13,7 @@ from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .model_file import Learned, read_model, write_model
-from .preparation import PreparedData, prepare
-from .recording import as_list
+from .preparation import PreparedData, as_prepared, prepare
 from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
 from .timeline import TimeMap
@@ -236,13 +235,10 @@ class HMM:
 
     def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):
         """Features of recordings, by the model's own preparation."""
-        if isinstance(inst, PreparedData):
-            self._check_same_preparation(inst)
-            return inst
-        if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
-            raise TypeError(
-                "pass PreparedData by itself, not in a list; it may hold many recordings"
-            )
+        prepared = as_prepared(inst)
+        if prepared is not None:
+            self._check_same_preparation(prepared)
+            return prepared
         return prepare(
             inst,
             self.preparation_,

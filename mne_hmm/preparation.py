@@ -105,6 +105,32 @@ class PreparedData:
     __repr__ = __str__
 
 
+def as_prepared(inst: Any) -> PreparedData | None:
+    """Take PreparedData, or a list of them, as one; None if the input is not prepared."""
+    entries = as_list(inst)
+    n_prepared = sum(isinstance(entry, PreparedData) for entry in entries)
+    if n_prepared == 0:
+        return None
+    if n_prepared < len(entries):
+        raise TypeError(
+            "inst must be a list of one kind, but PreparedData are mixed with others; prepare "
+            "all recordings in one call"
+        )
+    first = entries[0]
+    if any(other.preparation is not first.preparation for other in entries):
+        raise ValueError(
+            "inst: these PreparedData were fitted one by one, so their features differ; "
+            "prepare all recordings in one call, or with the first one's preparation: "
+            "prepare(recordings, prepared.preparation)"
+        )
+    return PreparedData(
+        [data for entry in entries for data in entry.data],
+        first.preparation,
+        [time_map for entry in entries for time_map in entry.time_maps],
+        [name for entry in entries for name in entry.names],
+    )
+
+
 def _fit(signals: Sequence[Signals], preparation: Preparation) -> FittedPreparation:
     """Principal components over all recordings together."""
     n_lags = preparation.n_embeddings

@@ -4,6 +4,7 @@ from typing import Any
 
 import mne
 import numpy as np
+from scipy.ndimage import convolve1d
 from scipy.signal import lfilter
 
 from ._utils.check import check_number, check_random_state
@@ -120,7 +121,7 @@ def _network(on, n_channels, frequency, sfreq, rng, n_oscillators=4):
     mixing *= rng.random((n_oscillators, n_channels)) < 0.4
     # Networks fade in and out: a jump would be a signal of its own.
     fade = np.hanning(max(round(FADE * sfreq), 1) + 2)[1:-1]
-    envelope = np.convolve(on.astype(float), fade / fade.sum(), mode="same")
+    envelope = convolve1d(on.astype(float), fade / fade.sum(), mode="nearest")
     return (sources * envelope[:, None]) @ mixing
 
 

@@ -68,7 +68,9 @@ def eegbci(test_data):
 @pytest.fixture(scope="session")
 def simulated():
     """A minute of eight parcels with three known states: the recording and the truth."""
-    return mne_hmm.simulate_raw(3, n_channels=8, duration=60.0, random_state=3)
+    return mne_hmm.simulate_raw(
+        3, n_channels=8, duration=60.0, snr=4.0, mean_lifetime=0.4, random_state=3
+    )
 
 
 @pytest.fixture(scope="session")

@@ -96,12 +96,15 @@ class Case:
 
 def add_to(raw, annotations):
     """Add annotations as the documentation says."""
+    # None of them sticks out of the recording: there is no warning.
+    raw.copy().set_annotations(annotations)
     raw = raw.copy()
     if raw.info["meas_date"] is None:
         # Without a date MNE-Python shifts annotations that are set once more by first_time,
         # mne-tools/mne-python#11731, wherever they come from.
         raw.annotations.onset -= raw.first_time
-    return raw.set_annotations(raw.annotations + annotations)
+    # Of the bad spans at its end MNE-Python may say that, as it rounds to microseconds.
+    return raw.set_annotations(raw.annotations + annotations, emit_warning=False)
 
 
 def state_annotations(raw):
@@ -210,18 +213,18 @@ def check_no_overlap(raw):
 
 
 @st.composite
-def cases(draw):
+def cases(draw, target, numbers_of_lags):
     """Any recording whose event could be found."""
     sfreq = draw(st.one_of(st.sampled_from(RATES), st.floats(100, 1200)))
-    target = draw(st.sampled_from([None, None, 250.0, 100.0]))
     step = 1.0 if target is None else sfreq / target
     n_times = draw(st.integers(300, 900)) + int(200 * step)
-    n_embeddings = draw(st.sampled_from(range(1, 16, 2)))
+    n_embeddings = draw(st.sampled_from(numbers_of_lags))
     length = draw(st.integers(int(10 * step) + 1, 200 + int(20 * step)))
     start = draw(st.integers(0, n_times - length - 1))
     bad = draw(
         st.lists(
             st.tuples(st.integers(0, n_times - 1) | st.floats(0, n_times - 1), st.integers(1, 60)),
+            min_size=1,
             max_size=3,
         )
     )
@@ -243,14 +246,17 @@ def cases(draw):
     )
 
 
-@given(cases())
+@pytest.mark.parametrize("numbers_of_lags", [(1,), (3, 5, 7, 9, 11, 13, 15)], ids=["1", "more"])
+@pytest.mark.parametrize("target", [None, 250.0, 100.0])
+@given(data=st.data())
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=200,
+    max_examples=80,
     suppress_health_check=[HealthCheck.too_slow],
 )
-def test_an_event_is_where_its_annotation_says(case):
+def test_an_event_is_where_its_annotation_says(target, numbers_of_lags, data):
+    case = data.draw(cases(target, numbers_of_lags))
     raw = case.make_raw()
     try:
         prepared = case.prepare(raw)

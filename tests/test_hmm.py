@@ -299,7 +299,8 @@ def test_bits_do_not_depend_on_the_process(tmp_path, fitted):
     """Another process with the same seed and threads comes to the same bits."""
     code = (
         "import mne_hmm\n"
-        "raw, _ = mne_hmm.simulate_raw(3, n_channels=8, duration=60.0, random_state=3)\n"
+        "raw, _ = mne_hmm.simulate_raw(\n"
+        "    3, n_channels=8, duration=60.0, snr=4.0, mean_lifetime=0.4, random_state=3)\n"
         "p = mne_hmm.Preparation(n_components=12)\n"
         "hmm = mne_hmm.fit_hmm(raw, 3, preparation=p, n_init=2, refine=False, "
         "random_state=3, verbose=False)\n"

@@ -9,7 +9,9 @@ import mne_hmm
 
 def test_what_is_asked_for_comes_out():
     """Channels, length, rate, states, and states that have frequencies of their own."""
-    raw, states = mne_hmm.simulate_raw(3, n_channels=12, duration=40.0, sfreq=200.0, random_state=0)
+    raw, states = mne_hmm.simulate_raw(
+        3, n_channels=12, duration=40.0, sfreq=200.0, snr=8.0, random_state=0
+    )
     assert (len(raw.ch_names), raw.info["sfreq"], raw.n_times) == (12, 200.0, 8000)
     assert set(raw.get_channel_types()) == {"misc"}
     assert_array_equal(states.labels, states.probabilities.argmax(0))
@@ -40,6 +42,13 @@ def test_lifetimes_and_seeds():
     )
     assert_array_equal(again.get_data(), raw.get_data())
     assert not np.array_equal(other.get_data(), raw.get_data())
+
+
+def test_shorter_than_a_fade():
+    """A recording shorter than networks take to fade in is a recording still."""
+    raw, states = mne_hmm.simulate_raw(2, n_channels=3, duration=0.05, random_state=0)
+    assert raw.n_times == len(states.labels) == 12
+    assert np.isfinite(raw.get_data()).all()
 
 
 def test_wrong_arguments():

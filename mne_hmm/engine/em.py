@@ -1,4 +1,4 @@
-"""Expectation-maximisation: exact posteriors, closed-form updates.
+"""Expectation-maximization: exact posteriors, closed-form updates.
 
 With point estimates of the parameters and the exact posterior of the states, the
 variational free energy is minus the log evidence. An update never raises it.
@@ -32,7 +32,7 @@ Report = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class UpdateRule:
-    """Which parameters are learnt, and the form of the covariances."""
+    """Which parameters are learned, and the form of the covariances."""
 
     learn_means: bool
     learn_covariances: bool = True

@@ -1,6 +1,6 @@
-"""Small factorisations on TensorFlow's threads.
+"""Small factorizations on TensorFlow's threads.
 
-NumPy's and SciPy's own threads keep spinning for some 20 ms after a factorisation, and
+NumPy's and SciPy's own threads keep spinning for some 20 ms after a factorization, and
 take a core from the matrix products that follow. In a pass of 100 ms that is a third.
 """
 

@@ -10,7 +10,7 @@ from .em import UpdateRule, updated_emissions
 from .gaussian import Parameters, weighted_moments
 from .samples import Blocks, Samples
 
-# Probability of staying in a state before anything has been learnt.
+# Probability of staying in a state before anything has been learned.
 STAY = 0.9
 # Samples over which power is averaged, for one start after another. Networks last some
 # 50 to 200 ms: about 25 samples at 250 Hz.
@@ -22,7 +22,7 @@ MOST_CLUSTERED = 50_000
 
 
 def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Get initial probabilities and transition matrix before anything has been learnt."""
+    """Get initial probabilities and transition matrix before anything has been learned."""
     transition = np.full((n_states, n_states), (1 - STAY) / (n_states - 1))
     np.fill_diagonal(transition, STAY)
     return np.full(n_states, 1 / n_states), transition
