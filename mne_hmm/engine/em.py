@@ -58,6 +58,14 @@ class Run:
     posterior: Posterior | None = None
     """Posterior under `parameters`; None before the first pass."""
 
+    before: float = 0.0
+    """Decrease of the free energy in the runs that led here."""
+
+    @property
+    def decrease(self) -> float:
+        """Nats per sample by which all updates have lowered the free energy."""
+        return max(self.before, self.free_energy[0] - self.free_energy[-1])
+
     @property
     def n_updates(self) -> int:
         """Number of updates so far."""
@@ -180,18 +188,34 @@ def converge(
         run.posterior = posterior(blocks, run.parameters, rule.covariance_type)
         run.free_energy.append(-float(run.posterior.log_evidence.sum()) / blocks.n_samples)
         run.seconds.append(time.perf_counter() - began)
-        run.converged = has_settled(run.free_energy, tol)
+        run.converged = has_settled(run.free_energy, tol, run.before)
         if report is not None:
             report(run.n_updates, run.free_energy[-1])
 
 
-def has_settled(free_energy: list[float], tol: float) -> bool:
-    """Whether the last pass lowered the free energy by next to nothing."""
+def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
+    """Whether the last pass lowered the free energy by next to nothing.
+
+    Parameters
+    ----------
+    free_energy : list of float
+        Nats per sample, pass by pass.
+    tol : float
+        Share of the whole decrease that counts as nothing.
+    before : float
+        Decrease in earlier runs that led to this one.
+
+    Returns
+    -------
+    settled : bool
+        Whether the last decrease is that small, or mere rounding.
+    """
     if len(free_energy) < 2:
         return False
     last = free_energy[-2] - free_energy[-1]
     rounding = ROUNDING * abs(free_energy[-1])
-    return last <= max(tol * (free_energy[0] - free_energy[-1]), rounding)
+    decrease = max(before, free_energy[0] - free_energy[-1])
+    return last <= max(tol * decrease, rounding)
 
 
 def rises(free_energy: list[float]) -> float:

@@ -23,10 +23,13 @@ N_MERGES = 3
 N_SCORED = 5
 # Moves of a round that are run on all data.
 N_RUN = 2
-# Updates on all data after which a move that does not come near is given up.
+# Updates on all data after which, again and again, a move without hope is given up: one that
+# would not get there if this many more updates gained as much as the last.
 N_PROMISING = 5
-# Nats per sample by which the free energy must fall for a move to be taken.
-LEAST_GAIN = 1e-3
+HOPE = 20
+# Nats per sample by which the free energy must fall for a move to be taken. Less is what runs
+# that settle in the same optimum differ by.
+LEAST_GAIN = 5e-3
 # Rounds at most; some three to five are needed.
 MOST_ROUNDS = 12
 
@@ -148,12 +151,14 @@ def _run_on_all(blocks, parameters, rule, best, max_iter, tol, report, name):
         if report is not None:
             report(name, *args)
 
-    run = Run(parameters)
-    converge(blocks, run, rule, max_iter=min(N_PROMISING, max_iter), tol=tol, report=told)
-    # What is left to gain is a few times what the last update gained.
-    gain = run.free_energy[-2] - run.free_energy[-1] if len(run.free_energy) > 1 else 0.0
-    if run.free_energy[-1] - 20 * max(gain, 0.0) < best.free_energy[-1] - LEAST_GAIN:
-        converge(blocks, run, rule, max_iter=max_iter, tol=tol, report=told)
+    # Judged by what training has gained in all: a move starts near its end.
+    run = Run(parameters, before=best.decrease)
+    goal = best.free_energy[-1] - LEAST_GAIN
+    for updates in range(N_PROMISING, max_iter + N_PROMISING, N_PROMISING):
+        converge(blocks, run, rule, max_iter=min(updates, max_iter), tol=tol, report=told)
+        gain = run.free_energy[-2] - run.free_energy[-1] if run.n_updates else 0.0
+        if run.converged or run.free_energy[-1] - HOPE * gain > goal:
+            break
     return run
 
 
