@@ -16,7 +16,7 @@ from oracle import (
 from scipy.optimize import linear_sum_assignment
 
 from mne_hmm.engine import GivenParameters, Parameters, Samples, UpdateRule, sample_states, train
-from mne_hmm.engine.start import STAY, kmeans_labels, random_labels, sticky_chain
+from mne_hmm.engine.start import STAY, kmeans_labels, random_labels, spread_strides, sticky_chain
 from mne_hmm.engine.train import BRIEF
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
@@ -350,8 +350,8 @@ def test_clusters_of_dependent_features(rule):
 
 
 def test_clusters_know_the_ends_of_chains():
-    # Every chain is quiet or loud throughout, and none is a whole number of strides long. An
-    # error of one sample in the way back from strides would give ends to the neighbor.
+    # Every chain is quiet or loud throughout, and none is a whole number of strides long. Power
+    # smoothed across their ends would show.
     lengths = [[7, 13, 101], [99, 1, 26], [52]]
     loud = [0, 1, 0, 1, 0, 1, 0]
     rng = np.random.default_rng(0)
@@ -364,14 +364,24 @@ def test_clusters_know_the_ends_of_chains():
         assert_array_equal(labels == labels[0], truth == truth[0])
 
 
+def test_the_way_back_from_strides():
+    # A chain of 7 samples has two strides, of 5 and 2 samples, and so on.
+    labels = np.arange(8)
+    got = spread_strides(labels, [7, 1, 15, 6])
+    assert_array_equal(got, np.repeat(labels, [5, 2, 1, 5, 5, 5, 5, 1]))
+
+
 def test_random_labels_begin_anew_in_every_chain():
     samples = Samples([np.zeros((4000, 1), np.float32)], [[2] * 2000])
     # From 0 to 1 to 2 to 0, always.
     steps = np.roll(np.eye(3), 1, axis=1)
     labels = random_labels(samples, steps, np.random.default_rng(0)).reshape(-1, 2)
     assert_array_equal(labels[:, 1], (labels[:, 0] + 1) % 3)
-    # Every state is as likely to be first: 667 of 2,000, with a standard error of 21.
+    # Every state is as likely to be first, 667 of 2,000, with a standard error of 21; and none
+    # more so because of where the chain before it ended.
     assert_allclose(np.bincount(labels[:, 0]), 2000 / 3, rtol=0, atol=100)
+    steps = (labels[1:, 0] - labels[:-1, 1]) % 3
+    assert_allclose(np.bincount(steps), 2000 / 3, rtol=0, atol=100)
 
 
 def test_drawn_states_follow_the_chain():
