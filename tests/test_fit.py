@@ -372,6 +372,10 @@ def test_rank_deficient_features_prepared_elsewhere():
     found = hmm.predict(x, sfreq=100.0).labels
     assert max(np.mean(found == labels), np.mean(found != labels)) > 0.97
     assert np.linalg.eigvalsh(hmm.covariances_).min() > 0
+    # What is added where the features do not vary hardly shows in what they do.
+    state = int(np.argmax(hmm.covariances_[:, 1, 1]))
+    expected = np.cov(x[:, found == state], bias=True)
+    assert_allclose(hmm.covariances_[state], expected, rtol=0, atol=0.02 * expected.max())
 
 
 def test_generator_as_seed(simulated):

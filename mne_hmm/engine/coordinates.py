@@ -18,6 +18,10 @@ from .samples import Blocks, Samples
 # after each feature has been scaled to unit variance: what is below is the rounding of
 # data that were stored in float32 or as 16-bit integers somewhere on their way.
 RANK_TOLERANCE = 1e-8
+# Variance given to the directions that are left out, as a share of the features' own: too
+# little to show in a state's covariance, enough for densities in float32 to keep their digits.
+SILENT_SHARE = 1e-4
+
 # Blocks that are worked on in float64 are kept to some 8,000 rows.
 FLOAT64_COLUMNS = 1024
 
@@ -77,7 +81,8 @@ class Coordinates:
         varies = values > RANK_TOLERANCE * values[-1]
         root = np.sqrt(values[varies])
         backward = (vectors[:, varies] * root).T * scale
-        silent = (vectors[:, ~varies] * scale[:, None]) @ (vectors[:, ~varies].T * scale)
+        dull = vectors[:, ~varies] * scale[:, None]
+        silent = SILENT_SHARE * dull @ dull.T
         forward = vectors[:, varies] / root / scale[:, None]
         return cls(center, forward, backward, silent)
 

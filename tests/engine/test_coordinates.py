@@ -123,17 +123,17 @@ def test_densities_differ_by_the_volume(sizes, centered, covariance_type):
 @pytest.mark.parametrize("sizes", SIZES)
 def test_densities_differ_by_the_volume_where_features_depend(sizes):
     # Off the plane in which the data lie there is only rounding to single precision, 1e-7 of a
-    # feature. The states share a variance as large as a feature's there: 1e-14 nats.
+    # feature. The states share a variance of 1e-4 of a feature's there: 1e-10 nats, some times.
     samples = _samples(sizes, dependent=2)
     coordinates = _whitening(samples)
     inner = _inner_parameters(coordinates.rank)
     outer = coordinates.parameters_out(inner)
     inside = gaussian_log_densities(_inside(samples, coordinates), inner.means, inner.covariances)
     outside = gaussian_log_densities(samples.arrays[0], outer.means, outer.covariances)
-    assert_allclose(inside + coordinates.log_volume, outside, rtol=0, atol=1e-10)
+    assert_allclose(inside + coordinates.log_volume, outside, rtol=0, atol=1e-8)
     # Nothing in the silent directions tells states apart.
     difference = (outside - outside[:, :1]) - (inside - inside[:, :1])
-    assert_allclose(difference, 0, rtol=0, atol=1e-10)
+    assert_allclose(difference, 0, rtol=0, atol=1e-8)
 
 
 @pytest.mark.parametrize("dependent", [0, 2])

@@ -325,14 +325,13 @@ def test_a_duplicate_feature_changes_nothing(rule):
     assert_allclose(other.parameters.means[:, :4], one.parameters.means, rtol=0, atol=1e-3)
     copy = -1e3 * one.parameters.means[:, 1]
     assert_allclose(other.parameters.means[:, 4], copy, rtol=0, atol=1.0)  # 1e-3 of its size
-    # In the direction in which the data do not vary all states have one variance.
+    # What all states are given where the data do not vary is 1e-4 of a feature's variance.
     extra = other.parameters.covariances[:, :4, :4] - one.parameters.covariances
-    assert_allclose(extra, np.tile(extra[0], (3, 1, 1)), rtol=0, atol=1e-3)
-    assert_allclose(extra[0][[0, 2, 3]], 0, rtol=0, atol=1e-3)
+    assert_allclose(extra, 0, rtol=0, atol=1e-3)
     # The covariances of all features are fit for use: positive definite.
     scale = np.sqrt(np.einsum("kii->ki", other.parameters.covariances))
     scaled = other.parameters.covariances / (scale[:, :, None] * scale[:, None, :])
-    assert np.linalg.eigvalsh(scaled).min() > 1e-3
+    assert np.linalg.eigvalsh(scaled).min() > 1e-6
 
 
 @pytest.mark.parametrize("rule", [MEANS, ZERO_MEANS], ids=["means", "zero means"])
