@@ -30,6 +30,11 @@ ROUNDING = 1e-7
 Report = Callable[[int, float], None]
 
 
+def named(report: Callable[[str, int, float], None] | None, name: str) -> Report | None:
+    """Make a report of one stage out of a report of all stages."""
+    return None if report is None else lambda *args: report(name, *args)
+
+
 @dataclass(frozen=True)
 class UpdateRule:
     """Which parameters are learned, and the form of the covariances."""

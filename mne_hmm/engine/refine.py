@@ -11,11 +11,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .em import Run, UpdateRule, converge, posterior, updated_emissions
-from .gaussian import Parameters, weighted_moments
+from .em import Run, UpdateRule, converge, named, posterior, updated_emissions
+from .gaussian import weighted_moments
 from .linalg import log_determinants
 from .samples import Blocks, Samples
-from .start import POWER_WINDOWS, STRIDE, cluster, log_power, spread_strides, sticky_chain
+from .start import (
+    POWER_WINDOWS,
+    STRIDE,
+    cluster,
+    log_power,
+    pooled_parameters,
+    spread_strides,
+    sticky_chain,
+)
 
 # Merges that are tried: those that cost least.
 N_MERGES = 3
@@ -130,10 +138,8 @@ def refine(
             result.moves.append(move | {"kept": False})
             if taken or place >= N_RUN:
                 continue
-            name = f"round {number}, move {place + 1}"
-            new = _run_on_all(
-                blocks, trial.parameters, rule, result.run, max_iter, tol, report, name
-            )
+            told = named(report, f"round {number}, move {place + 1}")
+            new = _run_on_all(blocks, trial.parameters, rule, result.run, max_iter, tol, told)
             result.n_passes += len(new.free_energy)
             taken = new.free_energy[-1] < result.run.free_energy[-1] - LEAST_GAIN
             result.moves[-1] |= {"free_energy": new.free_energy[-1], "run": True, "kept": taken}
@@ -144,18 +150,13 @@ def refine(
     return result
 
 
-def _run_on_all(blocks, parameters, rule, best, max_iter, tol, report, name):
+def _run_on_all(blocks, parameters, rule, best, max_iter, tol, report):
     """Run a move on all data, as long as there is hope."""
-
-    def told(*args):
-        if report is not None:
-            report(name, *args)
-
     # Judged by what training has gained in all: a move starts near its end.
     run = Run(parameters, before=best.decrease)
     goal = best.free_energy[-1] - LEAST_GAIN
     for updates in range(N_PROMISING, max_iter + N_PROMISING, N_PROMISING):
-        converge(blocks, run, rule, max_iter=min(updates, max_iter), tol=tol, report=told)
+        converge(blocks, run, rule, max_iter=min(updates, max_iter), tol=tol, report=report)
         gain = run.free_energy[-2] - run.free_energy[-1] if run.n_updates else 0.0
         if run.converged or run.free_energy[-1] - HOPE * gain > goal:
             break
@@ -168,7 +169,7 @@ def _score_moves(part, parameters, rule, rng):
     probabilities = posterior(part.blocks, parameters, rule.covariance_type).probabilities
     trials = []
     halves = {}
-    for i, j in _cheapest_merges(part.blocks, probabilities, parameters, rule):
+    for i, j in _cheapest_merges(part.blocks, probabilities, rule):
         for k in sorted(set(range(n_states)) - {i, j}):
             if k not in halves:
                 halves[k] = _halved(part, probabilities[:, k], rng)
@@ -191,7 +192,7 @@ def _fresh(blocks, weights, parameters, rule):
     return updated_emissions(parameters, moments, rule)
 
 
-def _cheapest_merges(blocks, probabilities, parameters, rule):
+def _cheapest_merges(blocks, probabilities, rule):
     """Find the pairs of states that lose least when they are one.
 
     The loss is that of the log likelihood of the samples given their states.
@@ -203,13 +204,7 @@ def _cheapest_merges(blocks, probabilities, parameters, rule):
     pooled = [values[first] + values[second] for values in moments]
 
     def covariances(weights, sums, products):
-        n = len(weights)
-        like = Parameters(
-            np.full(n, 1 / n),
-            np.eye(n),
-            np.zeros((n, parameters.means.shape[1])),
-            np.tile(np.eye(parameters.means.shape[1]), (n, 1, 1)),
-        )
+        like = pooled_parameters(len(weights), blocks.n_features)
         return updated_emissions(like, type(moments)(weights, sums, products), rule).covariances
 
     single = moments.weights * log_determinants(covariances(*moments))

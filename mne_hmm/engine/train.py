@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .coordinates import Coordinates
-from .em import LOST, Run, UpdateRule, converge, rises
+from .em import LOST, Run, UpdateRule, converge, named, rises
 from .gaussian import Parameters
 from .refine import refine as merge_and_split
 from .samples import Samples
@@ -138,7 +138,7 @@ def train(
         start = start._replace(**given.inside(coordinates))
         name = f"start {attempt + 1} of {n_init}" if several else "training"
         most = min(BRIEF, max_iter) if several else max_iter
-        run = converge(inner, Run(start), rule, max_iter=most, tol=tol, report=_named(report, name))
+        run = converge(inner, Run(start), rule, max_iter=most, tol=tol, report=named(report, name))
         runs.append(run)
     best = min(runs, key=lambda run: run.free_energy[-1])
     starts = [
@@ -147,7 +147,7 @@ def train(
     ]
     n_passes: float = sum(len(run.free_energy) for run in runs if run is not best)
     runs.clear()  # and the posteriors with them
-    converge(inner, best, rule, max_iter=max_iter, tol=tol, report=_named(report, "training"))
+    converge(inner, best, rule, max_iter=max_iter, tol=tol, report=named(report, "training"))
     n_passes += len(best.free_energy)
 
     moves = []
@@ -206,7 +206,3 @@ def _start(samples, inner, n_states, rule, init, given, attempt, rng):
 
 def _describe(init):
     return init if isinstance(init, str) else "given"
-
-
-def _named(report, name):
-    return None if report is None else lambda *args: report(name, *args)
