@@ -9,7 +9,10 @@ from .em import UpdateRule
 from .gaussian import Emission, Parameters
 from .samples import Samples
 from .start import sample_states
-from .train import GivenParameters, Training, train
+from .distribute import ALONE, Workers
+from .prior import Prior
+from .stochastic import MiniBatches
+from .train import GivenParameters, Plan, Training, train
 
 __all__ = [
     "Emission",

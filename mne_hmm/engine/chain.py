@@ -12,7 +12,7 @@ path can explain have a very low evidence instead of none.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +24,13 @@ from ._tensorflow import tf
 # digits to spare): what underflows is then outweighed by a path that does not.
 TINY = 1e-140
 
+# Log density of a state that is not there, far below any other.
+UNREACHED = -1e30
+
 CHUNK_LENGTHS = (8, 32, 128, 256)
+
+# Numbers of chunks are rounded up to a multiple of this, or of more where there are many.
+LEAST_STEP = 8
 
 
 class Posterior(NamedTuple):
@@ -66,15 +72,9 @@ class ChunkLayout:
 
     @classmethod
     def for_lengths(cls, lengths, chunk_length=None):
-        """Choose the chunk length that leaves few chunks to walk and little padding."""
+        """Choose a chunk length, unless it is given."""
         lengths = tuple(int(n) for n in lengths)
-        if chunk_length is None:
-            typical = int(np.median(lengths))
-            fitting = [
-                n for n in CHUNK_LENGTHS if n * n <= 4 * typical * len(lengths) and n <= 2 * typical
-            ]
-            chunk_length = max(fitting, default=CHUNK_LENGTHS[0])
-        return cls(lengths, chunk_length)
+        return cls(lengths, chunk_length or best_chunk_length(lengths))
 
     @property
     def chunks_per_chain(self):
@@ -85,7 +85,7 @@ class ChunkLayout:
     def n_chunks(self):
         """Number of chunks, rounded up so that few different shapes are compiled."""
         n = int(self.chunks_per_chain.sum())
-        step = 2 ** max(n.bit_length() - 4, 0)
+        step = max(2 ** max(n.bit_length() - 5, 0), LEAST_STEP)
         return -(-n // step) * step
 
     @property
@@ -97,100 +97,117 @@ class ChunkLayout:
         """Get the number of samples in each chunk, and whether a chain begins with it."""
         n_valid = np.zeros(self.n_chunks, np.int32)
         is_first = np.ones(self.n_chunks, bool)  # chunks that only pad are chains of nothing
-        for start, n_chunks, length in zip(
-            self.first_chunks, self.chunks_per_chain, self.lengths, strict=True
-        ):
-            n_valid[start : start + n_chunks] = self.chunk_length
-            n_valid[start + n_chunks - 1] = length - (n_chunks - 1) * self.chunk_length
-            is_first[start + 1 : start + n_chunks] = False
+        per_chain = self.chunks_per_chain
+        used = int(per_chain.sum())
+        n_valid[:used] = self.chunk_length
+        is_first[:used] = False
+        last = np.cumsum(per_chain) - 1
+        n_valid[last] = np.array(self.lengths) - (per_chain - 1) * self.chunk_length
+        is_first[self.first_chunks] = True
         return n_valid, is_first
 
+    @cached_property
     def _slots(self):
-        """Yield, chain by chain, its rows among the samples and among the chunks' samples."""
-        start = 0
-        for first, length in zip(self.first_chunks, self.lengths, strict=True):
-            slot = first * self.chunk_length
-            yield slice(start, start + length), slice(slot, slot + length)
-            start += length
+        """Place of each sample among the chunks' samples; None if it is its own."""
+        if len(self.lengths) == 1:
+            return None
+        starts = np.concatenate([[0], np.cumsum(self.lengths)[:-1]])
+        shift = self.first_chunks * self.chunk_length - starts
+        return np.arange(sum(self.lengths)) + np.repeat(shift, self.lengths)
+
+    @cached_property
+    def _rows(self):
+        """Sample at each place in the chunks; anyone where there is none."""
+        rows = np.zeros(self.n_chunks * self.chunk_length, np.int32)
+        rows[self._slots] = np.arange(len(self._slots))
+        return rows
 
     def scatter(self, rows):
-        """Lay rows out as chunks: (n_samples, ...) to (n_chunks, chunk_length, ...)."""
-        out = np.zeros((self.n_chunks * self.chunk_length, *rows.shape[1:]), rows.dtype)
-        for samples, slots in self._slots():
-            out[slots] = rows[samples]
-        return out.reshape(self.n_chunks, self.chunk_length, *rows.shape[1:])
+        """Lay rows out as chunks: (n_samples, n) to (n_chunks, chunk_length, n)."""
+        if self._slots is None:
+            rows = tf.pad(rows, [[0, self.n_chunks * self.chunk_length - len(rows)], [0, 0]])
+        else:
+            rows = tf.gather(rows, self._rows)
+        return tf.reshape(rows, (self.n_chunks, self.chunk_length, rows.shape[-1]))
 
     def gather(self, chunks):
-        """Undo `scatter`: (n_chunks, chunk_length, ...) to (n_samples, ...)."""
-        flat = chunks.reshape(self.n_chunks * self.chunk_length, *chunks.shape[2:])
-        out = np.empty((sum(self.lengths), *flat.shape[1:]), flat.dtype)
-        for samples, slots in self._slots():
-            out[samples] = flat[slots]
-        return out
+        """Undo `scatter`: (n_chunks, chunk_length, n) to (n_samples, n)."""
+        flat = tf.reshape(chunks, (self.n_chunks * self.chunk_length, chunks.shape[-1]))
+        return flat[: self.lengths[0]] if self._slots is None else tf.gather(flat, self._slots)
+
+    def sum_per_chain(self, per_chunk):
+        """Sum values of chunks over each chain."""
+        return np.add.reduceat(per_chunk, self.first_chunks)
 
 
-@lru_cache(maxsize=64)
-def _compiled(function: Callable, n_chunks: int, chunk_length: int, n_states: int, dtype):
+def best_chunk_length(lengths) -> int:
+    """Choose the chunk length that leaves few chunks to walk and little padding."""
+    typical = int(np.median(lengths))
+    fitting = [n for n in CHUNK_LENGTHS if n * n <= 4 * typical * len(lengths) and n <= 2 * typical]
+    return max(fitting, default=CHUNK_LENGTHS[0])
+
+
+@lru_cache(maxsize=256)
+def _compiled(function: Callable, *specs: tuple):
     """Compile a recursion for one shape, once.
 
     The concrete function is kept here, because TensorFlow takes a function that meets
     many shapes for a mistake and warns.
     """
-    return tf.function(function, jit_compile=True).get_concrete_function(
-        tf.TensorSpec((n_chunks, chunk_length, n_states), dtype),
-        tf.TensorSpec((n_chunks,), tf.int32),
-        tf.TensorSpec((n_chunks,), tf.bool),
-        tf.TensorSpec((n_states, n_states), tf.float64),
-        tf.TensorSpec((n_states,), tf.float64),
+    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
+    return tf.function(function, jit_compile=True).get_concrete_function(*specs)
+
+
+def _call(function, *arguments):
+    """Run a recursion, compiled for the shapes of its arguments."""
+    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
+    specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    return _compiled(function, *specs)(*tensors)
+
+
+# Inside the recursions samples come first, then states, then chunks: the arithmetic of one step
+# then runs over the chunks, of which there are many.
+
+
+def _operators(log_densities, constants, n_valid, is_first, transition):
+    """Multiply the steps of each chunk into one operator."""
+    ll = tf.transpose(tf.cast(log_densities, tf.float64), (1, 2, 0)) + constants[:, None]
+    n_steps, n_states, n_chunks = ll.shape
+    peak = tf.reduce_max(ll, 1)
+    b = tf.exp(ll - peak[:, None])
+    p = tf.transpose(tf.maximum(transition, TINY))
+
+    # Rows (second axis) are kept at a size between 1 and 2 by powers of two, whose exponents
+    # stand beside them: rows may differ by more than float64 can span.
+    def scaled(rows, exponents):
+        bits = tf.bitcast(tf.reduce_sum(rows, 0), tf.int64)
+        exponent = tf.bitwise.right_shift(bits, tf.constant(52, tf.int64))
+        inverse = tf.bitwise.left_shift(2046 - exponent, tf.constant(52, tf.int64))
+        return rows * tf.bitcast(inverse, tf.float64), exponents + exponent - 1023
+
+    step_in = tf.where(is_first, tf.eye(n_states, dtype=tf.float64)[..., None], p[..., None])
+    begin = scaled(step_in * b[0][:, None], tf.zeros((n_states, n_chunks), tf.int64))
+
+    def grow(t, operator, exponents):
+        product = p @ tf.reshape(operator, (n_states, n_states * n_chunks))
+        product = tf.reshape(product, operator.shape) * b[t][:, None]
+        product, grown = scaled(product, exponents)
+        keep = t < n_valid
+        return t + 1, tf.where(keep, product, operator), tf.where(keep, grown, exponents)
+
+    _, operator, exponents = tf.while_loop(
+        lambda t, *_: t < n_steps, grow, (1, *begin), maximum_iterations=n_steps
     )
+    scale = tf.cast(tf.transpose(exponents), tf.float64) * np.log(2)
+    return tf.transpose(operator, (2, 1, 0)), scale, b, peak
 
 
-def _run(function, log_densities, layout, transition, initial):
-    """Lay the chains out as chunks and run a compiled recursion over them."""
-    chunks = layout.scatter(np.asarray(log_densities))
-    call = _compiled(function, *chunks.shape, tf.as_dtype(chunks.dtype))
-    n_valid, is_first = layout.flags()
-    arguments = (chunks, n_valid, is_first, transition, initial)
-    return [out.numpy() for out in call(*map(tf.convert_to_tensor, arguments))]
-
-
-def _sum_per_chain(layout, per_chunk):
-    return np.add.reduceat(per_chunk, layout.first_chunks)
-
-
-def _smooth(log_densities, n_valid, is_first, transition, initial):
-    ll = tf.transpose(tf.cast(log_densities, tf.float64), (1, 0, 2))
-    n_steps, n_chunks, n_states = ll.shape
-    peak = tf.reduce_max(ll, -1, keepdims=True)
-    b = tf.exp(ll - peak)
-    p = tf.maximum(transition, TINY)
+def _walk(operator, scale, is_first, initial):
+    """Find the messages into and out of each chunk."""
+    n_chunks, n_states = scale.shape
     start = tf.maximum(initial, TINY)
-    first = is_first[:, None]
 
-    def on(t):
-        return (t < n_valid)[:, None]
-
-    # 1. The operator of each chunk. Its rows are kept normalized, their logarithmic
-    # scale beside them: rows may differ by more than float64 can span.
-    def normalized(rows):
-        size = tf.maximum(tf.reduce_sum(rows, -1, keepdims=True), TINY)
-        return rows / size, tf.math.log(size[..., 0])
-
-    step_in = tf.where(first[..., None], tf.eye(n_states, dtype=tf.float64), p)
-    operator, scale = normalized(step_in * b[0][:, None, :])
-
-    def grow(t, operator, scale):
-        product = tf.reshape(tf.reshape(operator, (-1, n_states)) @ p, operator.shape)
-        grown, size = normalized(product * b[t][:, None, :])
-        keep = on(t)
-        return t + 1, tf.where(keep[..., None], grown, operator), scale + tf.where(keep, size, 0.0)
-
-    _, operator, scale = tf.while_loop(
-        lambda t, *_: t < n_steps, grow, (1, operator, scale), maximum_iterations=n_steps
-    )
-
-    # 2. The messages into and out of each chunk.
-    def walk_ahead(i, message, messages):
+    def ahead(i, message, messages):
         message = tf.where(is_first[i], start, message)
         messages = messages.write(i, message)
         weight = tf.math.log(message) + scale[i]
@@ -200,14 +217,13 @@ def _smooth(log_densities, n_valid, is_first, transition, initial):
 
     _, _, into = tf.while_loop(
         lambda i, *_: i < n_chunks,
-        walk_ahead,
+        ahead,
         (0, start, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-
     ones = tf.ones(n_states, tf.float64)
 
-    def walk_back(i, message, messages):
+    def back(i, message, messages):
         messages = messages.write(i, message)
         before = tf.math.log(tf.linalg.matvec(operator[i], message)) + scale[i]
         before = tf.exp(before - tf.reduce_max(before))
@@ -215,60 +231,139 @@ def _smooth(log_densities, n_valid, is_first, transition, initial):
 
     _, _, out_of = tf.while_loop(
         lambda i, *_: i >= 0,
-        walk_back,
+        back,
         (n_chunks - 1, ones, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-    into, out_of = into.stack(), out_of.stack()
+    return into.stack(), out_of.stack()
 
-    # 3. The ordinary recursions, inside all chunks at once.
-    def forward(t, filtered, filtereds, log_evidence):
-        predicted = filtered @ p
-        predicted = tf.where(tf.logical_and(first, t == 0), start, predicted)
+
+def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, dtype):
+    """Run the ordinary recursions inside all chunks at once."""
+    n_steps, n_states, n_chunks = b.shape
+    p = tf.maximum(transition, TINY)
+    start = tf.maximum(initial, TINY)[:, None]
+    into, out_of = tf.transpose(into), tf.transpose(out_of)
+
+    def forward(t, filtered, filtereds, sizes):
+        predicted = tf.matmul(p, filtered, transpose_a=True)
+        predicted = tf.where(tf.logical_and(is_first, t == 0), start, predicted)
         joint = predicted * b[t]
-        size = tf.reduce_sum(joint, -1, keepdims=True)
-        keep = on(t)
-        filtered = tf.where(keep, joint / size, filtered)
-        log_evidence += tf.where(keep, tf.math.log(size) + peak[t], 0.0)
-        return t + 1, filtered, filtereds.write(t, filtered), log_evidence
+        size = tf.reduce_sum(joint, 0)
+        filtered = tf.where(t < n_valid, joint / size, filtered)
+        return t + 1, filtered, filtereds.write(t, filtered), sizes.write(t, size)
 
-    _, _, filtereds, log_evidence = tf.while_loop(
-        lambda t, *_: t < n_steps,
-        forward,
-        (0, into, tf.TensorArray(tf.float64, n_steps), tf.zeros((n_chunks, 1), tf.float64)),
-        maximum_iterations=n_steps,
+    arrays = tf.TensorArray(tf.float64, n_steps), tf.TensorArray(tf.float64, n_steps)
+    _, _, filtereds, sizes = tf.while_loop(
+        lambda t, *_: t < n_steps, forward, (0, into, *arrays), maximum_iterations=n_steps
     )
     filtereds = filtereds.stack()
-    before_chunk = tf.where(first, tf.zeros_like(into), into)  # no step leads into a chain
+    valid = tf.range(n_steps)[:, None] < n_valid
+    log_evidence = tf.reduce_sum(tf.where(valid, tf.math.log(sizes.stack()) + peak, 0.0), 0)
+    before_chunk = tf.where(is_first, tf.zeros_like(into), into)  # no step leads into a chain
 
-    def backward(t, message, posteriors, transitions):
-        keep = on(t)
+    def backward(t, message, posteriors, transitions, weights):
+        keep = t < n_valid
         joint = filtereds[t] * message
-        joint = joint / tf.reduce_sum(joint, -1, keepdims=True)
-        posteriors = posteriors.write(t, tf.where(keep, joint, 0.0))
+        joint = tf.where(keep, joint / tf.reduce_sum(joint, 0), 0.0)
+        posteriors = posteriors.write(t, tf.cast(joint, dtype))
         ahead = b[t] * message
-        behind = tf.matmul(ahead, p, transpose_b=True)
+        behind = p @ ahead
         before = tf.where(t > 0, filtereds[tf.maximum(t - 1, 0)], before_chunk)
-        size = tf.reduce_sum(before * behind, -1, keepdims=True)
+        size = tf.reduce_sum(before * behind, 0)
         before = tf.where(tf.logical_and(keep, size > 0), before / size, 0.0)
-        transitions += tf.matmul(before, ahead, transpose_a=True)
-        message = tf.where(keep, behind / tf.reduce_max(behind, -1, keepdims=True), message)
-        return t - 1, message, posteriors, transitions
+        transitions += tf.matmul(before, ahead, transpose_b=True)
+        message = tf.where(keep, behind / tf.reduce_max(behind, 0), message)
+        return t - 1, message, posteriors, transitions, weights + joint
 
-    _, _, posteriors, transitions = tf.while_loop(
+    _, _, posteriors, transitions, weights = tf.while_loop(
         lambda t, *_: t >= 0,
         backward,
         (
             n_steps - 1,
             out_of,
-            tf.TensorArray(tf.float64, n_steps),
+            tf.TensorArray(dtype, n_steps),
             tf.zeros((n_states, n_states), tf.float64),
+            tf.zeros((n_states, n_chunks), tf.float64),
         ),
         maximum_iterations=n_steps,
     )
-    posteriors = posteriors.stack()
-    initials = tf.reduce_sum(tf.where(first, posteriors[0], 0.0), 0)
-    return tf.transpose(posteriors, (1, 0, 2)), transitions * p, initials, log_evidence[:, 0]
+    posteriors = tf.transpose(posteriors.stack(), (2, 0, 1))
+    initials = tf.reduce_sum(tf.where(is_first[:, None], posteriors[:, 0], 0), 0)
+    return (
+        posteriors,
+        transitions * p,
+        tf.cast(initials, tf.float64),
+        log_evidence,
+        tf.reduce_sum(weights, 1),
+    )
+
+
+def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
+    operator, scale, b, peak = _operators(log_densities, constants, n_valid, is_first, transition)
+    into, out_of = _walk(operator, scale, is_first, initial)
+    return _recursions(
+        b, peak, into, out_of, n_valid, is_first, transition, initial, log_densities.dtype
+    )
+
+
+class Smoothed(NamedTuple):
+    """What smoothing says of the chains of a layout, as it comes from TensorFlow."""
+
+    posteriors: "tf.Tensor"
+    """Probability of each state at each sample, shape (n_samples, n_states)."""
+    transitions: np.ndarray
+    initial: np.ndarray
+    log_evidence: np.ndarray
+    """Per chain."""
+    weights: np.ndarray
+    """Sum of the posteriors, shape (n_states,)."""
+
+
+def smooth_rows(
+    rows, constants, layout: ChunkLayout, transition, initial, *, n_slots: int | None = None
+) -> Smoothed:
+    """Find the posterior of the states of independent chains.
+
+    Parameters
+    ----------
+    rows : tensor, shape (n_samples, n_states)
+        Log density of each sample under each state, but for the constants. The posterior is
+        of the same type.
+    constants : array, shape (n_states,)
+        What is missing from them.
+    layout : ChunkLayout
+        Where the chains lie among the rows, and how they are cut.
+    transition : array, shape (n_states, n_states)
+        Transition probabilities.
+    initial : array, shape (n_states,)
+        Probabilities of the first state of a chain.
+    n_slots : int | None
+        Number of states that the recursions are compiled for, if more than there are: one
+        compilation, which takes a second, then does for models of several sizes.
+
+    Returns
+    -------
+    smoothed : Smoothed
+        The posterior as a tensor, and sums in float64.
+    """
+    n = len(initial)
+    unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
+    posteriors, transitions, initials, evidence, weights = _call(
+        _smooth,
+        tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
+        np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
+        *layout.flags(),
+        np.pad(np.asarray(transition, float), (0, unused)),
+        np.pad(np.asarray(initial, float), (0, unused)),
+    )
+    return Smoothed(
+        layout.gather(posteriors[..., :n]),
+        transitions.numpy()[:n, :n],
+        initials.numpy()[:n],
+        layout.sum_per_chain(evidence.numpy()),
+        weights.numpy()[:n],
+    )
 
 
 def smooth(log_densities, lengths, transition, initial, *, chunk_length=None) -> Posterior:
@@ -292,13 +387,10 @@ def smooth(log_densities, lengths, transition, initial, *, chunk_length=None) ->
     posterior : Posterior
         Probabilities, expected transitions and evidence, in float64.
     """
+    rows = tf.constant(log_densities, tf.float64)
     layout = ChunkLayout.for_lengths(lengths, chunk_length)
-    posteriors, transitions, initials, evidence = _run(
-        _smooth, log_densities, layout, np.asarray(transition, float), np.asarray(initial, float)
-    )
-    return Posterior(
-        layout.gather(posteriors), transitions, initials, _sum_per_chain(layout, evidence)
-    )
+    smoothed = smooth_rows(rows, np.zeros(rows.shape[1]), layout, transition, initial)
+    return Posterior(smoothed.posteriors.numpy(), *smoothed[1:4])
 
 
 def _decode(log_densities, n_valid, is_first, log_transition, log_initial):
@@ -427,11 +519,12 @@ def decode(log_densities, lengths, transition, initial, *, chunk_length=None) ->
         The labels, and the joint log probability of labels and data.
     """
     layout = ChunkLayout.for_lengths(lengths, chunk_length)
-    labels, log_probability = _run(
+    labels, log_probability = _call(
         _decode,
-        log_densities,
-        layout,
+        layout.scatter(tf.constant(log_densities, tf.float64)),
+        *layout.flags(),
         np.log(np.maximum(transition, TINY)),
         np.log(np.maximum(initial, TINY)),
     )
-    return Path(layout.gather(labels), _sum_per_chain(layout, log_probability))
+    labels = layout.gather(labels[..., None])[:, 0]
+    return Path(labels.numpy(), layout.sum_per_chain(log_probability.numpy()))

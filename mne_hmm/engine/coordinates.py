@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._tensorflow import tf
+from .distribute import ALONE, Workers
 from .gaussian import DIAGONAL, Parameters
-from .samples import Blocks, Samples
+from .samples import Data, Samples, block_length
 
 # Directions with less than this share of the variance of the strongest one are left out,
 # after each feature has been scaled to unit variance: what is below is the rounding of
@@ -60,7 +62,14 @@ class Coordinates:
         return cls(np.zeros(n_features), eye, eye, np.zeros_like(eye))
 
     @classmethod
-    def whitening(cls, samples: Samples, *, centered: bool, covariance_type: str) -> "Coordinates":
+    def whitening(
+        cls,
+        samples: Samples,
+        *,
+        centered: bool,
+        covariance_type: str,
+        workers: Workers = ALONE,
+    ) -> "Coordinates":
         """Find the coordinates in which the pooled data have unit covariance.
 
         Parameters
@@ -72,8 +81,10 @@ class Coordinates:
             zero means by definition.
         covariance_type : "full" | "diag"
             For diagonal covariances features are scaled but not mixed.
+        workers : Workers
+            Who shares the work.
         """
-        center, covariance = _pooled_moments(samples, centered)
+        center, covariance = _pooled_moments(samples, centered, workers)
         scale = np.sqrt(np.diagonal(covariance))
         if covariance_type == DIAGONAL:
             return cls(center, np.diag(1 / scale), np.diag(scale), np.zeros_like(covariance))
@@ -94,10 +105,11 @@ class Coordinates:
         silent = 0.5 * (n_features - self.rank) * np.log(2 * np.pi)
         return -0.5 * np.linalg.slogdet(covariance)[1] - silent
 
-    def apply(self, samples: Samples, n_columns: int) -> Blocks:
-        """Carry the data over; `n_columns` as for `Samples.blocked`."""
-        return samples.blocked(
-            n_columns, transform=lambda block: (block - self.center) @ self.forward
+    def apply(self, samples: Samples, n_columns: int, workers: Workers = ALONE) -> Data:
+        """Carry the data over; arguments as for `Data`."""
+        center, forward = tf.constant(self.center), tf.constant(self.forward)
+        return Data(
+            samples, n_columns, transform=lambda x: (x - center) @ forward, workers=workers
         )
 
     def means_in(self, means: np.ndarray) -> np.ndarray:
@@ -117,14 +129,23 @@ class Coordinates:
         )
 
 
-def _pooled_moments(samples, centered):
-    """Mean and covariance of all samples, in float64; the mean is 0 unless `centered`."""
+def _pooled_moments(samples, centered, workers):
+    """Mean and covariance of all samples, in float64; the mean is 0 unless `centered`.
+
+    Both are made of sums over the data, which are read once. Products are formed around the
+    first sample of all, so that a large mean takes no digits off them.
+    """
     n_features = samples.n_features
-    center = np.zeros(n_features)
+    origin = np.zeros(n_features)
     if centered:
-        center = sum(array.sum(0, dtype=float) for array in samples.arrays) / samples.n_samples
-    products = np.zeros((n_features, n_features))
-    for _, block in samples.blocks(FLOAT64_COLUMNS):
-        block = block - center
-        products += block.T @ block
-    return center, products / samples.n_samples
+        origin = next(samples.stream([0]))[1][0].astype(float)
+    sums, products = np.zeros(n_features), np.zeros((n_features, n_features))
+    length = block_length(FLOAT64_COLUMNS)
+    for _, array in samples.stream(workers.share(samples.sizes)):
+        for start in range(0, len(array), length):
+            block = tf.cast(array[start : start + length], tf.float64) - origin
+            sums += tf.reduce_sum(block, 0).numpy()
+            products += tf.matmul(block, block, transpose_a=True).numpy()
+    sums, products = workers.total([sums, products])
+    mean = sums / samples.n_samples if centered else np.zeros(n_features)
+    return origin + mean, products / samples.n_samples - np.outer(mean, mean)

@@ -7,15 +7,26 @@ The updates are those of Baum et al. (1970, *Annals of Mathematical Statistics* 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
-from .chain import Posterior, smooth
-from .gaussian import DIAGONAL, FULL, Emission, Moments, Parameters, weighted_moments
+from ._tensorflow import tf
+from .chain import Posterior, smooth_rows
+from .gaussian import (
+    DIAGONAL,
+    FULL,
+    Emission,
+    Moments,
+    Parameters,
+    batch_moments,
+    states_with_few,
+)
 from .linalg import cholesky
-from .samples import Blocks
+from .prior import NO_PRIOR, Prior
+from .samples import Batch, Data
 
 # A state's variance in any direction is at least this share of the pooled variance. A
 # state of few samples would otherwise shrink onto them and its density grow without bound.
@@ -27,12 +38,7 @@ LOST = 1e-3
 # Rounding of the free energy, as a share of it: densities are computed in float32.
 ROUNDING = 1e-7
 
-Report = Callable[[int, float], None]
-
-
-def named(report: Callable[[str, int, float], None] | None, name: str) -> Report | None:
-    """Make a report of one stage out of a report of all stages."""
-    return None if report is None else lambda *args: report(name, *args)
+Watch = Callable[["Run"], None]
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,19 @@ class UpdateRule:
         return self.learn_means or self.learn_covariances
 
 
+class Statistics(NamedTuple):
+    """All that an update needs to know of the data: sums over all samples, in float64."""
+
+    log_evidence: float
+    """Nats of all data under the parameters that the posterior was computed with."""
+    transitions: np.ndarray
+    """Expected number of steps from state i to state j, shape (n_states, n_states)."""
+    initial: np.ndarray
+    """Expected number of chains that begin in each state, shape (n_states,)."""
+    moments: Moments
+    """Sums of the samples of each state, and of their products."""
+
+
 @dataclass
 class Run:
     """A course of EM and where it has come to."""
@@ -60,8 +79,8 @@ class Run:
     seconds: list[float] = field(default_factory=list)
     """Duration of each pass over the data."""
     converged: bool = False
-    posterior: Posterior | None = None
-    """Posterior under `parameters`; None before the first pass."""
+    statistics: Statistics | None = None
+    """Of the data under `parameters`; None before the first pass."""
 
     before: float = 0.0
     """Decrease of the free energy in the runs that led here."""
@@ -77,66 +96,164 @@ class Run:
         return len(self.free_energy) - 1
 
 
-def posterior(blocks: Blocks, parameters: Parameters, covariance_type: str = FULL) -> Posterior:
-    """Posterior of the states of all samples (the E-step)."""
+def posterior(data: Data, parameters: Parameters, covariance_type: str = FULL) -> Posterior:
+    """Posterior of the states of all of a worker's samples."""
     emission = Emission(parameters.means, parameters.covariances, covariance_type)
-    return smooth(
-        emission.log_densities(blocks),
-        blocks.chains,
-        parameters.transition_matrix,
-        parameters.initial_probs,
+    parts = [_smoothed(emission, batch, parameters, data.n_slots) for batch in data]
+    return Posterior(
+        np.concatenate([part.posteriors.numpy() for part in parts]),
+        sum(part.transitions for part in parts),
+        sum(part.initial for part in parts),
+        np.concatenate([part.log_evidence for part in parts]),
     )
 
 
+def _smoothed(emission, batch, parameters, n_slots):
+    return smooth_rows(
+        emission.rows(batch),
+        emission.constants,
+        batch.layout,
+        parameters.transition_matrix,
+        parameters.initial_probs,
+        n_slots=n_slots,
+    )
+
+
+def expect(
+    data: Data, parameters: Parameters, rule: UpdateRule, precise: Collection[int] = ()
+) -> Statistics:
+    """Sum up all data under the posterior of their states (the E-step).
+
+    Densities, posterior and sums are computed batch by batch, so that the data are met once
+    and no more than a batch of them is needed in memory.
+
+    Parameters
+    ----------
+    data : Data
+        The data.
+    parameters : Parameters
+        Parameters of the posterior.
+    rule : UpdateRule
+        What will be learned: what is not needed for that is not summed.
+    precise : collection of int
+        States whose moments are formed in float64, as those with few samples should be. Where
+        others turn out to have few samples, the pass is made again.
+
+    Returns
+    -------
+    statistics : Statistics
+        The sums over the data of all workers.
+    """
+    statistics = expect_batches(data, data, parameters, rule, precise)
+    few = states_with_few(statistics.moments.weights, data.n_features)
+    if rule.learn_emissions and not few <= set(precise):
+        return expect(data, parameters, rule, few | set(precise))
+    return statistics
+
+
+def expect_batches(
+    data: Data,
+    batches: Iterable[Batch],
+    parameters: Parameters,
+    rule: UpdateRule,
+    precise: Collection[int] = (),
+) -> Statistics:
+    """Do so for some batches of each worker; arguments otherwise as for `expect`."""
+    emission = Emission(parameters.means, parameters.covariances, rule.covariance_type)
+    with_sums = rule.learn_means or bool(parameters.means.any())
+    n_states, n_features = parameters.means.shape
+
+    def of_batch(batch):
+        with tf.device(batch.device or None):
+            smoothed = _smoothed(emission, batch, parameters, data.n_slots)
+            sums = products = np.zeros(0)
+            if rule.learn_emissions:
+                sums, products = batch_moments(
+                    batch,
+                    smoothed.posteriors,
+                    rule.covariance_type,
+                    with_sums=with_sums,
+                    precise=precise,
+                )
+        evidence = smoothed.log_evidence.sum(keepdims=True)
+        return evidence, smoothed.transitions, smoothed.initial, smoothed.weights, sums, products
+
+    shapes: list[tuple[int, ...]] = [(1,), (n_states, n_states), (n_states,), (n_states,)]
+    if rule.learn_emissions:
+        one = (n_states, n_features)
+        shapes += [one, one if rule.covariance_type == DIAGONAL else (*one, n_features)]
+    else:
+        shapes += [(0,), (0,)]
+    totals = [np.zeros(shape) for shape in shapes]
+    for values in data.each(of_batch, batches):
+        for total, value in zip(totals, values, strict=True):
+            total += value
+    evidence, transitions, initial, weights, sums, products = data.workers.total(totals)
+    return Statistics(float(evidence[0]), transitions, initial, Moments(weights, sums, products))
+
+
 def update(
-    blocks: Blocks, parameters: Parameters, expected: Posterior, rule: UpdateRule
+    parameters: Parameters, statistics: Statistics, rule: UpdateRule, prior: Prior = NO_PRIOR
 ) -> Parameters:
     """Maximize the expected log probability of data and states (the M-step)."""
     if rule.learn_transitions:
-        parameters = _updated_chain(parameters, expected)
+        parameters = _updated_chain(parameters, statistics, prior)
     if rule.learn_emissions:
-        moments = weighted_moments(
-            blocks,
-            expected.probabilities,
-            rule.covariance_type,
-            with_sums=rule.learn_means or bool(parameters.means.any()),
-        )
-        parameters = updated_emissions(parameters, moments, rule)
+        parameters = updated_emissions(parameters, statistics.moments, rule, prior)
     return parameters
 
 
-def _updated_chain(parameters, expected):
-    initial = expected.initial / expected.initial.sum()
-    leaving = expected.transitions.sum(1, keepdims=True)
+def _updated_chain(parameters, statistics, prior):
+    initial = statistics.initial + prior.initial
+    steps = statistics.transitions + prior.transitions
+    leaving = steps.sum(1, keepdims=True)
     visited = leaving > 0
-    rows = expected.transitions / np.where(visited, leaving, 1.0)
+    rows = steps / np.where(visited, leaving, 1.0)
     transition = np.where(visited, rows, parameters.transition_matrix)
-    return parameters._replace(initial_probs=initial, transition_matrix=transition)
+    return parameters._replace(initial_probs=initial / initial.sum(), transition_matrix=transition)
 
 
-def updated_emissions(parameters: Parameters, moments: Moments, rule: UpdateRule) -> Parameters:
+def updated_emissions(
+    parameters: Parameters, moments: Moments, rule: UpdateRule, prior: Prior = NO_PRIOR
+) -> Parameters:
     """Means and covariances of the states from weighted moments.
 
     A state that has lost its samples keeps its parameters.
     """
     kept = moments.weights < LOST
     weights = np.where(kept, 1.0, moments.weights)
+    n_features = parameters.means.shape[1]
     means = parameters.means
+    n_means = prior.means if rule.learn_means else 0.0
     if rule.learn_means:
-        means = np.where(kept[:, None], means, moments.sums / weights[:, None])
+        means = np.where(kept[:, None], means, moments.sums / (weights + n_means)[:, None])
     covariances = parameters.covariances
     if rule.learn_covariances:
         averages = moments.sums / weights[:, None]
         second = moments.products / weights.reshape(-1, *[1] * (moments.products.ndim - 1))
+        # Samples believed in beforehand: at the pooled mean 0, with the pooled covariance 1.
+        before = (prior.covariances, n_means, float(n_means > 0))
         if rule.covariance_type == DIAGONAL:
             variances = second - 2 * means * averages + means**2
-            new = np.maximum(variances, VARIANCE_FLOOR)[:, :, None] * np.eye(means.shape[1])
+            variances = _with_prior(variances, weights, np.ones(n_features), means**2, before)
+            new = np.maximum(variances, VARIANCE_FLOOR)[:, :, None] * np.eye(n_features)
         else:
             cross = means[:, :, None] * averages[:, None, :]
-            new = second - cross - cross.transpose(0, 2, 1) + means[:, :, None] * means[:, None, :]
-            new = _floored(new)
+            outer = means[:, :, None] * means[:, None, :]
+            new = second - cross - cross.transpose(0, 2, 1) + outer
+            new = _floored(_with_prior(new, weights, np.eye(n_features), outer, before))
         covariances = np.where(kept[:, None, None], covariances, new)
     return parameters._replace(means=means, covariances=covariances)
+
+
+def _with_prior(second, weights, pooled, outer, before):
+    """Covariances of samples seen and samples believed in."""
+    n_pooled, n_means, extra = before
+    if not (n_pooled or n_means):
+        return second
+    weights = weights.reshape(-1, *[1] * (second.ndim - 1))
+    seen = weights * second + n_pooled * pooled + n_means * outer
+    return seen / (weights + n_pooled + extra)
 
 
 def _floored(covariances):
@@ -152,19 +269,20 @@ def _floored(covariances):
 
 
 def converge(
-    blocks: Blocks,
+    data: Data,
     run: Run,
     rule: UpdateRule,
     *,
     max_iter: int,
     tol: float,
-    report: Report | None = None,
+    prior: Prior = NO_PRIOR,
+    watch: Watch | None = None,
 ) -> Run:
     """Update until the free energy has settled.
 
     Parameters
     ----------
-    blocks : Blocks
+    data : Data
         The data.
     run : Run
         Where to start or go on; it is changed in place.
@@ -176,26 +294,32 @@ def converge(
         Settled means that a pass lowered the free energy by less than this share of
         what all passes have lowered it by. (A share of the free energy itself would
         depend on the units of the data.)
-    report : callable | None
-        Called with the number of updates and the free energy after every pass.
+    prior : Prior
+        What is believed of the parameters; part of the free energy.
+    watch : callable | None
+        Called with the run after every pass.
 
     Returns
     -------
     run : Run
-        The same run, with the posterior of its last parameters.
+        The same run, with the statistics of its last parameters.
     """
     while True:
         began = time.perf_counter()
-        if run.posterior is not None:
+        precise: set[int] = set()
+        if run.statistics is not None:
             if run.converged or run.n_updates >= max_iter:
                 return run
-            run.parameters = update(blocks, run.parameters, run.posterior, rule)
-        run.posterior = posterior(blocks, run.parameters, rule.covariance_type)
-        run.free_energy.append(-float(run.posterior.log_evidence.sum()) / blocks.n_samples)
+            # Weights change little from pass to pass: twice as many are few enough.
+            precise = states_with_few(run.statistics.moments.weights / 2, data.n_features)
+            run.parameters = update(run.parameters, run.statistics, rule, prior)
+        run.statistics = expect(data, run.parameters, rule, precise)
+        objective = run.statistics.log_evidence + prior.log_density(run.parameters, rule)
+        run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
         run.converged = has_settled(run.free_energy, tol, run.before)
-        if report is not None:
-            report(run.n_updates, run.free_energy[-1])
+        if watch is not None:
+            watch(run)
 
 
 def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:

@@ -6,15 +6,16 @@ one product of the weighted samples with the samples. Products run in float32, b
 block; blocks are added up in float64.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
 
 from ._tensorflow import tf
 from .linalg import cholesky, inverse_of_lower
-from .samples import Blocks
+from .samples import Batch, Data
 
 FULL, DIAGONAL = "full", "diag"
 
@@ -64,34 +65,23 @@ def _of_shape(function, n_states, *shapes):
 
 @lru_cache(maxsize=64)
 def _log_density_function(n_states, n_features, covariance_type, zero_mean):
-    """Squared whitened length of each sample under each state."""
+    """Log density of each sample under each state, but for each state's constant."""
 
     def full(n_states, x, whiteners, shifts):
         out = []
         for k in range(n_states):
             z = x @ whiteners[k]
             out.append(tf.reduce_sum(tf.square(z if zero_mean else z - shifts[k]), -1))
-        return tf.stack(out, 1)
+        return -0.5 * tf.stack(out, 1)
 
     def diagonal(n_states, x, scales, shifts):
         squares = [tf.square(x * scales[k] - shifts[k]) for k in range(n_states)]
-        return tf.stack([tf.reduce_sum(s, -1) for s in squares], 1)
+        return -0.5 * tf.stack([tf.reduce_sum(s, -1) for s in squares], 1)
 
+    states = (n_states, n_features)
     if covariance_type == DIAGONAL:
-        return _of_shape(
-            diagonal,
-            n_states,
-            (None, n_features),
-            (n_states, n_features),
-            (n_states, n_features),
-        )
-    return _of_shape(
-        full,
-        n_states,
-        (None, n_features),
-        (n_states, n_features, n_features),
-        (n_states, n_features),
-    )
+        return _of_shape(diagonal, n_states, (None, n_features), states, states)
+    return _of_shape(full, n_states, (None, n_features), (*states, n_features), states)
 
 
 @lru_cache(maxsize=64)
@@ -134,87 +124,139 @@ class Emission:
     covariances: np.ndarray
     covariance_type: str = FULL
 
-    def log_densities(self, blocks: Blocks) -> np.ndarray:
+    def log_densities(self, data: Data) -> np.ndarray:
         """Log density of each sample under each state, shape (n_samples, n_states)."""
+        return np.concatenate([self.rows(batch).numpy() for batch in data]) + self.constants
+
+    def rows(self, batch: Batch) -> "tf.Tensor":
+        """Log densities without `constants`, in float32, shape (n_samples, n_states)."""
         n_states, n_features = self.means.shape
-        whiteners, shifts, log_det = self._whitening()
-        squares = _log_density_function(
+        function = _log_density_function(
             n_states, n_features, self.covariance_type, not self.means.any()
         )
-        whiteners, shifts = (tf.constant(v.astype(np.float32)) for v in (whiteners, shifts))
-        out = np.empty((blocks.n_samples, n_states))
-        for rows, x in blocks:
-            np.multiply(squares(x, whiteners, shifts).numpy(), -0.5, out=out[rows], dtype=float)
-        out -= 0.5 * (log_det + n_features * np.log(2 * np.pi))
-        return out
+        whiteners, shifts, _ = self._whitening
+        rows = [function(block, whiteners, shifts) for block in batch.blocks]
+        return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
+    @property
+    def constants(self) -> np.ndarray:
+        """What is the same for all samples of a state, shape (n_states,)."""
+        return -0.5 * (self._whitening[2] + self.means.shape[1] * np.log(2 * np.pi))
+
+    @cached_property
     def _whitening(self):
         """Find what makes each state's samples white, the whitened means, and log determinants."""
         if self.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", self.covariances)
-            scales = variances**-0.5
-            return scales, self.means * scales, np.log(variances).sum(1)
-        factors = cholesky(self.covariances)
-        if factors is None:
-            raise np.linalg.LinAlgError("a state's covariance is not positive definite")
-        inverses = inverse_of_lower(factors)
-        whitened_means = np.einsum("kij,kj->ki", inverses, self.means)
-        log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
-        return inverses.transpose(0, 2, 1), whitened_means, log_det
+            whiteners = variances**-0.5
+            shifts, log_det = self.means * whiteners, np.log(variances).sum(1)
+        else:
+            factors = cholesky(self.covariances)
+            if factors is None:
+                raise np.linalg.LinAlgError("a state's covariance is not positive definite")
+            inverses = inverse_of_lower(factors)
+            shifts = np.einsum("kij,kj->ki", inverses, self.means)
+            log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+            whiteners = inverses.transpose(0, 2, 1)
+        whiteners, shifts = (tf.constant(v.astype(np.float32)) for v in (whiteners, shifts))
+        return whiteners, shifts, log_det
 
 
-def weighted_moments(
-    blocks: Blocks,
-    weights: np.ndarray,
+def batch_moments(
+    batch: Batch,
+    weights: "tf.Tensor",
     covariance_type: str = FULL,
     *,
     with_sums: bool = True,
-) -> Moments:
-    """Add up what the M-step needs.
+    precise: Collection[int] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Add up weighted samples and their products over a batch.
 
     Parameters
     ----------
-    blocks : Blocks
-        The data.
-    weights : array, shape (n_samples, n_states)
+    batch : Batch
+        The samples.
+    weights : tensor, shape (n_samples, n_states)
         Weight of each sample in each state, usually its posterior probability.
     covariance_type : "full" | "diag"
         Whether to form outer products or squares.
     with_sums : bool
         Whether to form the sums of the samples; they stay 0 otherwise. States with zero
         means do not need them.
+    precise : collection of int
+        States whose sums are formed in float64.
+
+    Returns
+    -------
+    sums : array, shape (n_states, n_features)
+        Weighted sums of the samples, in float64.
+    products : array, shape (n_states, n_features, n_features)
+        Weighted sums of their products; of their squares, shape (n_states, n_features),
+        for diagonal covariances.
+    """
+    n_states, n_features = weights.shape[1], batch.blocks[0].shape[1]
+    function = _moment_function(n_states, n_features, covariance_type, with_sums)
+    parts = [len(block) for block in batch.blocks]
+    weights_of = tf.split(tf.cast(weights, tf.float32), parts) if len(parts) > 1 else [weights]
+    products: np.ndarray | float = 0.0
+    sums: np.ndarray | float = 0.0
+    for x, of_block in zip(batch.blocks, weights_of, strict=True):
+        new = function(x, tf.cast(of_block, tf.float32))
+        products, sums = products + new[0].numpy().astype(float), sums + new[1].numpy()
+    sums, products = np.asarray(sums, float), np.asarray(products)
+    for k in precise:
+        precise_sums, products[k] = _precise_moments(batch, weights[:, k], covariance_type)
+        sums[k] = precise_sums if with_sums else 0.0
+    return sums, products
+
+
+def _precise_moments(batch, weights, covariance_type):
+    """Weighted sums and products (or squares) for one state, in float64."""
+    x = tf.concat(batch.blocks, 0)
+    some = tf.where(weights > np.finfo(float).eps)[:, 0]
+    x = tf.cast(tf.gather(x, some), tf.float64)
+    weighted = x * tf.cast(tf.gather(weights, some), tf.float64)[:, None]
+    if covariance_type == DIAGONAL:
+        products = tf.reduce_sum(weighted * x, 0)
+    else:
+        products = tf.matmul(weighted, x, transpose_a=True)
+    return tf.reduce_sum(weighted, 0).numpy(), products.numpy()
+
+
+def weighted_moments(
+    data: Data, weights: np.ndarray, covariance_type: str = FULL, *, with_sums: bool = True
+) -> Moments:
+    """Add up what an update needs over all data, with given weights.
+
+    Parameters
+    ----------
+    data : Data
+        The data.
+    weights : array, shape (n_samples, n_states)
+        Weight of each sample in each state.
+    covariance_type : "full" | "diag"
+        Whether to form outer products or squares.
+    with_sums : bool
+        Whether to form the sums of the samples.
 
     Returns
     -------
     moments : Moments
         The sums, in float64.
     """
-    n_states, n_features = weights.shape[1], blocks.n_features
-    function = _moment_function(n_states, n_features, covariance_type, with_sums)
-    products: np.ndarray | float = 0.0
-    sums: np.ndarray | float = 0.0
-    for rows, x in blocks:
-        new = function(x, tf.convert_to_tensor(weights[rows].astype(np.float32)))
-        products, sums = products + new[0].numpy().astype(float), sums + new[1].numpy()
-    moments = Moments(weights.sum(0, dtype=float), np.asarray(sums, float), np.asarray(products))
-    for k in np.flatnonzero(moments.weights < FEW * n_features):
-        precise = _moments_of_few(blocks, weights[:, k].astype(float), covariance_type)
-        moments.products[k] = precise[0]
-        moments.sums[k] = precise[1] if with_sums else 0.0
-    return moments
+    total = weights.sum(0, dtype=float)
+    precise = states_with_few(total, data.n_features)
+    start, parts = 0, []
+    for batch in data:
+        rows = tf.constant(weights[start : start + batch.n_samples])
+        start += batch.n_samples
+        parts.append(
+            batch_moments(batch, rows, covariance_type, with_sums=with_sums, precise=precise)
+        )
+    sums, products = (np.sum(values, 0) for values in zip(*parts, strict=True))
+    return Moments(total, sums, products)
 
 
-def _moments_of_few(blocks, weights, covariance_type):
-    """Weighted products (or squares) and sums for one state with few samples, in float64."""
-    products: np.ndarray | float = 0.0
-    sums: np.ndarray | float = 0.0
-    for rows, x in blocks:
-        some = np.flatnonzero(weights[rows] > np.finfo(float).eps)
-        x = tf.cast(tf.gather(x, some), tf.float64)
-        weighted = x * weights[rows][some, None]
-        if covariance_type == DIAGONAL:
-            products += tf.reduce_sum(weighted * x, 0).numpy()
-        else:
-            products += tf.matmul(weighted, x, transpose_a=True).numpy()
-        sums += tf.reduce_sum(weighted, 0).numpy()
-    return products, sums
+def states_with_few(weights: np.ndarray, n_features: int) -> set[int]:
+    """States with so few samples that their moments need float64."""
+    return set(np.flatnonzero(weights < FEW * n_features).tolist())

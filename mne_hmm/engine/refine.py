@@ -1,9 +1,14 @@
-"""Out of local optima: merge two states, split a third, and see.
+"""Out of local optima: too many states first, and the best way down to as many as asked for.
 
-EM from one start ends in one of many local optima. Moves that merge the two most
-similar states and split another one (Ueda et al., 2000, *Neural Computation* 12(9),
-2109-2128) lead out of them. Every move is scored by a few updates on a part of the data;
-only the best go on to all data, and are taken if the free energy falls.
+EM from one start ends in one of many local optima, mostly because two of its states share
+what should be one, and one state holds what should be two. Moves that merge two states and
+split another lead out of them (Ueda et al., 2000, *Neural Computation* 12(9), 2109-2128).
+Here such moves are made all at once: training begins with twice the states, and pairs are
+merged, one after another, with some updates after each. Merges are scored before they are
+tried, by the log likelihood they cost; near the end, where they matter most, several are tried
+and the best few models go on side by side (a beam search). All of that runs on a part of the
+data. Then every state is split again, and the way down is walked again, until that helps no
+more.
 """
 
 from collections.abc import Callable
@@ -11,219 +16,266 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .em import Run, UpdateRule, converge, named, posterior, updated_emissions
-from .gaussian import weighted_moments
+from .em import Run, Statistics, UpdateRule, converge, posterior, updated_emissions
+from .gaussian import FULL, Moments, Parameters, weighted_moments
 from .linalg import log_determinants
-from .samples import Blocks, Samples
-from .start import (
-    POWER_WINDOWS,
-    STRIDE,
-    cluster,
-    log_power,
-    pooled_parameters,
-    spread_strides,
-    sticky_chain,
-)
+from .part import Part
+from .prior import NO_PRIOR, Prior
+from .start import STRIDE, cluster, pooled_parameters, spread_strides, sticky_chain
 
-# Merges that are tried: those that cost least.
-N_MERGES = 3
-# Updates by which a move is scored.
-N_SCORED = 5
-# Moves of a round that are run on all data.
-N_RUN = 2
-# Updates on all data after which, again and again, a move without hope is given up: one that
-# would not get there if this many more updates gained as much as the last.
-N_PROMISING = 5
-HOPE = 20
-# Nats per sample by which the free energy must fall for a move to be taken. Less is what runs
-# that settle in the same optimum differ by.
-LEAST_GAIN = 5e-3
-# Rounds at most; some three to five are needed.
-MOST_ROUNDS = 12
+# States to begin with, per state asked for, ...
+TOO_MANY = 2
+# ... as long as there are so many samples per state and feature.
+LEAST_PER_STATE = {"full": 2, "diag": 0.5}
 
-# Moves are scored on windows of this many samples ...
-WINDOW = 2000
-# ... that hold this share of the data, or as many numbers per parameter of the states.
-SHARE = 0.15
-PER_PARAMETER = 40
+# Models that go on side by side.
+BEAM = 3
+# Merges that are tried for each of them, those that cost least, when no more than so many
+# merges are to come. Before that only the cheapest one is made.
+N_MERGES = 4
+N_WIDE = 3
+# Updates after a merge, after a split, and of the best few models at the end.
+N_AFTER_MERGE = 4
+N_AFTER_SPLIT = 6
+N_LAST = 15
+# Models at the end of the way that are told apart by all data.
+N_BEST = 2
+
+# Nats per sample by which models must differ to be two, and fall to be better.
+LEAST_GAIN = 1e-3
+# Nats per sample by which another walk must help for one more to be worth while.
+WORTH_WHILE = 1e-2
+# Walks at most; two or three are needed.
+MOST_ROUNDS = 5
+
+Told = Callable[[Run], None]
+
+
+def n_states_to_begin_with(part: Part, n_states: int, rule: UpdateRule) -> int:
+    """Number of states that the part has enough samples for; `n_states` if not for more."""
+    n_features = part.data.n_features if rule.covariance_type == FULL else 10
+    per_state = max(LEAST_PER_STATE[rule.covariance_type] * n_features, 1)
+    return int(max(n_states, min(TOO_MANY * n_states, part.data.n_samples // per_state)))
 
 
 @dataclass
 class Refinement:
-    """What refinement came to."""
+    """What the search came to."""
 
-    run: Run
+    best: list[Run] = field(default_factory=list)
+    """The best few models, on the part of the data, best first."""
     moves: list[dict] = field(default_factory=list)
-    """Every move: which states were merged, which one was split, the free energy it was
-    scored by or ended in, and whether it was kept."""
+    """Every merge that was tried: the round, the two states (numbers before the merge), how
+    many states were left, the free energy on the part, and whether the model went on."""
     n_passes: float = 0.0
-    """Passes over the data, passes over parts counted in parts."""
+    """Passes over the data, in shares of the data and of the states asked for."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of the data to score moves on."""
-
-    blocks: Blocks
-    power: np.ndarray
-    share: float
-
-
-def _part_of(blocks: Blocks, n_states: int) -> _Part:
-    """Take windows at even distances out of all chains."""
-    n_samples = blocks.n_samples
-    wanted = max(SHARE * n_samples, PER_PARAMETER * n_states * blocks.n_features)
-    every = max(int(n_samples / wanted), 1)
-    x = np.concatenate([block.numpy() for _, block in blocks])
-    windows, start, count = [], 0, 0
-    for length in blocks.chains:
-        for first in range(start, start + length, WINDOW):
-            if count % every == 0:
-                windows.append(x[first : min(first + WINDOW, start + length)])
-            count += 1
-        start += length
-    lengths = [len(window) for window in windows]
-    samples = Samples([np.concatenate(windows)], [lengths])
-    power = log_power(samples.arrays, samples.lengths, POWER_WINDOWS[0])
-    part = samples.blocked(n_states * blocks.n_features)
-    return _Part(part, power, part.n_samples / n_samples)
-
-
-def refine(
-    blocks: Blocks,
-    run: Run,
-    rule: UpdateRule,
-    *,
-    max_iter: int,
-    tol: float,
-    rng: np.random.Generator,
-    report: Callable[[str, int, float], None] | None = None,
-) -> Refinement:
-    """Merge and split states until that helps no more.
+@dataclass
+class Search:
+    """The search for the best model on a part of the data.
 
     Parameters
     ----------
-    blocks : Blocks
-        The data, in the engine's coordinates.
-    run : Run
-        A run that has settled.
+    part : Part
+        The part.
+    n_states : int
+        Number of states asked for.
     rule : UpdateRule
         What to learn.
-    max_iter : int
-        Largest number of updates of each run.
-    tol : float
-        When a run has settled, as for `converge`.
-    rng : numpy.random.Generator
-        Source of the splits.
-    report : callable | None
-        Called with the name of the stage, the number of updates and the free energy.
+    prior : Prior
+        What is believed of the parameters.
+    told : callable
+        Called with every run of EM when it is over.
+    """
+
+    part: Part
+    n_states: int
+    rule: UpdateRule
+    prior: Prior = NO_PRIOR
+    told: Told = lambda run: None
+    n_passes: float = 0.0
+
+    def run(self, parameters: Parameters, n_updates: int, data=None, tol: float = 0.0) -> Run:
+        """Run EM on the part, or on some of it, and count its passes."""
+        data = self.part.data if data is None else data
+        run = converge(
+            data, Run(parameters), self.rule, max_iter=n_updates, tol=tol, prior=self.prior
+        )
+        share = self.part.share * data.n_samples / self.part.data.n_samples
+        n_states = len(parameters.initial_probs)
+        self.n_passes += len(run.free_energy) * share * n_states / self.n_states
+        self.told(run)
+        return run
+
+    def refine(self, runs: list[Run], rng: np.random.Generator, known: Callable) -> Refinement:
+        """Walk down to the number of states asked for, and again from the best, until that
+        helps no more.
+
+        Parameters
+        ----------
+        runs : list of Run
+            Models with too many states.
+        rng : numpy.random.Generator
+            Source of the splits.
+        known : callable
+            Gives what a step came to, from memory if it was made before: called with its
+            name and the function that makes it.
+        """
+        power = self.part.log_power()
+        found = Refinement()
+        for number in range(1, MOST_ROUNDS + 1):
+            child = rng.spawn(1)[0]
+            if found.best:
+                runs = [self._split(found.best[0].parameters, power, child)]
+            runs, moves = self._down(runs, number, known)
+            found.moves += moves
+            before = found.best[0].free_energy[-1] if found.best else np.inf
+            found.best = _distinct(found.best + runs)[:N_BEST]
+            if before - found.best[0].free_energy[-1] < WORTH_WHILE:
+                break
+        return found
+
+    def _down(self, runs, number, known):
+        """Merge states until as many are left as asked for."""
+        moves: list[dict] = []
+        for left in range(len(runs[0].parameters.initial_probs) - 1, self.n_states - 1, -1):
+            n_merges = N_MERGES if left - self.n_states < N_WIDE else 1
+
+            def step(runs=runs, n_merges=n_merges, left=left):
+                return self._one_less(runs, n_merges, number, left)
+
+            runs, tried = known(f"round {number}, {left} states", step)
+            moves += tried
+
+        def last(runs=runs):
+            again = [
+                self.run(run.parameters, N_LAST, tol=1e-5) for run in runs[:N_BEST]
+            ]
+            return again, []
+
+        return known(f"round {number}, best", last)[0], moves
+
+    def _one_less(self, runs, n_merges, number, left):
+        """Try the cheapest merges of each model, and keep the best few models."""
+        tried = []
+        for run in runs:
+            for pair in cheapest_merges(run.statistics, self.rule)[:n_merges]:
+                new = self.run(merged(run, *pair, self.rule, self.prior), N_AFTER_MERGE)
+                move = {"round": number, "merged": list(pair), "n_states": left}
+                tried.append((new, move | {"free_energy": new.free_energy[-1]}))
+        kept = _distinct([new for new, _ in tried])[:BEAM]
+        moves = [move | {"kept": any(new is run for run in kept)} for new, move in tried]
+        return kept, moves
+
+    def _split(self, parameters, power, rng):
+        """Split every state in two, by the power of its samples."""
+        data = self.part.data
+        probabilities = posterior(data, parameters, self.rule.covariance_type).probabilities
+        halves = np.stack(
+            [self._halved(column, power, rng) for column in probabilities.T], 1
+        )
+        weights = np.concatenate([probabilities * (1 - halves), probabilities * halves], 1)
+        n_states = n_states_to_begin_with(self.part, self.n_states, self.rule)
+        if n_states < weights.shape[1]:  # too little data: the smallest states stay whole
+            whole = np.argsort(probabilities.sum(0))[: weights.shape[1] - n_states]
+            weights[:, whole] += weights[:, whole + self.n_states]
+            weights = np.delete(weights, whole + self.n_states, 1)
+        initial, transition = sticky_chain(n_states)
+        like = pooled_parameters(n_states, data.n_features)
+        start = updated_emissions(
+            like._replace(initial_probs=initial, transition_matrix=transition),
+            weighted_moments(data, weights.astype(np.float32), self.rule.covariance_type),
+            self.rule,
+            self.prior,
+        )
+        return self.run(start, N_AFTER_SPLIT)
+
+    def _halved(self, weights, power, rng):
+        """Split a state's samples in two, as 0 and 1 per sample."""
+        lengths = self.part.data.chains
+        starts = np.cumsum([0, *lengths[:-1]])
+        rows = np.concatenate(
+            [np.arange(a, a + n, STRIDE) for a, n in zip(starts, lengths, strict=True)]
+        )
+        chosen = weights[rows] > 0.5
+        if chosen.sum() < 10:  # next to nothing to split
+            halves = np.repeat(rng.integers(0, 2, -(-len(rows) // STRIDE)), STRIDE)[: len(rows)]
+        else:
+            halves = np.zeros(len(rows), int)
+            halves[chosen] = cluster(power[chosen], 2, rng)
+        return spread_strides(halves, lengths)
+
+
+def _distinct(runs):
+    """Runs from best to worst, each optimum once."""
+    kept: list[Run] = []
+    for run in sorted(runs, key=lambda run: run.free_energy[-1]):
+        if not kept or run.free_energy[-1] > kept[-1].free_energy[-1] + LEAST_GAIN:
+            kept.append(run)
+    return kept
+
+
+def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int, int]]:
+    """Order pairs of states by what is lost when they are one.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Sums over the data, per state.
+    rule : UpdateRule
+        What is learned.
 
     Returns
     -------
-    refinement : Refinement
-        The best run and all moves. The run is the one that was given if no move helped.
+    pairs : list of tuple of int
+        The pair that loses least of the log likelihood of samples given their states first.
     """
-    result = Refinement(run)
-    n_states = len(run.parameters.initial_probs)
-    if n_states < 3:
-        return result  # nothing is left to split when two are merged
-    part = _part_of(blocks, n_states)
-    for number in range(1, MOST_ROUNDS + 1):
-        trials = _score_moves(part, result.run.parameters, rule, rng)
-        result.n_passes += part.share * (1 + sum(len(trial.free_energy) for _, trial in trials))
-        trials.sort(key=lambda trial: trial[1].free_energy[-1])
-        taken = False
-        for place, (move, trial) in enumerate(trials):
-            move |= {"round": number, "free_energy": trial.free_energy[-1], "run": False}
-            result.moves.append(move | {"kept": False})
-            if taken or place >= N_RUN:
-                continue
-            told = named(report, f"round {number}, move {place + 1}")
-            new = _run_on_all(blocks, trial.parameters, rule, result.run, max_iter, tol, told)
-            result.n_passes += len(new.free_energy)
-            taken = new.free_energy[-1] < result.run.free_energy[-1] - LEAST_GAIN
-            result.moves[-1] |= {"free_energy": new.free_energy[-1], "run": True, "kept": taken}
-            if taken:
-                result.run = new
-        if not taken:
-            break
-    return result
+    moments = statistics.moments
+    first, second = np.triu_indices(len(moments.weights), 1)
+    pooled = Moments(*(values[first] + values[second] for values in moments))
+
+    def losses(moments):
+        like = pooled_parameters(len(moments.weights), moments.sums.shape[1])
+        covariances = updated_emissions(like, moments, rule).covariances
+        return moments.weights * log_determinants(covariances)
+
+    single = losses(moments)
+    order = np.argsort(losses(pooled) - single[first] - single[second], kind="stable")
+    return [(int(first[place]), int(second[place])) for place in order]
 
 
-def _run_on_all(blocks, parameters, rule, best, max_iter, tol, report):
-    """Run a move on all data, as long as there is hope."""
-    # Judged by what training has gained in all: a move starts near its end.
-    run = Run(parameters, before=best.decrease)
-    goal = best.free_energy[-1] - LEAST_GAIN
-    for updates in range(N_PROMISING, max_iter + N_PROMISING, N_PROMISING):
-        converge(blocks, run, rule, max_iter=min(updates, max_iter), tol=tol, report=report)
-        gain = run.free_energy[-2] - run.free_energy[-1] if run.n_updates else 0.0
-        if run.converged or run.free_energy[-1] - HOPE * gain > goal:
-            break
-    return run
+def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) -> Parameters:
+    """Parameters with two states made one.
 
+    Parameters
+    ----------
+    run : Run
+        The model, with its statistics.
+    i, j : int
+        The states; the new one takes the place of the first.
+    rule : UpdateRule
+        What is learned.
+    prior : Prior
+        What is believed of the parameters.
 
-def _score_moves(part, parameters, rule, rng):
-    """Try every split with each of the cheapest merges, for a few updates."""
-    n_states = len(parameters.initial_probs)
-    probabilities = posterior(part.blocks, parameters, rule.covariance_type).probabilities
-    trials = []
-    halves = {}
-    for i, j in _cheapest_merges(part.blocks, probabilities, rule):
-        for k in sorted(set(range(n_states)) - {i, j}):
-            if k not in halves:
-                halves[k] = _halved(part, probabilities[:, k], rng)
-            weights = probabilities.copy()
-            weights[:, i] += weights[:, j]
-            weights[:, j] = weights[:, k] * halves[k]
-            weights[:, k] *= 1 - halves[k]
-            start = _fresh(part.blocks, weights, parameters, rule)
-            trial = converge(part.blocks, Run(start), rule, max_iter=N_SCORED, tol=0.0)
-            trial.posterior = None  # as large as the data; the parameters are what counts
-            trials.append(({"merged": [int(i), int(j)], "split": int(k)}, trial))
-    return trials
-
-
-def _fresh(blocks, weights, parameters, rule):
-    """Parameters from weights, with a chain that knows nothing yet."""
-    moments = weighted_moments(blocks, weights, rule.covariance_type)
-    initial, transition = sticky_chain(weights.shape[1])
-    parameters = parameters._replace(initial_probs=initial, transition_matrix=transition)
-    return updated_emissions(parameters, moments, rule)
-
-
-def _cheapest_merges(blocks, probabilities, rule):
-    """Find the pairs of states that lose least when they are one.
-
-    The loss is that of the log likelihood of the samples given their states.
+    Returns
+    -------
+    parameters : Parameters
+        Those that the statistics give when all samples of `j` belong to `i`.
     """
-    moments = weighted_moments(blocks, probabilities, rule.covariance_type)
-    n_states = len(moments.weights)
-    pairs = [(i, j) for i in range(n_states) for j in range(i + 1, n_states)]
-    first, second = np.transpose(pairs)
-    pooled = [values[first] + values[second] for values in moments]
-
-    def covariances(weights, sums, products):
-        like = pooled_parameters(len(weights), blocks.n_features)
-        return updated_emissions(like, type(moments)(weights, sums, products), rule).covariances
-
-    single = moments.weights * log_determinants(covariances(*moments))
-    merged = pooled[0] * log_determinants(covariances(*pooled))
-    losses = merged - single[first] - single[second]
-    return [pairs[place] for place in np.argsort(losses, kind="stable")[:N_MERGES]]
-
-
-def _halved(part, weights, rng):
-    """Split a state's samples in two, as 0 and 1 per sample."""
-    lengths = part.blocks.chains
-    starts = np.cumsum([0, *lengths[:-1]])
-    rows = np.concatenate(
-        [np.arange(a, a + n, STRIDE) for a, n in zip(starts, lengths, strict=True)]
-    )
-    chosen = weights[rows] > 0.5
-    if chosen.sum() < 10:  # next to nothing to split
-        halves = np.repeat(rng.integers(0, 2, -(-len(rows) // STRIDE)), STRIDE)[: len(rows)]
-    else:
-        halves = np.zeros(len(rows), int)
-        halves[chosen] = cluster(part.power[chosen], 2, rng)
-    return spread_strides(halves, lengths).astype(float)
+    assert run.statistics is not None
+    statistics = run.statistics
+    n_states = len(statistics.initial)
+    # Row j is added to row i, column by column, and goes.
+    onto = np.eye(n_states)
+    onto[i, j] = 1.0
+    onto = np.delete(onto, j, 0)
+    transitions = onto @ statistics.transitions @ onto.T
+    initial = onto @ statistics.initial
+    moments = Moments(*(np.tensordot(onto, values, 1) for values in statistics.moments))
+    leaving = transitions.sum(1, keepdims=True)
+    rows = np.where(leaving > 0, transitions / np.where(leaving > 0, leaving, 1), 1 / (n_states - 1))
+    like = pooled_parameters(n_states - 1, run.parameters.means.shape[1])
+    like = like._replace(initial_probs=initial / initial.sum(), transition_matrix=rows)
+    return updated_emissions(like, moments, rule, prior)

@@ -1,17 +1,30 @@
-"""The data as the engine sees them: rows of features, in chains, worked on in blocks."""
+"""The data as the engine sees them: rows of features, in chains, worked on in batches.
 
-from collections.abc import Iterator, Sequence
+A batch is some whole chains in memory, laid out for the recursions and cut into blocks for
+the matrix products. A pass over the data meets one batch after another and needs the memory
+of one; whether batches stay in memory or are read anew in every pass is decided here.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ._tensorflow import tf
+from .chain import ChunkLayout, best_chunk_length
+from .distribute import ALONE, Workers
 
-# Numbers in the largest temporary of a block: 32 MB in float32. Every call into TensorFlow
+# Numbers in the largest temporary of a block: 16 MB in float32. Every call into TensorFlow
 # wakes its threads, so fewer and larger blocks are faster, up to about this size.
 BLOCK_SIZE = 2**22
 # Rows in a block at most, for few columns.
 BLOCK_LENGTH = 2**16
+# Recordings are put together into batches of at least so many rows: a batch costs a few
+# milliseconds, however small.
+BATCH_LENGTH = 2**15
 
 
 @dataclass(frozen=True)
@@ -20,8 +33,9 @@ class Samples:
 
     Parameters
     ----------
-    arrays : list of array, shape (n_samples, n_features)
-        The features in float32, one array per recording.
+    arrays : sequence of array, shape (n_samples, n_features)
+        The features in float32, one array per recording. What has a method ``stream`` is
+        read anew in every pass; anything else is kept in memory.
     lengths : list of list of int
         Number of samples of each chain, per recording. They sum to the recording's
         samples.
@@ -33,77 +47,169 @@ class Samples:
     @property
     def n_samples(self) -> int:
         """Number of rows in all recordings."""
-        return sum(len(array) for array in self.arrays)
+        return sum(self.chains)
 
     @property
     def n_features(self) -> int:
         """Number of columns."""
-        return self.arrays[0].shape[1]
+        known = getattr(self.arrays, "n_features", None)
+        return int(self.arrays[0].shape[1] if known is None else known)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Number of rows of each recording."""
+        return [sum(lengths) for lengths in self.lengths]
 
     @property
     def chains(self) -> list[int]:
         """Lengths of the chains of all recordings, one after another."""
         return [length for lengths in self.lengths for length in lengths]
 
-    def blocked(self, n_columns: int, dtype=np.float32, transform=None) -> "Blocks":
-        """Copy the rows into TensorFlow's memory, block by block.
+    @property
+    def streamed(self) -> bool:
+        """Whether the rows are read anew in every pass."""
+        return hasattr(self.arrays, "stream")
 
-        Parameters
-        ----------
-        n_columns : int
-            Columns of the largest temporary that will be made of a block.
-        dtype : dtype
-            Type of the copy.
-        transform : callable | None
-            What is done to the rows of a block before.
-        """
-        blocks = []
-        for rows, block in self.blocks(n_columns):
-            block = block if transform is None else transform(block)
-            blocks.append((rows, tf.convert_to_tensor(np.ascontiguousarray(block, dtype))))
-        return Blocks(blocks, self.chains)
-
-    def blocks(self, n_columns: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield every block with its rows' place among all rows.
-
-        Parameters
-        ----------
-        n_columns : int
-            Columns of the largest temporary that will be made of a block.
-        """
-        length = int(np.clip(BLOCK_SIZE // n_columns, 256, BLOCK_LENGTH))
-        offset = 0
-        for array in self.arrays:
-            for start in range(0, len(array), length):
-                block = array[start : start + length]
-                yield slice(offset + start, offset + start + len(block)), block
-            offset += len(array)
+    def stream(self, recordings: Sequence[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield recordings, all or the given ones, with their numbers."""
+        recordings = range(len(self.lengths)) if recordings is None else recordings
+        if self.streamed:
+            yield from self.arrays.stream(list(recordings))  # type: ignore[attr-defined]
+        else:
+            for number in recordings:
+                yield number, self.arrays[number]
 
 
 @dataclass(frozen=True)
-class Blocks:
-    """All rows as TensorFlow tensors, ready for one pass after another.
+class Batch:
+    """Some whole chains in memory.
 
     Parameters
     ----------
-    blocks : list of (slice, tensor)
-        Rows of features, and their place among all rows.
-    chains : list of int
-        Lengths of the chains.
+    recordings : list of int
+        Numbers of the recordings they are from.
+    blocks : list of tensor, shape (n_rows, n_features)
+        Their rows.
+    layout : ChunkLayout
+        Where the chains lie among the rows.
+    device : str
+        Where the blocks are.
     """
 
-    blocks: Sequence[tuple[slice, "tf.Tensor"]]
-    chains: Sequence[int]
+    recordings: Sequence[int]
+    blocks: Sequence["tf.Tensor"]
+    layout: ChunkLayout
+    device: str = ""
 
     @property
     def n_samples(self) -> int:
         """Number of rows."""
-        return sum(self.chains)
+        return sum(self.layout.lengths)
 
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return self.blocks[0][1].shape[1]
 
-    def __iter__(self):
-        return iter(self.blocks)
+class Data:
+    """What one worker trains on, ready for one pass after another.
+
+    Parameters
+    ----------
+    samples : Samples
+        The data of all workers.
+    n_columns : int
+        Columns of the largest temporary that will be made of a block.
+    transform : callable | None
+        What is done to the rows first: takes and gives a tensor in float64.
+    workers : Workers
+        Who shares the work.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+        Rows of all workers, and columns.
+    recordings, chains : list of int
+        Numbers of this worker's recordings, and lengths of their chains.
+    n_slots : int | None
+        Number of states that the recursions are compiled for. Models with fewer leave some
+        unused; None is always that of the model.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        n_columns: int,
+        *,
+        transform: Callable | None = None,
+        workers: Workers = ALONE,
+    ):
+        self.samples, self.workers = samples, workers
+        self.n_samples = samples.n_samples
+        self._transform = transform
+        self._length = block_length(n_columns)
+        self.chunk_length = best_chunk_length(samples.chains)
+        self.n_slots: int | None = None
+        self.recordings = workers.share(samples.sizes)
+        self.chains = [n for i in self.recordings for n in samples.lengths[i]]
+        one = tf.zeros((1, samples.n_features), tf.float64)
+        self.n_features = int(one.shape[1] if transform is None else transform(one).shape[1])
+        self._kept = None if samples.streamed else list(self._load())
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._load() if self._kept is None else iter(self._kept)
+
+    def each(
+        self, function: Callable[[Batch], Any], batches: Iterable[Batch] | None = None
+    ) -> Iterator[Any]:
+        """Yield what a function makes of batches, of all by default, with all devices at work.
+
+        Results come in the order of batches, so that sums of them do not depend on the
+        number of devices.
+        """
+        n_devices = len(self.workers.devices)
+        batches = self if batches is None else batches
+        if n_devices < 2:
+            yield from map(function, batches)
+            return
+        with ThreadPoolExecutor(n_devices) as pool:
+            under_way: deque = deque()
+            for batch in batches:
+                under_way.append(pool.submit(function, batch))
+                if len(under_way) > n_devices:  # no more batches in memory than are worked on
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+
+    def _load(self):
+        devices = self.workers.devices or ("",)
+        packs = list(_packed(self.recordings, self.samples.sizes))
+        stream = self.samples.stream(self.recordings)
+        for count, pack in enumerate(packs):
+            device = devices[count % len(devices)]
+            with tf.device(device or None):
+                blocks = [block for _ in pack for block in self.blocks(next(stream)[1])]
+            lengths = tuple(n for number in pack for n in self.samples.lengths[number])
+            yield Batch(pack, blocks, ChunkLayout(lengths, self.chunk_length), device)
+
+    def blocks(self, array: np.ndarray) -> Iterator["tf.Tensor"]:
+        """Yield rows as blocks, in the engine's coordinates."""
+        for start in range(0, len(array), self._length):
+            block = tf.convert_to_tensor(array[start : start + self._length])
+            if self._transform is not None:
+                block = self._transform(tf.cast(block, tf.float64))
+            yield tf.cast(block, tf.float32)
+
+
+def block_length(n_columns: int) -> int:
+    """Rows of a block, of which the largest temporary has so many columns."""
+    return int(np.clip(BLOCK_SIZE // n_columns, 256, BLOCK_LENGTH))
+
+
+def _packed(recordings, sizes):
+    """Put consecutive recordings together until there are enough rows."""
+    pack, n_rows = [], 0
+    for number in recordings:
+        pack.append(number)
+        n_rows += sizes[number]
+        if n_rows >= BATCH_LENGTH:
+            yield pack
+            pack, n_rows = [], 0
+    if pack:
+        yield pack

@@ -8,7 +8,9 @@ from scipy.ndimage import uniform_filter1d
 
 from .em import UpdateRule, updated_emissions
 from .gaussian import Parameters, weighted_moments
-from .samples import Blocks, Samples
+from .prior import NO_PRIOR, Prior
+from .samples import Data, Samples
+
 
 # Probability of staying in a state before anything has been learned.
 STAY = 0.9
@@ -192,13 +194,18 @@ def pooled_parameters(n_states: int, n_features: int) -> Parameters:
 
 
 def parameters_from_labels(
-    blocks: Blocks, labels: np.ndarray, n_states: int, rule: UpdateRule
+    data: Data,
+    labels: np.ndarray,
+    n_states: int,
+    rule: UpdateRule,
+    prior: Prior = NO_PRIOR,
 ) -> Parameters:
     """Parameters that fit a hard assignment of samples to states.
 
     A state without samples starts as the pooled data.
     """
     weights = np.equal(labels[:, None], np.arange(n_states)).astype(np.float32)
-    moments = weighted_moments(blocks, weights, rule.covariance_type)
+    moments = weighted_moments(data, weights, rule.covariance_type)
     learn_all = UpdateRule(rule.learn_means, True, True, rule.covariance_type)
-    return updated_emissions(pooled_parameters(n_states, blocks.n_features), moments, learn_all)
+    start = pooled_parameters(n_states, data.n_features)
+    return updated_emissions(start, moments, learn_all, prior)

@@ -1,15 +1,20 @@
-"""Training: coordinates, several starts, the best of them run to convergence."""
+"""Training: coordinates, several starts on a part of the data, the best run to the end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
+from .checkpoint import Journal, NoJournal
 from .coordinates import Coordinates
-from .em import LOST, Run, UpdateRule, converge, named, rises
+from .distribute import ALONE, Workers
+from .em import LOST, Run, UpdateRule, converge, rises
 from .gaussian import Parameters
-from .refine import refine as merge_and_split
-from .samples import Samples
+from .part import Part
+from .prior import NO_PRIOR, Prior
+from .refine import Search, n_states_to_begin_with
+from .samples import Data, Samples
 from .start import (
     kmeans_labels,
     parameters_from_labels,
@@ -17,11 +22,21 @@ from .start import (
     random_labels,
     sticky_chain,
 )
+from .steps import run_from, to_content
+from .stochastic import MiniBatches, train_on_batches
 
 # Updates each start gets before the best is chosen.
 BRIEF = 8
 
-KMEANS, RANDOM = "kmeans", "random"
+# A model that was second best on a part of the data is given up where it would not get ahead
+# of the best if this many more updates gained as much as the last of these.
+N_PROMISING = 5
+HOPE = 20
+
+KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
+
+# Stage, number of its pass, free energy in nats per sample of features, seconds of the pass.
+Report = Callable[[str, int, float, float], None]
 
 
 @dataclass(frozen=True)
@@ -38,6 +53,11 @@ class GivenParameters:
         """Whether nothing about the emissions is left to find."""
         return self.means is not None and self.covariances is not None
 
+    @property
+    def some(self) -> bool:
+        """Whether anything is given."""
+        return any(value is not None for value in vars(self).values())
+
     def inside(self, coordinates: Coordinates) -> dict[str, np.ndarray]:
         """Those that are given, in the engine's coordinates."""
         values = {name: value for name, value in vars(self).items() if value is not None}
@@ -48,23 +68,76 @@ class GivenParameters:
         return values
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How to train.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    rule : UpdateRule
+        What to learn.
+    init : "kmeans" | "random" | "subset" | array of int, shape (n_samples,) | Parameters
+        Where to start: clusters of smoothed power, random state time courses, the same on a
+        random half of the windows, a given assignment of samples to states, or given
+        parameters.
+    n_init : int
+        Number of starts, each run briefly; the best goes on.
+    given : GivenParameters
+        Initial values that replace those the start finds.
+    refine : bool
+        Whether to begin with too many states and merge them. Not done where the user says
+        where to start or holds parameters fixed.
+    prior : Prior
+        What is believed of the parameters.
+    max_iter : int
+        Largest number of updates of a run on all data.
+    tol : float
+        Share of the whole decrease of the free energy below which a pass is the last.
+    batches : MiniBatches | None
+        How to train on mini-batches before all data are used at once; None for not at all.
+    """
+
+    n_states: int
+    rule: UpdateRule
+    init: str | np.ndarray | Parameters = KMEANS
+    n_init: int = 3
+    given: GivenParameters = field(default_factory=GivenParameters)
+    refine: bool = False
+    prior: Prior = NO_PRIOR
+    max_iter: int = 100
+    tol: float = 1e-4
+    batches: MiniBatches | None = None
+
+    @property
+    def searching(self) -> bool:
+        """Whether the start is left to training."""
+        return isinstance(self.init, str) and not self.given.all_emissions
+
+    @property
+    def refining(self) -> bool:
+        """Whether states are merged and split."""
+        learned = self.rule.learn_covariances and self.rule.learn_transitions
+        return self.refine and self.searching and learned and not self.given.some
+
+
 @dataclass
 class Training:
     """What training came to."""
 
     parameters: Parameters
     """In features."""
-    probabilities: np.ndarray
-    """Posterior probabilities of all samples, shape (n_samples, n_states)."""
     free_energy: list[float]
-    """Of the kept run, nats per sample, before the first update and after each."""
+    """Of the kept run on all data, nats per sample, before the first update and after each."""
     seconds: list[float]
     converged: bool
     starts: list[dict] = field(default_factory=list)
-    """For every start what it was, its course and whether it was kept."""
+    """For every start what it was, its course and whether it was the best."""
     moves: list[dict] = field(default_factory=list)
-    """Every move that merged and split states: what it was, the free energy it was scored by
-    on a part of the data (or ended in, where it was run on all), and whether it was kept."""
+    """Every merge that was tried, and every model that was run on all data."""
+    batches: list[float] = field(default_factory=list)
+    """Free energy after every mini-batch, on that mini-batch alone."""
     lost: list[int] = field(default_factory=list)
     """States without samples."""
     rise: float = 0.0
@@ -77,132 +150,268 @@ class Training:
 
 def train(
     samples: Samples,
-    n_states: int,
-    rule: UpdateRule,
+    plan: Plan,
     *,
-    init: str | np.ndarray | Parameters = KMEANS,
-    n_init: int = 3,
-    given: GivenParameters | None = None,
-    refine: bool = False,
-    max_iter: int = 100,
-    tol: float = 1e-4,
     rng: np.random.Generator,
-    report: Callable[[str, int, float], None] | None = None,
+    workers: Workers = ALONE,
+    journal: Journal | NoJournal | None = None,
+    report: Report | None = None,
 ) -> Training:
     """Train a hidden Markov model with Gaussian states.
 
     Parameters
     ----------
     samples : Samples
-        The data.
-    n_states : int
-        Number of states.
-    rule : UpdateRule
-        What to learn.
-    init : "kmeans" | "random" | array of int, shape (n_samples,) | Parameters
-        Where to start: clusters of smoothed power, random state time courses, a given
-        assignment of samples to states, or given parameters.
-    n_init : int
-        Number of starts, each run briefly; the best goes on.
-    given : GivenParameters | None
-        Initial values that replace those the start finds.
-    refine : bool
-        Whether to merge and split states afterwards, until that helps no more. Not done
-        where the user says where to start or holds parameters fixed.
-    max_iter : int
-        Largest number of updates of the run that is kept.
-    tol : float
-        Share of the whole decrease of the free energy below which a pass is the last.
+        The data of all workers.
+    plan : Plan
+        How to train.
     rng : numpy.random.Generator
         Source of all randomness.
+    workers : Workers
+        Who shares the work.
+    journal : Journal | None
+        Where steps that are done are remembered.
     report : callable | None
-        Called with the name of the stage, the number of updates and the free energy.
+        Called after every pass over all data with the name of the stage, the number of
+        updates, the free energy and the seconds it took; the free energy is NaN and the number
+        that of the runs of EM so far while the search goes on on a part of the data.
 
     Returns
     -------
     training : Training
-        Parameters, posterior and history.
+        Parameters and history.
     """
-    given = given or GivenParameters()
-    if isinstance(init, Parameters):
-        replaced = {name: value for name, value in vars(given).items() if value is not None}
-        given = GivenParameters(**init._replace(**replaced)._asdict())
-    coordinates = _coordinates(samples, rule, given)
-    inner = coordinates.apply(samples, n_states * samples.n_features)
+    return _Trainer(samples, plan, workers, journal or NoJournal(), report).train(rng)
 
-    searching = isinstance(init, str) and not given.all_emissions
-    several = searching and n_init > 1
-    runs = []
-    for attempt, child in enumerate(rng.spawn(n_init if several else 1)):
-        start = _start(samples, inner, n_states, rule, init, given, attempt, child)
-        start = start._replace(**given.inside(coordinates))
-        name = f"start {attempt + 1} of {n_init}" if several else "training"
-        most = min(BRIEF, max_iter) if several else max_iter
-        run = converge(inner, Run(start), rule, max_iter=most, tol=tol, report=named(report, name))
-        runs.append(run)
-    best = min(runs, key=lambda run: run.free_energy[-1])
-    starts = [
-        {"init": _describe(init), "free_energy": list(run.free_energy), "kept": run is best}
-        for run in runs
-    ]
-    n_passes: float = sum(len(run.free_energy) for run in runs if run is not best)
-    runs.clear()  # and the posteriors with them
-    converge(inner, best, rule, max_iter=max_iter, tol=tol, report=named(report, "training"))
-    n_passes += len(best.free_energy)
 
-    moves = []
-    if refine and searching and rule.learn_covariances and rule.learn_transitions:
-        refinement = merge_and_split(
-            inner, best, rule, max_iter=max_iter, tol=tol, rng=rng, report=report
+class _Trainer:
+    def __init__(self, samples, plan, workers, journal, report):
+        self.samples, self.plan, self.workers = samples, plan, workers
+        self.journal, self.report = journal, report
+        rule = plan.rule
+        # Given densities are taken as they are.
+        as_given = plan.given.covariances is not None and not rule.learn_covariances
+        self.coordinates = (
+            Coordinates.identity(samples.n_features)
+            if as_given
+            else Coordinates.whitening(
+                samples,
+                centered=rule.learn_means,
+                covariance_type=rule.covariance_type,
+                workers=workers,
+            )
         )
-        best, moves = refinement.run, refinement.moves
-        n_passes += refinement.n_passes
+        # Densities of features differ from those of the engine's coordinates by a constant.
+        self.volume = self.coordinates.log_volume
+        self.n_passes = 0.0
 
-    # Densities of features differ from those of the engine's coordinates by a constant.
-    volume = coordinates.log_volume
-    for start in starts:
-        start["free_energy"] = [value - volume for value in start["free_energy"]]
-    for move in moves:
-        move["free_energy"] -= volume
-    assert best.posterior is not None
-    probabilities = best.posterior.probabilities
-    return Training(
-        parameters=coordinates.parameters_out(best.parameters),
-        probabilities=probabilities,
-        free_energy=[value - volume for value in best.free_energy],
-        seconds=best.seconds,
-        converged=best.converged,
-        starts=starts,
-        moves=moves,
-        lost=np.flatnonzero(probabilities.sum(0) < LOST).tolist(),
-        rise=rises(best.free_energy),
-        n_passes=n_passes,
-        rank=coordinates.rank,
-    )
+    def train(self, rng):
+        plan, starts, moves = self.plan, [], []
+        rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
+        data = self.coordinates.apply(
+            self.samples, plan.n_states * self.samples.n_features, self.workers
+        )
+        if plan.searching:
+            candidates, starts, moves = self._search(*rngs[:2])
+        else:
+            candidates = [self._given_start(data)]
+        batches: list[float] = []
+        if plan.batches is not None:
+            candidates = candidates[:1]
+            candidates[0], batches = self._train_on_batches(data, candidates[0], rngs[2])
+        best = self._run("training", data, candidates[0])
+        for number, parameters in enumerate(candidates[1:], 2):
+            run = self._run(f"training, model {number}", data, parameters, goal=best)
+            better = run.free_energy[-1] < best.free_energy[-1]
+            moves.append(
+                {"model": number, "n_states": plan.n_states, "kept": better}
+                | {"free_energy": run.free_energy[-1], "run": True}
+            )
+            best = run if better else best
+        assert best.statistics is not None
+        return Training(
+            parameters=self.coordinates.parameters_out(best.parameters),
+            free_energy=[value - self.volume for value in best.free_energy],
+            seconds=best.seconds,
+            converged=best.converged,
+            starts=[
+                start | {"free_energy": [value - self.volume for value in start["free_energy"]]}
+                for start in starts
+            ],
+            moves=[move | {"free_energy": move["free_energy"] - self.volume} for move in moves],
+            batches=[value - self.volume for value in batches],
+            lost=np.flatnonzero(best.statistics.moments.weights < LOST).tolist(),
+            rise=rises(best.free_energy),
+            n_passes=self.n_passes,
+            rank=self.coordinates.rank,
+        )
 
+    # On all data
 
-def _coordinates(samples, rule, given):
-    if given.covariances is not None and not rule.learn_covariances:
-        return Coordinates.identity(samples.n_features)  # given densities are taken as they are
-    return Coordinates.whitening(
-        samples, centered=rule.learn_means, covariance_type=rule.covariance_type
-    )
+    def _run(self, name, data, parameters, goal=None):
+        """Run EM on all data; give up where there is no hope to fall below a goal."""
+        done = self.journal.result(name)
+        if done is not None:
+            run = run_from(done)
+            self.n_passes += len(run.free_energy)
+            return run
+        state = self.journal.state(name)
+        run = Run(parameters) if state is None else run_from(state)
 
+        def watch(run):
+            if self.workers.is_chief:
+                self.journal.update(name, to_content(run))
+            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1])
 
-def _start(samples, inner, n_states, rule, init, given, attempt, rng):
-    """Parameters in the engine's coordinates to start from."""
-    if given.all_emissions:
-        return pooled_parameters(n_states, inner.n_features)
-    if isinstance(init, np.ndarray):
-        labels = init
-    elif init == RANDOM:
-        transition = given.transition_matrix
-        transition = sticky_chain(n_states)[1] if transition is None else transition
-        labels = random_labels(samples, transition, rng)
-    else:
-        labels = kmeans_labels(samples, n_states, rng, attempt=attempt, use_means=rule.learn_means)
-    return parameters_from_labels(inner, labels, n_states, rule)
+        go = partial(
+            converge, data, run, self.plan.rule, tol=self.plan.tol, prior=self.plan.prior,
+            watch=watch,
+        )
+        most = self.plan.max_iter
+        if goal is not None:
+            for updates in range(N_PROMISING, most, N_PROMISING):
+                go(max_iter=updates)
+                gain = run.free_energy[-2] - run.free_energy[-1]
+                hopeless = run.free_energy[-1] - HOPE * gain > goal.free_energy[-1]
+                if run.converged or hopeless:
+                    break
+            else:
+                go(max_iter=most)
+        else:
+            try:
+                go(max_iter=most)
+            except KeyboardInterrupt:
+                if run.free_energy and self.workers.is_chief:
+                    self.journal.update(name, to_content(run), force=True)
+                raise
+        self.n_passes += len(run.free_energy)
+        if self.workers.is_chief:
+            self.journal.finish(name, to_content(run))
+        return run
 
+    def _tell(self, name, count, free_energy, seconds):
+        if self.report is not None:
+            self.report(name, count, free_energy - self.volume, seconds)
 
-def _describe(init):
-    return init if isinstance(init, str) else "given"
+    def _train_on_batches(self, data, parameters, rng):
+        plan = self.plan
+        trained = train_on_batches(
+            data,
+            parameters,
+            plan.rule,
+            plan.batches,
+            rng=rng,
+            prior=plan.prior,
+            journal=self.journal,
+            report=self._tell,
+        )
+        self.n_passes += trained.n_passes
+        return trained.parameters, trained.free_energy
+
+    def _given_start(self, data):
+        plan = self.plan
+        given = plan.given
+        if isinstance(plan.init, Parameters):
+            replaced = {name: value for name, value in vars(given).items() if value is not None}
+            given = GivenParameters(**plan.init._replace(**replaced)._asdict())
+        if given.all_emissions:
+            start = pooled_parameters(plan.n_states, data.n_features)
+        else:
+            labels = self._own_labels(plan.init, data)
+            start = parameters_from_labels(data, labels, plan.n_states, plan.rule, plan.prior)
+        return start._replace(**given.inside(self.coordinates))
+
+    def _own_labels(self, labels, data):
+        """Labels of this worker's samples."""
+        of_recordings = np.split(labels, np.cumsum(self.samples.sizes)[:-1])
+        own = [of_recordings[number] for number in data.recordings]
+        return np.concatenate(own) if own else np.zeros(0, int)
+
+    # On a part of the data
+
+    def _search(self, start_rng, split_rng):
+        """Find the best few models on a part of the data."""
+        plan = self.plan
+        part = Part.of(self.samples, self.coordinates, plan.n_states, self.workers)
+        count = 0
+
+        def told(run):
+            nonlocal count
+            count += 1
+            self._tell("search", count, run.free_energy[-1], sum(run.seconds))
+
+        search = Search(part, plan.n_states, plan.rule, plan.prior, told)
+        n_states = plan.n_states
+        if plan.refining:
+            n_states = n_states_to_begin_with(part, n_states, plan.rule)
+        part.data.n_slots = n_states
+
+        def known(name, step):
+            """Make a step, unless the journal has what it came to."""
+            done = self.journal.result(name)
+            if done is None:
+                before = search.n_passes
+                runs, notes = step()
+                content = {
+                    "runs": [to_content(run) for run in runs],
+                    "notes": notes,
+                    "n_passes": search.n_passes - before,
+                }
+                if self.workers.is_chief:
+                    self.journal.finish(name, content)
+                return runs, notes
+            search.n_passes += done["n_passes"]
+            return [run_from(run) for run in done["runs"]], done["notes"]
+
+        runs, starts = [], []
+        for attempt, rng in enumerate(start_rng.spawn(plan.n_init)):
+            step = partial(self._start, search, n_states, attempt, rng)
+            new, notes = known(f"start {attempt + 1}", step)
+            runs, starts = runs + new, starts + notes
+        best = min(runs, key=lambda run: run.free_energy[-1])
+        for run, start in zip(runs, starts, strict=True):
+            start["kept"] = run is best
+        moves: list[dict] = []
+        if n_states > plan.n_states:
+            found = search.refine(runs, split_rng, known)
+            found_best, moves = found.best, found.moves
+        else:
+            found_best = [best]
+        self.n_passes += search.n_passes
+        return self._agreed([run.parameters for run in found_best]), starts, moves
+
+    def _start(self, search, n_states, attempt, rng):
+        """Begin on the part of the data, and run briefly."""
+        plan, part = self.plan, search.part
+        samples, data = part.samples, part.data
+        if plan.init == SUBSET:
+            # The windows are in the engine's coordinates already.
+            samples = part.subset(rng)
+            data = Data(samples, n_states * samples.n_features)
+            data.n_slots = n_states
+        if plan.init == KMEANS:
+            labels = kmeans_labels(
+                samples, n_states, rng, attempt=attempt, use_means=plan.rule.learn_means
+            )
+        else:
+            transition = plan.given.transition_matrix
+            if transition is None:
+                transition = sticky_chain(n_states)[1]
+            labels = random_labels(samples, transition, rng)
+        start = parameters_from_labels(data, labels, n_states, plan.rule, plan.prior)
+        start = start._replace(**plan.given.inside(self.coordinates))
+        run = search.run(start, min(BRIEF, plan.max_iter), data)
+        note = {"init": plan.init, "n_states": n_states, "free_energy": list(run.free_energy)}
+        return [run], [note]
+
+    def _agreed(self, candidates):
+        """Take the chief's models, so that all workers go on with the same bits."""
+        if self.workers.size == 1:
+            return candidates
+        chief = float(self.workers.is_chief)
+        (n,) = self.workers.total([np.array([chief * len(candidates)])])
+        candidates = (candidates * int(n[0]))[: int(n[0])]
+        return [
+            Parameters(*self.workers.total([chief * value for value in parameters]))
+            for parameters in candidates
+        ]
