@@ -27,6 +27,8 @@ LAYERS = [
     "embedding",
     "preparation",
     "engine._tensorflow",
+    "engine.checkpoint",
+    "engine.log",
     "engine.samples",
     "engine.linalg",
     "engine.gaussian",

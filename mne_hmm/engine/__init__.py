@@ -5,8 +5,10 @@ layers above do it inside the functions that compute.
 """
 
 from .chain import decode, smooth
+from .checkpoint import Journal, NoJournal, content_hash
 from .em import UpdateRule
 from .gaussian import Emission, Parameters
+from .log import Log, NoLog
 from .samples import Samples
 from .start import sample_states
 from .train import GivenParameters, Training, train
@@ -14,10 +16,15 @@ from .train import GivenParameters, Training, train
 __all__ = [
     "Emission",
     "GivenParameters",
+    "Journal",
+    "Log",
+    "NoJournal",
+    "NoLog",
     "Parameters",
     "Samples",
     "Training",
     "UpdateRule",
+    "content_hash",
     "decode",
     "infer",
     "sample_states",
