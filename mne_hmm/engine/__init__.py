@@ -6,6 +6,7 @@ layers above do it inside the functions that compute.
 
 from .chain import decode, smooth
 from .checkpoint import Journal, NoJournal, content_hash
+from .dual import estimate
 from .em import UpdateRule
 from .gaussian import Emission, Parameters
 from .log import Log, NoLog
@@ -26,6 +27,7 @@ __all__ = [
     "UpdateRule",
     "content_hash",
     "decode",
+    "estimate",
     "infer",
     "sample_states",
     "settings",
