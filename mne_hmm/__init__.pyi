@@ -1,4 +1,5 @@
 from . import viz
+from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .preparation import PreparedData, prepare
@@ -11,6 +12,7 @@ __version__: str
 
 __all__ = [
     "HMM",
+    "DualEstimate",
     "FittedPreparation",
     "Preparation",
     "PreparedData",

@@ -12,6 +12,7 @@ from mne.utils import verbose
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
+from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
 from .preparation import PreparedData, as_prepared, prepare
 from .settings import FittedPreparation
@@ -232,6 +233,58 @@ class HMM:
         return -self.free_energy(
             inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
         )
+
+    @verbose
+    @fill_doc
+    def dual_estimate(
+        self,
+        inst: Any,
+        *,
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        n_jobs: int | None = None,
+        verbose: Any = None,
+    ) -> DualEstimate | list[DualEstimate]:
+        """Estimate each recording's own means and covariances of the states.
+
+        The states of a recording are found with the model as it is. Then means and
+        covariances are estimated anew from this recording alone, each sample weighted by the
+        probabilities of its states.
+
+        Parameters
+        ----------
+        %(inst)s
+        %(reject_by_annotation)s
+        %(sfreq)s
+        %(n_jobs)s
+        %(verbose)s
+
+        Returns
+        -------
+        estimate : DualEstimate | list of DualEstimate
+            Means and covariances of the recording. A list if ``inst`` is a list or
+            PreparedData.
+
+        Raises
+        ------
+        ValueError
+            If a recording lacks a channel the model was trained on, or cannot be prepared.
+
+        Notes
+        -----
+        What the model did not learn stays as it is: with zero means covariances are second
+        moments about zero. Nothing is added to the diagonal (osl-dynamics adds 1e-5), so the
+        covariance of a state with fewer samples than features has no inverse. States that
+        are never on are NaN, with a warning.
+        """
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        estimates = [
+            estimate_recording(self, prepared.data[i], chain_lengths(time_map), prepared.sfreq)
+            for i, time_map in enumerate(prepared.time_maps)
+        ]
+        warn_of_unknown(estimates, prepared.names)
+        several = isinstance(inst, (list, tuple, PreparedData))
+        return estimates if several else estimates[0]
 
     def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):
         """Features of recordings, by the model's own preparation."""

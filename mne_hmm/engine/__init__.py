@@ -5,8 +5,11 @@ layers above do it inside the functions that compute.
 """
 
 from .chain import decode, smooth
+from .checkpoint import Journal, NoJournal, content_hash
+from .dual import estimate
 from .em import UpdateRule
 from .gaussian import Emission, Parameters
+from .log import Log, NoLog
 from .samples import Samples
 from .start import sample_states
 from .distribute import ALONE, Workers
@@ -17,11 +20,17 @@ from .train import GivenParameters, Plan, Training, train
 __all__ = [
     "Emission",
     "GivenParameters",
+    "Journal",
+    "Log",
+    "NoJournal",
+    "NoLog",
     "Parameters",
     "Samples",
     "Training",
     "UpdateRule",
+    "content_hash",
     "decode",
+    "estimate",
     "infer",
     "sample_states",
     "settings",

@@ -1,0 +1,107 @@
+"""What the states of a group's model look like in one recording."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ._utils._mne import warn
+from ._utils.check import listed, plural
+
+
+@dataclass(frozen=True, eq=False)
+class DualEstimate:
+    """Means and covariances of one recording, for the states of a model of many.
+
+    Made by :meth:`HMM.dual_estimate`.
+
+    Parameters
+    ----------
+    means : array, shape (n_states, n_features)
+        Mean of each state in the recording, in units of the features; the model's own, if it
+        did not learn them. NaN for a state that is never on.
+    covariances : array, shape (n_states, n_features, n_features)
+        Covariance of each state in the recording; the model's own, if it did not learn them.
+        NaN for a state that is never on.
+    weights : array, shape (n_states,)
+        Time each state is on, in seconds: the sum of its probabilities.
+    state_names : tuple of str
+        Names of the states.
+    """
+
+    means: np.ndarray = field(repr=False)
+    covariances: np.ndarray = field(repr=False)
+    weights: np.ndarray = field(repr=False)
+    state_names: tuple[str, ...]
+
+    @property
+    def never_on(self) -> tuple[str, ...]:
+        """Names of the states the recording says nothing of."""
+        unknown = np.isnan(self.means).any(1) | np.isnan(self.covariances).any((1, 2))
+        return tuple(np.array(self.state_names)[unknown].tolist())
+
+    def __str__(self):
+        return (
+            f"<DualEstimate | {plural(len(self.state_names), 'state')}, "
+            f"{self.means.shape[1]} features, {self.weights.sum():.1f} s>"
+        )
+
+    __repr__ = __str__
+
+
+def estimate_recording(
+    hmm: Any, features: np.ndarray, lengths: list[int], sfreq: float
+) -> DualEstimate:
+    """Estimate what the states of a model look like in one recording.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model of the group.
+    features : array, shape (n_samples, n_features)
+        Features of the recording.
+    lengths : list of int
+        Numbers of samples of its spans.
+    sfreq : float
+        Their sampling rate in hertz.
+
+    Returns
+    -------
+    estimate : DualEstimate
+        One weighted update of what the model learned.
+    """
+    from .engine import Parameters, Samples, estimate, infer
+
+    learned = hmm.learned
+    parameters = Parameters(
+        hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
+    )
+    samples = Samples([features], [lengths])
+    posterior = infer(samples, parameters, covariance_type=learned.covariance_type)
+    found = estimate(
+        features,
+        posterior.probabilities,
+        means=None if learned.means else hmm.means_,
+        covariance_type=learned.covariance_type,
+    )
+    return DualEstimate(
+        found.means.copy(),
+        found.covariances if learned.covariances else hmm.covariances_.copy(),
+        found.weights / sfreq,
+        hmm.state_names,
+    )
+
+
+def warn_of_unknown(estimates: list[DualEstimate], names: list[str]) -> None:
+    """Say which states are never on, and where."""
+    names = names or [f"recording {i}" for i in range(len(estimates))]
+    unknown = [
+        f"{listed(one.never_on)} in {name}"
+        for one, name in zip(estimates, names, strict=True)
+        if one.never_on
+    ]
+    if unknown:
+        warn(
+            "States that are never on have no means and covariances of their own there (NaN): "
+            f"{listed(unknown, 4)}"
+        )

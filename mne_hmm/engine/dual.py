@@ -1,0 +1,79 @@
+"""Means and covariances of one recording, given its states: the second half of dual estimation."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ._tensorflow import tf
+
+# Rows worked on at once: the temporaries, in float64, stay a few MB.
+ROWS = 4096
+
+# A state whose probabilities sum to less, in samples, is never on.
+NEVER = 1e-3
+
+
+class Estimate(NamedTuple):
+    """Weighted means and covariances, in float64; NaN for states that are never on."""
+
+    weights: np.ndarray
+    """Sum of each state's probabilities, shape (n_states,)."""
+    means: np.ndarray
+    """Shape (n_states, n_features)."""
+    covariances: np.ndarray
+    """Shape (n_states, n_features, n_features)."""
+
+
+def estimate(
+    features: np.ndarray,
+    probabilities: np.ndarray,
+    *,
+    means: np.ndarray | None = None,
+    covariance_type: str = "full",
+) -> Estimate:
+    """Estimate the states' means and covariances, weighting samples by their probabilities.
+
+    It is done once, not pass after pass, so all of it is in float64, where rounding needs no care.
+
+    Parameters
+    ----------
+    features : array, shape (n_samples, n_features)
+        The data.
+    probabilities : array, shape (n_samples, n_states)
+        Probability of each state at each sample.
+    means : array, shape (n_states, n_features) | None
+        Means to keep, with covariances about them. None estimates them.
+    covariance_type : "full" | "diag"
+        Whether to leave what is not on the diagonal at zero.
+
+    Returns
+    -------
+    estimate : Estimate
+        Maximum likelihood, with nothing added to the diagonal.
+    """
+    n_states, n_features = probabilities.shape[1], features.shape[1]
+    sums = np.zeros((n_states, n_features))
+    products = np.zeros((n_states, n_features, n_features))
+    for x, weights in _blocks(features, probabilities):
+        sums += tf.matmul(weights, x, transpose_a=True).numpy()
+        for k in range(n_states):
+            weighted = x * weights[:, k : k + 1]
+            products[k] += tf.matmul(weighted, x, transpose_a=True).numpy()
+    total = probabilities.sum(0, dtype=float)
+    weight = np.where(total < NEVER, np.nan, total)[:, None]
+    averages = sums / weight
+    kept = averages if means is None else np.asarray(means, float)
+    cross = kept[:, :, None] * averages[:, None, :]
+    covariances = products / weight[:, :, None] + kept[:, :, None] * kept[:, None, :]
+    covariances -= cross + cross.transpose(0, 2, 1)
+    covariances = (covariances + covariances.transpose(0, 2, 1)) / 2  # to the last bit
+    if covariance_type == "diag":
+        covariances = np.where(np.eye(n_features, dtype=bool), covariances, 0.0 * covariances)
+    return Estimate(total, kept, covariances)
+
+
+def _blocks(features, probabilities) -> Iterable[tuple["tf.Tensor", "tf.Tensor"]]:
+    for start in range(0, len(features), ROWS):
+        rows = slice(start, start + ROWS)
+        yield tf.constant(features[rows], tf.float64), tf.constant(probabilities[rows], tf.float64)

@@ -1,0 +1,289 @@
+"""Means and covariances of single recordings, given a model of many."""
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from oracle import gaussian_log_densities, per_chain, plain_smooth
+
+import mne_hmm
+from mne_hmm.engine import estimate
+from mne_hmm.engine.dual import ROWS
+
+
+def posterior(hmm, x, lengths):
+    """Textbook recursions in float64: probabilities of the states."""
+    densities = gaussian_log_densities(x, hmm.means_, hmm.covariances_)
+    truth = per_chain(plain_smooth, densities, lengths, hmm.transition_matrix_, hmm.initial_probs_)
+    return truth.probabilities
+
+
+def weighted_average(x, gamma, means=None):
+    """Means and covariances as the definition has them: the samples less the mean, squared."""
+    x = np.asarray(x, float)
+    found = []
+    for k, weights in enumerate(gamma.T):
+        mean = np.average(x, axis=0, weights=weights) if means is None else means[k]
+        deviations = x - mean
+        found.append((mean, (deviations * weights[:, None]).T @ deviations / weights.sum()))
+    return [np.array(part) for part in zip(*found, strict=True)]
+
+
+def span_lengths(prepared, index):
+    return [stop - start for start, stop in prepared.spans[index]]
+
+
+def changed(hmm, **learned):
+    """Copy a model, with other parameters learned."""
+    out = hmm.copy()
+    out.learned = replace(hmm.learned, **learned)
+    return out
+
+
+@pytest.fixture
+def with_means(fitted):
+    """Make a model whose states have means of their own."""
+    hmm = changed(fitted, means=True)
+    hmm.means_ = np.random.default_rng(0).normal(scale=0.3, size=hmm.means_.shape)
+    return hmm
+
+
+@pytest.fixture(scope="module")
+def prepared(simulated, fitted):
+    """Features of two recordings, of one and of two spans."""
+    import mne
+
+    one = simulated[0].copy().crop(0, 8)
+    two = simulated[0].copy().crop(8, 20)
+    two.set_annotations(mne.Annotations([5.0], [2.0], ["BAD_movement"]))
+    return mne_hmm.prepare([one, two], fitted.preparation_)
+
+
+# The arithmetic
+
+
+@pytest.mark.parametrize("prefix", ["eps_0_", "zero_mean_", "diagonal_", ""])
+def test_reference(reference, prefix):
+    """Numbers of osl-dynamics, from its state probabilities."""
+    arrays = reference("dual_estimation")
+    for i in range(2):
+        gamma = arrays[f"gamma_{i}"]
+        zero = np.zeros((3, 4)) if prefix == "zero_mean_" else None
+        kind = "diag" if prefix == "diagonal_" else "full"
+        found = estimate(arrays[f"x_{i}"], gamma, means=zero, covariance_type=kind)
+        # osl-dynamics adds something to the diagonal; we do not.
+        eps = 0.0 if prefix == "eps_0_" else 1e-5
+        expected = arrays[f"{prefix}covariances"][i] - eps * np.eye(4)
+        # The tolerance the arrays come with, for float64.
+        atol = 1e-11 * np.abs(expected).max()
+        assert_allclose(found.covariances, expected, rtol=0, atol=atol)
+        assert_allclose(found.means, arrays[f"{prefix}means"][i], rtol=0, atol=1e-11)
+        assert_allclose(found.weights, gamma.sum(0), rtol=1e-13)
+        if kind == "diag":
+            assert not found.covariances[:, ~np.eye(4, dtype=bool)].any()
+
+
+@pytest.mark.parametrize("n_samples", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 7])
+def test_blocks_cover_every_sample(n_samples):
+    """Once, with the last block as long as it is; in float32 memory of any layout."""
+    rng = np.random.default_rng(n_samples)
+    x = np.asfortranarray(rng.normal(3.0, 1.0, size=(n_samples, 5)).astype(np.float32))
+    gamma = rng.dirichlet(np.ones(3), n_samples)
+    found = estimate(x, gamma)
+    means, covariances = weighted_average(x, gamma)
+    # Float64 with a mean of three standard deviations: a few digits above 1e-16.
+    assert_allclose(found.means, means, rtol=1e-12)
+    assert_allclose(found.covariances, covariances, rtol=0, atol=1e-12)
+    assert_array_equal(found.covariances, found.covariances.transpose(0, 2, 1))
+
+
+# The method
+
+
+@pytest.mark.parametrize("learn_means", [False, True])
+def test_against_plain_float64(fitted, with_means, prepared, learn_means):
+    """Textbook posterior, then the definition, for one span and for two."""
+    hmm = with_means if learn_means else fitted
+    assert [len(spans) for spans in prepared.spans] == [1, 2]
+    estimates = hmm.dual_estimate(prepared)
+    assert len(estimates) == 2
+    for i, found in enumerate(estimates):
+        x = prepared.data[i]
+        gamma = posterior(hmm, x, span_lengths(prepared, i))
+        means, covariances = weighted_average(x, gamma, None if learn_means else hmm.means_)
+        # Log densities in float32 put some 1e-6 on the posterior; features have variance 1.
+        assert_allclose(found.means, means, rtol=0, atol=1e-5)
+        assert_allclose(found.covariances, covariances, rtol=0, atol=1e-5 * covariances.max())
+        assert_allclose(found.weights, gamma.sum(0) / 250, rtol=1e-5)
+        assert_allclose(found.weights.sum(), len(x) / 250, rtol=1e-9)
+        assert found.state_names == hmm.state_names
+        assert found.never_on == ()
+
+
+def test_recordings_differ_from_the_group(fitted, prepared):
+    """And weighted by time they average to what one more update of the group would give."""
+    x = np.concatenate(prepared.data)
+    gamma = np.concatenate(
+        [posterior(fitted, x, span_lengths(prepared, i)) for i, x in enumerate(prepared.data)]
+    )
+    _, expected = weighted_average(x, gamma, fitted.means_)
+    estimates = fitted.dual_estimate(prepared)
+    weights = np.array([one.weights for one in estimates])
+    covariances = np.array([one.covariances for one in estimates])
+    average = np.einsum("rk,rkij->kij", weights / weights.sum(0), covariances)
+    assert_allclose(average, expected, rtol=0, atol=1e-5 * expected.max())
+    assert np.abs(covariances[0] - covariances[1]).max() > 0.1 * expected.max()
+
+
+def test_known_change_is_found():
+    """A state twice as strong in the second recording is so in its estimate."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(rng.permutation(np.arange(120) % 2), 50)
+    factors = np.array([np.diag([3.0, 1.0, 0.5]), np.diag([0.5, 1.0, 3.0])])
+    x = np.einsum("tij,tj->ti", factors[labels], rng.normal(size=(6000, 3)))
+    louder = x * np.where(labels == 1, 1.4, 1.0)[:, None]
+    prep = mne_hmm.Preparation.as_is()
+    hmm = mne_hmm.fit_hmm(
+        x.T, 2, sfreq=100.0, preparation=prep, learn_means=False, init=labels, n_init=1
+    )
+    one, two = hmm.dual_estimate([x.T, louder.T], sfreq=100.0)
+    ratio = np.einsum("kii->ki", two.covariances) / np.einsum("kii->ki", one.covariances)
+    # The states overlap a little, and a few samples change sides.
+    assert_allclose(ratio[0], 1.0, rtol=0.1)
+    assert_allclose(ratio[1], 1.4**2, rtol=0.1)
+    assert_allclose(one.weights, [30.0, 30.0], rtol=0.05)
+
+
+def test_what_was_not_learned_stays(fitted, with_means, prepared):
+    """Means, covariances, or both; and it is no window into the model."""
+    found = changed(with_means, means=False).dual_estimate(prepared)[0]
+    assert_array_equal(found.means, with_means.means_)
+    x = prepared.data[0]
+    gamma = posterior(with_means, x, span_lengths(prepared, 0))
+    _, about_given = weighted_average(x, gamma, with_means.means_)
+    assert_allclose(found.covariances, about_given, rtol=0, atol=1e-5 * about_given.max())
+
+    found = changed(with_means, covariances=False).dual_estimate(prepared)[0]
+    assert_array_equal(found.covariances, with_means.covariances_)
+    assert np.abs(found.means - with_means.means_).max() > 0.01
+
+    hmm = fitted.copy()
+    found = hmm.dual_estimate(prepared)[0]
+    found.means[:] = found.covariances[:] = 7
+    assert_array_equal(hmm.means_, fitted.means_)
+    assert_array_equal(hmm.covariances_, fitted.covariances_)
+
+
+def test_diagonal_covariances(fitted, prepared):
+    """Zero beside the diagonal, and the posterior is that of the diagonals."""
+    hmm = changed(fitted, covariance_type="diag")
+    hmm.covariances_ = hmm.covariances_ * np.eye(hmm.n_features)
+    found = hmm.dual_estimate(prepared)[0]
+    x = prepared.data[0]
+    _, covariances = weighted_average(x, posterior(hmm, x, span_lengths(prepared, 0)), hmm.means_)
+    expected = covariances * np.eye(hmm.n_features)
+    assert_allclose(found.covariances, expected, rtol=0, atol=1e-5 * expected.max())
+
+
+def test_state_that_is_never_on(with_means, prepared):
+    """NaN, with a warning that names it and where; the others are as they were."""
+    hmm = with_means
+    hmm.means_[1] += 1e3
+    hmm = hmm.rename_states({"state_1": "nowhere"})
+    with pytest.warns(RuntimeWarning, match=r"never on .*nowhere in .*nowhere in ") as caught:
+        estimates = hmm.dual_estimate(prepared)
+    assert len(caught) == 1
+    for found in estimates:
+        assert found.never_on == ("nowhere",)
+        assert np.isnan(found.means[1]).all()
+        assert np.isnan(found.covariances[1]).all()
+        assert np.isfinite(found.means[[0, 2]]).all()
+        assert np.isfinite(found.covariances[[0, 2]]).all()
+        assert found.weights[1] == pytest.approx(0.0, abs=1e-6)
+    fixed = changed(hmm, means=False, covariance_type="diag")
+    with pytest.warns(RuntimeWarning, match="never on"):
+        found = fixed.dual_estimate(prepared)[0]
+    assert_array_equal(found.means, hmm.means_)
+    assert np.isnan(found.covariances[1]).all()
+    assert np.isfinite(found.covariances[[0, 2]]).all()
+
+
+def test_one_or_a_list(simulated, fitted, prepared):
+    """One estimate for one recording, a list for a list and for prepared data."""
+    raw = simulated[0].copy().crop(0, 8)
+    one = fitted.dual_estimate(raw)
+    assert isinstance(one, mne_hmm.DualEstimate)
+    (listed,) = fitted.dual_estimate([raw])
+    first = fitted.dual_estimate(prepared)[0]
+    for other in (listed, first):
+        for name in ("means", "covariances", "weights"):
+            assert_array_equal(getattr(one, name), getattr(other, name))
+    array = fitted.dual_estimate(raw.get_data(), sfreq=raw.info["sfreq"])
+    assert_allclose(array.covariances, one.covariances, rtol=0, atol=1e-5)
+    k, d = fitted.n_states, fitted.n_features
+    assert (one.means.shape, one.covariances.shape) == ((k, d), (k, d, d))
+    assert "3 states" in str(one)
+    assert f"{one.weights.sum():.1f} s" in str(one)
+
+
+def test_prepared_otherwise_is_refused(simulated, fitted):
+    """As in `predict`."""
+    other = mne_hmm.prepare(simulated[0], mne_hmm.Preparation(n_components=5))
+    with pytest.raises(ValueError, match="prepared otherwise"):
+        fitted.dual_estimate(other)
+
+
+class Lazy(Sequence):
+    """Arrays that are made when asked for; no two may be there at once."""
+
+    def __init__(self, arrays):
+        self.arrays = arrays
+        self.last = lambda: None
+        self.n_made = 0
+
+    def __len__(self):
+        return len(self.arrays)
+
+    def __getitem__(self, index):
+        assert self.last() is None, "the array before is still held"
+        array = self.arrays[index].copy()
+        self.last = weakref.ref(array)
+        self.n_made += 1
+        return array
+
+
+def test_one_recording_in_memory_at_a_time(fitted, prepared, monkeypatch):
+    """And each is read once."""
+    lazy = replace(prepared, data=Lazy(prepared.data))
+    monkeypatch.setattr(fitted.__class__, "_prepared", lambda *_: lazy)
+    estimates = fitted.dual_estimate(lazy)
+    assert len(estimates) == lazy.data.n_made == 2
+
+
+# Real EEG
+
+
+def test_real_eeg(eegbci):
+    """One model of eyes open and closed; each recording's own covariances, and power."""
+    runs = [raw.crop(0, 20) for raw in eegbci(1, 2, preload=True)]
+    prepared = mne_hmm.prepare(runs, mne_hmm.Preparation(n_components=20))
+    hmm = mne_hmm.fit_hmm(prepared, 4, n_init=1, refine=False, random_state=0)
+    estimates = hmm.dual_estimate(prepared)
+    for i, found in enumerate(estimates):
+        x = prepared.data[i]
+        gamma = posterior(hmm, x, span_lengths(prepared, i))
+        _, covariances = weighted_average(x, gamma, hmm.means_)
+        assert_allclose(found.covariances, covariances, rtol=0, atol=1e-5 * covariances.max())
+        assert_allclose(found.weights, gamma.sum(0) / prepared.sfreq, rtol=1e-5)
+        np.linalg.cholesky(found.covariances)
+    # The model is where training has settled, so its covariances are these, averaged.
+    weights = np.array([one.weights for one in estimates])
+    covariances = np.array([one.covariances for one in estimates])
+    average = np.einsum("rk,rkij->kij", weights / weights.sum(0), covariances)
+    assert hmm.converged_
+    # An update at the end of training moves covariances by less than a thousandth.
+    assert_allclose(average, hmm.covariances_, rtol=0, atol=0.01 * hmm.covariances_.max())
+    assert np.abs(covariances[0] - covariances[1]).max() > 0.1 * hmm.covariances_.max()
