@@ -1,7 +1,9 @@
 from . import viz
+from .cache import read_prepared
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
-from .preparation import PreparedData, prepare
+from .preparation import prepare
+from .prepared import PreparedData
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .states import StateTimeCourse
@@ -19,6 +21,7 @@ __all__ = [
     "fit_hmm",
     "prepare",
     "read_hmm",
+    "read_prepared",
     "simulate_raw",
     "viz",
 ]

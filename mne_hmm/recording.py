@@ -107,12 +107,29 @@ def to_recordings(
     """
     entries = as_list(inst)
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
+    _check_one_kind(entries)
     recordings: list[Recording] = []
     for entry, label in zip(entries, labels, strict=True):
         recordings.append(
             _to_recording(entry, label, recordings, picks, ch_names, reject_by_annotation, sfreq)
         )
     return recordings
+
+
+def _check_one_kind(entries):
+    """Check that a list holds no arrays beside what has named channels, before files are opened."""
+    kinds: dict[bool, str] = {}
+    for i, entry in enumerate(entries):
+        if isinstance(entry, (BaseRaw, np.ndarray)):
+            kinds.setdefault(isinstance(entry, np.ndarray), f"{type(entry).__name__} ({i})")
+        elif isinstance(entry, (str, Path)) and Path(entry).exists():
+            suffix = Path(entry).suffix
+            kinds.setdefault(suffix == ".npy", f"{suffix} file ({i})")
+    if len(kinds) > 1:
+        raise TypeError(
+            f"inst must be a list of one kind, got {', '.join(kinds.values())}; turn arrays into "
+            "Raw with mne.io.RawArray, or pass them separately"
+        )
 
 
 def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, sfreq):
@@ -123,12 +140,6 @@ def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, s
     path = Path(entry) if isinstance(entry, (str, Path)) else None
     loaded = _load(entry, label)
     named = isinstance(loaded, BaseRaw)
-    if others and named != others[0].named:
-        first = type(others[0].raw).__name__ if others[0].named else "ndarray"
-        raise TypeError(
-            f"inst must be a list of one kind, got {first} (0), {type(loaded).__name__} "
-            f"({len(others)}); turn arrays into Raw with mne.io.RawArray, or pass them separately"
-        )
     if named and sfreq is not None:
         raise ValueError(
             f"sfreq={sfreq} is the sampling rate of arrays, but inst is a Raw, which knows its "

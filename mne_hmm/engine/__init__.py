@@ -8,6 +8,7 @@ from .chain import decode, smooth
 from .em import UpdateRule
 from .gaussian import Emission, Parameters
 from .samples import Samples
+from .shards import Shard, Shards, rows_digest, write_shard
 from .start import sample_states
 from .train import GivenParameters, Training, train
 
@@ -16,14 +17,18 @@ __all__ = [
     "GivenParameters",
     "Parameters",
     "Samples",
+    "Shard",
+    "Shards",
     "Training",
     "UpdateRule",
     "decode",
     "infer",
+    "rows_digest",
     "sample_states",
     "settings",
     "smooth",
     "train",
+    "write_shard",
 ]
 
 
