@@ -30,7 +30,8 @@ class FileRaw(BaseRaw):
     """Signals of a file, loaded anew whenever they are asked for.
 
     For ``.npy`` files, and for formats whose readers load everything at once: a list of
-    such files would otherwise be in memory all together.
+    such files would otherwise be in memory all together. It has no annotations: good spans
+    are found when a file is opened.
 
     Parameters
     ----------
@@ -42,18 +43,9 @@ class FileRaw(BaseRaw):
         Number of samples.
     first_samp : int
         Number of the first sample.
-    annotations : mne.Annotations | None
-        Annotations of the file.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        info: mne.Info,
-        n_times: int,
-        first_samp: int = 0,
-        annotations: mne.Annotations | None = None,
-    ):
+    def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0):
         super().__init__(
             info,
             preload=False,
@@ -62,21 +54,6 @@ class FileRaw(BaseRaw):
             filenames=[path],
             verbose="ERROR",
         )
-        if annotations is not None:
-            self.set_annotations(annotations)
-
-    @classmethod
-    def of(cls, path: Path, raw: BaseRaw) -> "FileRaw":
-        """Take the place of what was loaded from a file.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        raw : BaseRaw
-            What was loaded.
-        """
-        return cls(path, raw.info, raw.n_times, raw.first_samp, raw.annotations)
 
     def _read_segment_file(
         self, data: Any, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any

@@ -159,7 +159,7 @@ def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, s
             )
     pieces, spans = _pieces_and_spans(raw, chosen, reject_by_annotation)
     if path is not None and raw.preload:
-        raw = FileRaw.of(path, raw)
+        raw = FileRaw(path, raw.info, raw.n_times, raw.first_samp)
     return Recording(raw, chosen, spans, pieces, label, named)
 
 
