@@ -1,8 +1,10 @@
 from . import viz
 from .dual_estimate import DualEstimate
+from .cache import read_prepared
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
-from .preparation import PreparedData, prepare
+from .preparation import prepare
+from .prepared import PreparedData
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .states import StateTimeCourse
@@ -21,6 +23,7 @@ __all__ = [
     "fit_hmm",
     "prepare",
     "read_hmm",
+    "read_prepared",
     "simulate_raw",
     "viz",
 ]

@@ -10,7 +10,8 @@ from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
-from .preparation import PreparedData, as_prepared, prepare
+from .preparation import prepare
+from .prepared import PreparedData, as_prepared
 from .settings import Preparation
 from .states import StateTimeCourse
 

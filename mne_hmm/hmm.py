@@ -14,7 +14,8 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
-from .preparation import PreparedData, as_prepared, prepare
+from .preparation import prepare
+from .prepared import PreparedData, as_prepared, same_features
 from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
 from .timeline import TimeMap
@@ -301,20 +302,11 @@ class HMM:
         )
 
     def _check_same_preparation(self, prepared):
-        ours, theirs = self.preparation_, prepared.preparation
-        if ours is theirs:
-            return
-        same = (
-            ours.settings == theirs.settings
-            and ours.ch_names_ == theirs.ch_names_
-            and (ours.components_ is None) == (theirs.components_ is None)
-            and (ours.components_ is None or np.array_equal(ours.components_, theirs.components_))
-        )
-        if not same:
+        if not same_features(self.preparation_, prepared.preparation):
             raise ValueError(
                 "these data were prepared otherwise than the model's own "
                 f"({prepared.n_features} features against {self.n_features}, or other channels, "
-                "settings or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
+                "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
             )
 
     def _infer(self, prepared, index, viterbi=False):

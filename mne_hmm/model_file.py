@@ -1,7 +1,7 @@
 """The file of a model: HDF5, without pickles."""
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,20 +41,24 @@ def read_model(fname: Any) -> dict[str, Any]:
         raise OSError(f"{fname} is damaged ({error!r}); save the model again") from error
 
 
-def _to_content(hmm):
-    preparation = hmm.preparation_
-    fitted = {
-        name: getattr(preparation, name)
-        for name in (
-            "ch_names_",
-            "components_",
-            "eigenvalues_",
-            "explained_variance_",
-            "rank_",
-            "sfreq_",
-        )
-    }
+def preparation_content(preparation: FittedPreparation) -> dict[str, Any]:
+    """Put what a fitted preparation holds into the form that files take."""
+    names = [f.name for f in fields(FittedPreparation) if f.name not in preparation.settings]
+    fitted = {name: getattr(preparation, name) for name in names}
     fitted["ch_names_"] = list(fitted["ch_names_"])
+    return {"settings": preparation.settings, "fitted": fitted}
+
+
+def preparation_from(content: dict[str, Any]) -> FittedPreparation:
+    """Make a fitted preparation of what a file holds."""
+    settings, fitted = dict(content["settings"]), dict(content["fitted"])
+    for name in ("envelope", "whiten", "standardize"):
+        settings[name] = bool(settings[name])
+    fitted["ch_names_"] = tuple(fitted["ch_names_"])
+    return FittedPreparation(**settings, **fitted)
+
+
+def _to_content(hmm):
     return {
         "format_version": FORMAT_VERSION,
         "parameters": {
@@ -64,7 +68,7 @@ def _to_content(hmm):
             "covariances": hmm.covariances_,
         },
         "learned": vars(hmm.learned),
-        "preparation": {"settings": preparation.settings, "fitted": fitted},
+        "preparation": preparation_content(hmm.preparation_),
         "state_names": list(hmm.state_names),
         "history": hmm.history_,
         "free_energy": hmm.free_energy_,
@@ -76,11 +80,6 @@ def _to_content(hmm):
 
 
 def _from_content(content):
-    settings = content["preparation"]["settings"]
-    for name in ("envelope", "whiten", "standardize"):
-        settings[name] = bool(settings[name])
-    fitted = content["preparation"]["fitted"]
-    fitted["ch_names_"] = tuple(fitted["ch_names_"])
     learned = content["learned"]
     for name in ("means", "covariances", "transitions"):
         learned[name] = bool(learned[name])
@@ -92,7 +91,7 @@ def _from_content(content):
         versions["onednn"] = bool(versions["onednn"])
     return dict(
         **content["parameters"],
-        preparation=FittedPreparation(**settings, **fitted),
+        preparation=preparation_from(content["preparation"]),
         learned=Learned(**learned),
         history=history,
         free_energy=content["free_energy"],

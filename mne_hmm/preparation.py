@@ -5,211 +5,29 @@ standardize. What is fitted here (the principal components) stays with the model
 applied to every recording the model meets later.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import Any
 
-import numpy as np
+from mne.parallel import parallel_func
 from mne.utils import ProgressBar, logger, verbose
 
-from ._utils._mne import warn
-from ._utils.check import listed, plural
 from ._utils.docs import fill_doc
-from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_components, project
-from .recording import as_list, to_recordings
+from .cache import Folder, open_to_fill
+from .features import (
+    features_of,
+    fit_components,
+    left_out_of,
+    products_of,
+    tell_rank,
+    tell_what_is_left_out,
+)
+from .identity import identity_of
+from .prepared import PreparedData
+from .recording import Recording, as_list, to_recordings
 from .settings import FittedPreparation, Preparation
-from .signals import Signals, prepare_signals, standardize
-from .timeline import TimeMap
-
-# Components kept where nobody says how many, as in most published work.
-AUTO_COMPONENTS = 80
-
-
-@dataclass(frozen=True, eq=False)
-class PreparedData:
-    """Features of one or more recordings, and the map back to their times.
-
-    Made by `prepare`; goes wherever recordings go.
-
-    Parameters
-    ----------
-    data : list of array, shape (n_samples, n_features)
-        Features of each recording in float32, its spans one after another.
-    preparation : FittedPreparation
-        What made them.
-    time_maps : list of TimeMap
-        Where they lie in time, per recording.
-    names : list of str
-        What to call the recordings.
-    """
-
-    data: list[np.ndarray] = field(repr=False)
-    preparation: FittedPreparation
-    time_maps: list[TimeMap] = field(repr=False)
-    names: list[str] = field(default_factory=list)
-
-    @property
-    def spans(self) -> list[list[tuple[int, int]]]:
-        """First row, and the one after the last, of each span of each recording."""
-        return [[span.rows for span in time_map.spans] for time_map in self.time_maps]
-
-    @property
-    def n_features(self) -> int:
-        """Number of features."""
-        return self.data[0].shape[1]
-
-    @property
-    def n_samples(self) -> int:
-        """Number of samples of all recordings."""
-        return sum(map(len, self.data))
-
-    @property
-    def ch_names(self) -> list[str]:
-        """Names of the channels the features come from."""
-        return list(self.preparation.ch_names_)
-
-    @property
-    def sfreq(self) -> float:
-        """Sampling rate of the features in hertz."""
-        return self.preparation.sfreq_
-
-    @property
-    def times(self) -> list[np.ndarray]:
-        """Seconds from each recording's first sample to each of its rows."""
-        return [time_map.times for time_map in self.time_maps]
-
-    @property
-    def seconds_left_out(self) -> list[float]:
-        """Seconds of each recording that no feature speaks for."""
-        out = []
-        for time_map in self.time_maps:
-            spoken_for = sum(stop - start for start, stop in time_map.modeled())
-            out.append((time_map.timeline.n_times - spoken_for) / time_map.timeline.sfreq)
-        return out
-
-    def __len__(self):
-        return len(self.data)
-
-    def __str__(self):
-        n_spans, seconds = sum(map(len, self.spans)), self.n_samples / self.sfreq
-        return "\n".join(
-            [
-                f"PreparedData: {plural(len(self), 'recording')} in {plural(n_spans, 'span')}",
-                f"  channels   {len(self.ch_names)} ({listed(self.ch_names)})",
-                f"  features   {self.n_features}",
-                f"  samples    {self.n_samples:,} at {self.sfreq:g} Hz ({seconds:.1f} s)",
-                f"  left out   {sum(self.seconds_left_out):.1f} s",
-            ]
-        )
-
-    __repr__ = __str__
-
-
-def as_prepared(inst: Any) -> PreparedData | None:
-    """Take PreparedData, or a list of them, as one; None if the input is not prepared."""
-    entries = as_list(inst)
-    n_prepared = sum(isinstance(entry, PreparedData) for entry in entries)
-    if n_prepared == 0:
-        return None
-    if n_prepared < len(entries):
-        raise TypeError(
-            "inst must be a list of one kind, but PreparedData are mixed with others; prepare "
-            "all recordings in one call"
-        )
-    first = entries[0]
-    if any(other.preparation is not first.preparation for other in entries):
-        raise ValueError(
-            "inst: these PreparedData were fitted one by one, so their features differ; "
-            "prepare all recordings in one call, or with the first one's preparation: "
-            "prepare(recordings, prepared.preparation)"
-        )
-    return PreparedData(
-        [data for entry in entries for data in entry.data],
-        first.preparation,
-        [time_map for entry in entries for time_map in entry.time_maps],
-        [name for entry in entries for name in entry.names],
-    )
-
-
-def _fit(signals: Sequence[Signals], preparation: Preparation) -> FittedPreparation:
-    """Principal components over all recordings together."""
-    n_lags = preparation.n_embeddings
-    recording = signals[0].recording
-    ch_names = recording.ch_names
-    sfreq = float(recording.timeline.sfreq if preparation.sfreq is None else preparation.sfreq)
-    fitted = FittedPreparation(
-        **preparation.settings, ch_names_=ch_names, rank_=len(ch_names), sfreq_=sfreq
-    )
-    lags = 1 if preparation.n_components is None else n_lags
-    products = np.zeros((len(ch_names) * lags,) * 2)
-    for span in (x for one in signals for x in one.spans):
-        products += lagged_products(span, lags)
-    fitted = replace(fitted, rank_=_channel_rank(products, lags))
-    if fitted.rank_ < len(ch_names):
-        warn(
-            f"The {len(ch_names)} channels have rank {fitted.rank_} (average reference, "
-            "signal-space separation, removed components or interpolated channels do that). "
-            "Training leaves out the directions in which the data do not vary."
-        )
-    if preparation.n_components is None:
-        return fitted
-    values, vectors = principal_components(products)
-    explained = np.cumsum(values) / np.trace(products)
-    n = _n_components(preparation.n_components, len(values), explained, len(ch_names), n_lags)
-    values, vectors = values[:n], vectors[:, :n]
-    if preparation.whiten:
-        vectors = vectors / np.sqrt(values)
-    return replace(
-        fitted,
-        components_=vectors.astype(np.float32),
-        eigenvalues_=values,
-        explained_variance_=float(min(explained[n - 1], 1.0)),
-    )
-
-
-def _channel_rank(products, n_lags):
-    center = slice(n_lags // 2, None, n_lags)
-    values = np.linalg.eigvalsh(products[center, center])
-    return int(np.sum(values > RANK_TOLERANCE * values[-1]))
-
-
-def _n_components(asked, rank, explained, n_channels, n_lags):
-    if asked == "auto":
-        return min(AUTO_COMPONENTS, rank)
-    if isinstance(asked, (float, np.floating)):
-        return min(int(np.searchsorted(explained, asked - 1e-12)) + 1, rank)
-    if asked > rank:
-        raise ValueError(
-            f"n_components={asked} is more than the {rank} dimensions that {n_channels} "
-            f"channels × {n_lags} lags have here; pass n_components≤{rank} or more channels"
-        )
-    return int(asked)
-
-
-def _apply(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, TimeMap]:
-    """Embed and project one recording."""
-    n_lags = fitted.n_embeddings
-    time_map = one.time_map(fitted.n_lost)
-    if fitted.components_ is not None:
-        spans = [project(x, fitted.components_, n_lags) for x in one.spans]
-    else:
-        spans = [embed(x, n_lags) if n_lags > 1 else x for x in one.spans]
-    if fitted.components_ is not None or n_lags > 1:
-        standardize(spans, fitted.standardize)
-    return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
-
-
-def _same_rate(signals):
-    """Check that recordings that keep their rates have the same."""
-    first = signals[0].recording
-    for one in signals[1:]:
-        rate = one.recording.timeline.sfreq
-        if rate != first.timeline.sfreq:
-            raise ValueError(
-                f"preparation.sfreq is None, so rates stay as they are, but {first.label} has "
-                f"{first.timeline.sfreq:g} Hz and {one.recording.label} {rate:g} Hz; set a "
-                "rate, as in Preparation(sfreq=250)"
-            )
+from .signals import Signals, prepare_signals
 
 
 @verbose
@@ -221,6 +39,7 @@ def prepare(
     picks: Any = None,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
+    cache_dir: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
 ) -> PreparedData:
@@ -236,23 +55,32 @@ def prepare(
     %(picks)s
     %(reject_by_annotation)s
     %(sfreq)s
+    cache_dir : path-like | None
+        Folder for the features, where they are more than memory holds: recordings are read
+        one at a time, their features go into one file each, and training reads them from
+        there. None (default) keeps the features in memory.
     %(n_jobs)s
     %(verbose)s
 
     Returns
     -------
     prepared : PreparedData
-        The features, one array per recording.
+        The features, one array per recording. With ``cache_dir``, what
+        ``read_prepared(cache_dir)`` gives: an array is read when it is asked for.
 
     Raises
     ------
     ValueError
         If a recording has no good span, holds values that are not finite, is flat in a
         channel, lacks a channel, or is sampled too slowly for ``h_freq``; or if
-        ``n_components`` is more than the data have.
+        ``n_components`` is more than the data have. Also if ``cache_dir`` holds the
+        features of other recordings or settings, or other files.
+    OSError
+        If ``cache_dir`` is no folder or cannot be written to.
 
     See Also
     --------
+    read_prepared : Reads the features in a folder.
     fit_hmm : Prepares and trains in one call.
 
     Notes
@@ -260,6 +88,12 @@ def prepare(
     Recordings are filtered over their whole length, as :meth:`mne.io.Raw.filter` does by
     default, and only then cut into good spans. Principal components are found over all
     recordings together.
+
+    With ``cache_dir`` every recording is read twice, first for the components and then for
+    the features; once if the preparation is fitted. With ``n_jobs`` above 1 as many recordings
+    are filtered side by side, without changing a bit of the result. A call that was
+    interrupted goes on where it stopped when it is made again with the same arguments, and
+    one that was finished gives what it left. Only one call at a time may fill a folder.
 
     Examples
     --------
@@ -293,41 +127,145 @@ def prepare(
         reject_by_annotation=reject_by_annotation,
         sfreq=sfreq,
     )
+    if preparation.sfreq is None:
+        _same_rate(recordings, fitted)
+    if cache_dir is None:
+        prepared = _in_memory(recordings, preparation, n_jobs)
+    else:
+        names = [recording.label for recording in recordings]
+        folder = open_to_fill(cache_dir, identity_of(recordings, preparation), names)
+        prepared = _in_folder(recordings, preparation, folder, n_jobs)
+    logger.info(str(prepared))
+    return prepared
+
+
+def _same_rate(recordings, fitted):
+    """Check the rates of recordings that keep them."""
+    first = recordings[0]
+    for one in recordings[1:]:
+        if one.timeline.sfreq != first.timeline.sfreq:
+            raise ValueError(
+                f"preparation.sfreq is None, so rates stay as they are, but {first.label} has "
+                f"{first.timeline.sfreq:g} Hz and {one.label} {one.timeline.sfreq:g} Hz; set a "
+                "rate, as in Preparation(sfreq=250)"
+            )
+    if fitted is not None and first.timeline.sfreq != fitted.sfreq_:
+        raise ValueError(
+            f"{first.label} has {first.timeline.sfreq:g} Hz, but the "
+            f"model was trained on data at {fitted.sfreq_:g} Hz that were not resampled; "
+            f"resample first (raw.resample({fitted.sfreq_:g}))"
+        )
+
+
+def _in_memory(recordings, preparation, n_jobs):
+    """Prepare recordings in one pass; their signals wait for the components."""
     signals = [
         prepare_signals(recording, preparation, n_jobs)
         for recording in ProgressBar(recordings, mesg="Preparing")
     ]
-    n_short = sum(one.n_short for one in signals)
-    if n_short:
-        warn(
-            f"{plural(n_short, 'good span')} shorter than the {preparation.n_embeddings} samples "
-            "of the embedding left out"
-        )
-    silent = [one for one in signals if one.n_silent]
-    if silent:
-        seconds = sum(one.n_silent / one.recording.timeline.sfreq for one in silent)
-        where = listed((one.recording.label for one in silent), 4)
-        warn(
-            f"{seconds:.2f} s without any signal (all channels hold one value, as in padding or "
-            f"lost packets) left out in {where}"
-        )
-    if preparation.sfreq is None:
-        _same_rate(signals)
-    if fitted is None:
-        fitted = _fit(signals, preparation)
-    elif preparation.sfreq is None and signals[0].recording.timeline.sfreq != fitted.sfreq_:
-        raise ValueError(
-            f"{signals[0].recording.label} has {signals[0].recording.timeline.sfreq:g} Hz, but the "
-            f"model was trained on data at {fitted.sfreq_:g} Hz that were not resampled; "
-            f"resample first (raw.resample({fitted.sfreq_:g}))"
-        )
-    data, time_maps, names = [], [], []
+    tell_what_is_left_out([left_out_of(one) for one in signals], preparation)
+    if isinstance(preparation, FittedPreparation):
+        fitted = preparation
+    else:
+        products: Any = None
+        for one in signals:
+            products = _added(products, products_of(one, preparation))
+        fitted = fit_components(products, recordings[0], preparation)
+        tell_rank(fitted)
+    data, time_maps = [], []
     while signals:  # given free one by one
-        one = signals.pop(0)
-        features, time_map = _apply(one, fitted)
+        features, time_map = features_of(signals.pop(0), fitted)
         data.append(features)
         time_maps.append(time_map)
-        names.append(one.recording.label)
-    prepared = PreparedData(data, fitted, time_maps, names)
-    logger.info(str(prepared))
-    return prepared
+    return PreparedData(data, fitted, time_maps, [recording.label for recording in recordings])
+
+
+def _in_folder(recordings, preparation, folder, n_jobs):
+    """Prepare recordings in two passes, or what an interrupted call left to do of them."""
+    fitted, missing = folder.preparation(), folder.missing()
+    if fitted is not None:
+        folder.drop_products()
+    if fitted is not None and not missing:
+        logger.info(f"{folder.path} holds these features already")
+        return folder.prepared()
+    if fitted is None and isinstance(preparation, FittedPreparation):
+        fitted = preparation
+        folder.keep_preparation(fitted)
+    if fitted is None:
+        fitted = _fit_in_folder(recordings, preparation, folder, n_jobs)
+    for index, one in _signals(recordings, missing, preparation, n_jobs, "Preparing"):
+        folder.keep_features(index, *features_of(one, fitted), left_out_of(one))
+        del one  # before the next is read
+    tell_what_is_left_out(folder.left_out, preparation)
+    if not isinstance(preparation, FittedPreparation):
+        tell_rank(fitted)
+    return folder.prepared()
+
+
+def _fit_in_folder(recordings, preparation, folder: Folder, n_jobs):
+    """Fit the components in a pass of their own."""
+    n_done, products = folder.products()
+    if n_done:
+        logger.info(f"Going on after {n_done} of {len(recordings)} recordings")
+    todo = range(n_done, len(recordings))
+    for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
+        products = _added(products, products_of(one, preparation))
+        folder.keep_products(index + 1, products, left_out_of(one))
+        del one  # before the next is read
+    try:
+        fitted = fit_components(products, recordings[0], preparation)
+    except ValueError:
+        folder.forget()
+        raise
+    folder.keep_preparation(fitted)
+    return fitted
+
+
+def _added(total, products):
+    """Add up in place, in the order of the recordings, so that the bits are always the same."""
+    if total is None:
+        return products
+    total += products
+    return total
+
+
+def _signals(
+    recordings: Sequence[Recording],
+    chosen: Sequence[int],
+    preparation: Preparation,
+    n_jobs: int | None,
+    message: str,
+) -> Iterator[tuple[int, Signals]]:
+    """Prepare the signals of one recording after another, or of as many at once as jobs.
+
+    Only filtering is done side by side. Matrix products depend on the number of threads in
+    their last bits, and other processes have other numbers of threads.
+    """
+    parallel, run, n_at_once = parallel_func(
+        _values_and_warnings, n_jobs, max_jobs=len(chosen), verbose="ERROR"
+    )
+    progress = ProgressBar(len(chosen), mesg=message)
+    for start in range(0, len(chosen), n_at_once):
+        group = chosen[start : start + n_at_once]
+        if n_at_once == 1:
+            yield group[0], prepare_signals(recordings[group[0]], preparation, n_jobs)
+        else:
+            results = parallel(run(recordings[index], preparation) for index in group)
+            for index in group:
+                yield index, _received(recordings[index], *results.pop(0))
+        progress.update(start + len(group))
+
+
+def _values_and_warnings(recording, preparation):
+    """Prepare signals in another process; what they belong to need not travel back."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        signals = prepare_signals(recording, preparation, 1)
+    values = [getattr(signals, field.name) for field in fields(Signals)[1:]]
+    return values, [(w.message, w.category, w.filename, w.lineno) for w in caught]
+
+
+def _received(recording, values, caught):
+    for warning in caught:
+        warnings.warn_explicit(*warning)
+    return Signals(recording, *values)

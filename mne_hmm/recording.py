@@ -11,6 +11,7 @@ from mne.io import BaseRaw
 
 from ._utils._mne import picks_to_idx
 from ._utils.check import check_number, listed
+from .file_raw import FileRaw, open_file
 from .timeline import Timeline
 
 # Annotations that tell of a jump in time, which no filter may cross. A concatenation
@@ -106,37 +107,60 @@ def to_recordings(
     """
     entries = as_list(inst)
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
-    loaded = [_load(entry, label) for entry, label in zip(entries, labels, strict=True)]
-    kinds = {isinstance(entry, BaseRaw) for entry in loaded}
-    if len(kinds) > 1:
-        found = ", ".join(f"{type(entry).__name__} ({i})" for i, entry in enumerate(loaded))
-        raise TypeError(
-            f"inst must be a list of one kind, got {found}; turn arrays into Raw with "
-            "mne.io.RawArray, or pass them separately"
+    _check_one_kind(entries)
+    recordings: list[Recording] = []
+    for entry, label in zip(entries, labels, strict=True):
+        recordings.append(
+            _to_recording(entry, label, recordings, picks, ch_names, reject_by_annotation, sfreq)
         )
-    named = kinds == {True}
+    return recordings
+
+
+def _check_one_kind(entries):
+    """Check that a list holds no arrays beside what has named channels, before files are opened."""
+    kinds: dict[bool, str] = {}
+    for i, entry in enumerate(entries):
+        if isinstance(entry, (BaseRaw, np.ndarray)):
+            kinds.setdefault(isinstance(entry, np.ndarray), f"{type(entry).__name__} ({i})")
+        elif isinstance(entry, (str, Path)) and Path(entry).exists():
+            suffix = Path(entry).suffix
+            kinds.setdefault(suffix == ".npy", f"{suffix} file ({i})")
+    if len(kinds) > 1:
+        raise TypeError(
+            f"inst must be a list of one kind, got {', '.join(kinds.values())}; turn arrays into "
+            "Raw with mne.io.RawArray, or pass them separately"
+        )
+
+
+def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, sfreq):
+    """Turn one input into a recording with the channels of the others before it.
+
+    What a reader had to load of a file is given free on return, before the next is opened.
+    """
+    path = Path(entry) if isinstance(entry, (str, Path)) else None
+    loaded = _load(entry, label)
+    named = isinstance(loaded, BaseRaw)
     if named and sfreq is not None:
         raise ValueError(
             f"sfreq={sfreq} is the sampling rate of arrays, but inst is a Raw, which knows its "
             "own; leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
         )
-    recordings: list[Recording] = []
-    for entry, label in zip(loaded, labels, strict=True):
-        raw = entry if named else _raw_from_array(entry, sfreq, label)
-        if ch_names is not None:
-            chosen = _model_picks(raw, ch_names, label, named)
-        elif recordings and named:
-            chosen = _matching_picks(raw, picks, recordings[0], label)
-        else:
-            chosen = _picks(raw, picks, label)
-            if recordings and len(chosen) != len(recordings[0].picks):
-                raise ValueError(
-                    f"{label} has {len(chosen)} channels and {recordings[0].label} "
-                    f"{len(recordings[0].picks)}; arrays of one list must have the same channels"
-                )
-        pieces, spans = _pieces_and_spans(raw, chosen, reject_by_annotation)
-        recordings.append(Recording(raw, chosen, spans, pieces, label, named))
-    return recordings
+    raw = loaded if named else _raw_from_array(loaded, sfreq, label, path)
+    if ch_names is not None:
+        chosen = _model_picks(raw, ch_names, label, named)
+    elif others and named:
+        chosen = _matching_picks(raw, picks, others[0], label)
+    else:
+        chosen = _picks(raw, picks, label)
+        if others and len(chosen) != len(others[0].picks):
+            raise ValueError(
+                f"{label} has {len(chosen)} channels and {others[0].label} "
+                f"{len(others[0].picks)}; arrays of one list must have the same channels"
+            )
+    pieces, spans = _pieces_and_spans(raw, chosen, reject_by_annotation)
+    if path is not None and raw.preload:
+        raw = FileRaw(path, raw.info, raw.n_times, raw.first_samp)
+    return Recording(raw, chosen, spans, pieces, label, named)
 
 
 def _label(entry, index, n_entries):
@@ -187,9 +211,7 @@ def _load(entry, label):
 def _read(path, label):
     """Read a file, whatever kind it is of."""
     try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        return mne.io.read_raw(path, verbose="ERROR")
+        return open_file(path)
     except Exception as error:  # readers raise anything when a file is damaged
         raise OSError(
             f"{label}: {path} cannot be read ({error}); is it complete, and of a kind that "
@@ -197,7 +219,7 @@ def _read(path, label):
         ) from error
 
 
-def _raw_from_array(array, sfreq, label):
+def _raw_from_array(array, sfreq, label, path=None):
     if sfreq is None:
         raise ValueError(
             f"{label} is an array and sfreq is None; pass its sampling rate in hertz, sfreq=..."
@@ -207,6 +229,8 @@ def _raw_from_array(array, sfreq, label):
         raise ValueError(f"{label}: an array must not be empty, got shape {array.shape}")
     names = [f"channel_{i}" for i in range(len(array))]
     info = mne.create_info(names, sfreq, "misc")
+    if path is not None:
+        return FileRaw(path, info, array.shape[1])
     return mne.io.RawArray(np.asarray(array, float), info, copy="auto", verbose="ERROR")
 
 

@@ -472,7 +472,8 @@ def test_mixed_with_prepared(simulated, prepared):
     raw, _ = simulated
     with pytest.raises(TypeError, match="PreparedData are mixed with others"):
         mne_hmm.fit_hmm([raw, prepared], 3)
-    other = mne_hmm.prepare(raw, SMALL)
+    another, _ = mne_hmm.simulate_raw(3, n_channels=8, duration=20.0, random_state=4)
+    other = mne_hmm.prepare(another, SMALL)
     with pytest.raises(ValueError, match="prepare all recordings in one call"):
         mne_hmm.fit_hmm([prepared, other], 3)
 

@@ -11,6 +11,7 @@ from .em import UpdateRule
 from .gaussian import Emission, Parameters
 from .log import Log, NoLog
 from .samples import Samples
+from .shards import Shard, Shards, rows_digest, write_shard
 from .start import sample_states
 from .distribute import ALONE, Workers
 from .prior import Prior
@@ -26,16 +27,20 @@ __all__ = [
     "NoLog",
     "Parameters",
     "Samples",
+    "Shard",
+    "Shards",
     "Training",
     "UpdateRule",
     "content_hash",
     "decode",
     "estimate",
     "infer",
+    "rows_digest",
     "sample_states",
     "settings",
     "smooth",
     "train",
+    "write_shard",
 ]
 
 

@@ -1,0 +1,393 @@
+"""A folder of prepared data: features in shards, an index, and the fitted preparation.
+
+The folder is filled recording by recording. Files appear whole or not at all, and the index
+names only files that are whole, so that a call that was interrupted goes on where it stopped.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, astuple
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ._utils.check import listed, plural
+from ._utils.files import read_model_file, write_model_file, written_atomically
+from .features import LeftOut
+from .identity import differences
+from .model_file import preparation_content, preparation_from
+from .prepared import PreparedData
+from .settings import FittedPreparation
+from .timeline import Span, Timeline, TimeMap
+
+INDEX = "index.json"
+PREPARATION = "preparation.h5"
+PRODUCTS = "products.npz"
+SHARD = "recording-{:05d}.tfrecord"
+FORMAT = "mne_hmm prepared data"
+FORMAT_VERSION = 1
+
+
+class Folder:
+    """A folder that is being filled, or is full.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    content : dict
+        What its index holds.
+    """
+
+    def __init__(self, path: Path, content: dict[str, Any]):
+        self.path = path
+        self.content = content
+
+    # What is there
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """What the index knows of each recording."""
+        return self.content["recordings"]
+
+    @property
+    def left_out(self) -> list[LeftOut]:
+        """What is to be told of the recordings that were read."""
+        return [LeftOut(*entry["left_out"]) for entry in self.entries if entry["left_out"]]
+
+    def preparation(self) -> FittedPreparation | None:
+        """Read the fitted preparation; None where there is none yet."""
+        known = self.content["preparation"]
+        if known is None:
+            return None
+        path = self.path / PREPARATION
+        try:
+            if _digest(path) != known["sha256"]:
+                raise OSError("it holds other data than were written to it")
+            content = read_model_file(path, FORMAT, FORMAT_VERSION)
+        except OSError as error:
+            raise OSError(
+                f"{path}, the fitted preparation, cannot be read ({error}); delete the folder "
+                f"{self.path} and call prepare again"
+            ) from error
+        return preparation_from(content["preparation"])
+
+    def shards(self) -> list[Any]:
+        """List what is known of each recording's shard; None where it was not written yet."""
+        from .engine import Shard
+
+        return [
+            entry["shard"]
+            and Shard(
+                str(self.path / entry["shard"]["file"]),
+                entry["name"],
+                entry["shard"]["size"],
+                entry["shard"]["n_samples"],
+                entry["shard"]["rows_sha256"],
+            )
+            for entry in self.entries
+        ]
+
+    def missing(self) -> list[int]:
+        """List the recordings whose shards were not written yet, or are not whole."""
+        return [i for i, shard in enumerate(self.shards()) if shard is None or shard.fault()]
+
+    def products(self) -> tuple[int, Any]:
+        """Read how many recordings' products were added up, and their sum."""
+        try:
+            with np.load(self.path / PRODUCTS, allow_pickle=False) as file:
+                return int(file["n_recordings"]), file["products"]
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
+            return 0, None
+
+    # What is added
+
+    def keep_products(self, n_recordings: int, products: np.ndarray, left_out: LeftOut) -> None:
+        """Keep the sum of the first recordings' products, and what is to be told of the last."""
+        self.entries[n_recordings - 1]["left_out"] = left_out
+        self.write_index()
+        with _written(self.path / PRODUCTS) as path:
+            np.savez(path, n_recordings=n_recordings, products=products)
+
+    def keep_preparation(self, preparation: FittedPreparation) -> None:
+        """Keep the fitted preparation; the products have done their service."""
+        path = self.path / PREPARATION
+        content = {
+            "format_version": FORMAT_VERSION,
+            "preparation": preparation_content(preparation),
+        }
+        with _told_of(path):
+            write_model_file(path, content, FORMAT)
+        self.content["preparation"] = {"file": PREPARATION, "sha256": _digest(path)}
+        self.content["n_features"] = preparation.n_features_
+        self.write_index()
+        self.drop_products()
+
+    def drop_products(self) -> None:
+        """Delete the sum of products."""
+        (self.path / PRODUCTS).unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Leave the folder to other calls: this one has failed, and would again."""
+        self.drop_products()
+        for entry in self.entries:
+            entry["left_out"] = None
+        self.write_index()
+
+    def keep_features(
+        self, index: int, features: np.ndarray, time_map: TimeMap, left_out: LeftOut
+    ) -> None:
+        """Write the shard of one recording, and enter it in the index."""
+        from .engine import rows_digest, write_shard
+
+        path = self.path / SHARD.format(index)
+        with _written(path) as temporary:
+            write_shard(str(temporary), features)
+        self.entries[index]["left_out"] = left_out
+        self.entries[index]["shard"] = {
+            "file": path.name,
+            "size": path.stat().st_size,
+            "rows_sha256": rows_digest(features),
+            "n_samples": features.shape[0],
+            "n_features": features.shape[1],
+            "time_map": _time_map_content(time_map),
+        }
+        self.write_index()
+
+    def write_index(self) -> None:
+        """Write the index anew."""
+        with _written(self.path / INDEX) as path:
+            path.write_text(json.dumps(self.content, default=_plain), encoding="utf-8")
+
+    # What comes out
+
+    def prepared(self) -> PreparedData:
+        """Give what is in the folder, without reading the features."""
+        from .engine import Shards
+
+        shards = self.shards()
+        n_there = sum(shard is not None for shard in shards)
+        preparation = self.preparation()
+        if preparation is None or n_there < len(shards):
+            raise OSError(
+                f"{self.path} is not finished: it holds the features of {n_there} of "
+                f"{plural(len(shards), 'recording')}; call prepare again with the same arguments, "
+                "which goes on where it stopped"
+            )
+        faults = [(shard, fault) for shard in shards if (fault := shard.fault())]
+        if faults:
+            first, fault = faults[0]
+            others = [Path(shard.path).name for shard, _ in faults[1:]]
+            more = f" (and so for {listed(others)})" if others else ""
+            raise OSError(
+                f"{first.path}, which holds the features of {first.name}, {fault}{more}; delete "
+                "that file if it is there and call prepare again with the same arguments, which "
+                "writes it anew"
+            )
+        return PreparedData(
+            Shards(shards, self.content["n_features"]),
+            preparation,
+            [_time_map_from(entry["shard"]["time_map"]) for entry in self.entries],
+            [entry["name"] for entry in self.entries],
+        )
+
+
+def open_to_fill(cache_dir: Any, identity: dict[str, Any], names: Sequence[str]) -> Folder:
+    """Open a folder for a call of `prepare`: a new one, or one that this call began.
+
+    Parameters
+    ----------
+    cache_dir : path-like
+        The folder; made if there is none.
+    identity : dict
+        What tells the call from others.
+    names : sequence of str
+        What to call the recordings.
+
+    Returns
+    -------
+    folder : Folder
+        The folder, with an index.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds the features of another call, or other files.
+    OSError
+        If it is no folder, or cannot be written to.
+    """
+    path = Path(cache_dir)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(
+            f"cache_dir={str(path)!r} must be a folder, but it is a file; name another"
+        )
+    with _told_of(path):
+        path.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+    if (path / INDEX).exists():
+        folder = Folder(path, _read_index(path))
+        other = differences(folder.content["call"], identity, names)
+        if not other:
+            return folder
+        if folder.left_out or folder.content["preparation"]:
+            raise ValueError(
+                f"cache_dir={str(path)!r} holds the features of another call of prepare; what "
+                f"differs: {listed(other, 4)}; name another folder, or delete this one"
+            )
+    elif any(path.iterdir()):
+        raise ValueError(
+            f"cache_dir={str(path)!r} holds other files "
+            f"({listed(sorted(file.name for file in path.iterdir()), 3)}); name an empty folder, "
+            "or one that does not exist yet"
+        )
+    folder = Folder(
+        path,
+        {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "call": identity,
+            "preparation": None,
+            "n_features": None,
+            "recordings": [{"name": name, "left_out": None, "shard": None} for name in names],
+        },
+    )
+    folder.write_index()
+    return folder
+
+
+def read_prepared(path: Any) -> PreparedData:
+    """Read what `prepare` left in a folder, without loading the features.
+
+    Parameters
+    ----------
+    path : path-like
+        The folder, ``cache_dir`` of `prepare`.
+
+    Returns
+    -------
+    prepared : PreparedData
+        The features. ``prepared.data`` reads those of a recording when they are asked for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder, or it has no index.
+    ValueError
+        If it was written by a newer version.
+    OSError
+        If it is not finished, or a file in it is missing or damaged. Damage that sizes do
+        not tell of is found when the features are read.
+
+    See Also
+    --------
+    prepare : Fills the folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import mne_hmm
+    >>> raw, _ = mne_hmm.simulate_raw(n_channels=6, duration=20., random_state=0)
+    >>> preparation = mne_hmm.Preparation(n_components=10)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = mne_hmm.prepare(raw, preparation, cache_dir=folder, verbose=False)
+    ...     mne_hmm.read_prepared(folder).n_samples
+    4986
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise FileNotFoundError(f"path={str(folder)!r}: there is no such folder")
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"path={str(folder)!r} must be a folder that prepare(..., cache_dir=...) filled, but "
+            "it is a file"
+        )
+    if not (folder / INDEX).exists():
+        raise FileNotFoundError(
+            f"path={str(folder)!r} is no folder of prepared data: it has no {INDEX}; such folders "
+            "are filled by prepare(..., cache_dir=...)"
+        )
+    try:
+        return Folder(folder, _read_index(folder)).prepared()
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise _damaged_index(folder, error) from error
+
+
+def _read_index(folder):
+    try:
+        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"format {content['format']!r}")
+        version = int(content["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged_index(folder, error) from error
+    if version > FORMAT_VERSION:
+        raise ValueError(
+            f"{folder} has format {version}, of a newer mne-hmm; this version reads up to format "
+            f"{FORMAT_VERSION}: update with pip install -U mne-hmm"
+        )
+    missing = {"call", "preparation", "n_features", "recordings"} - set(content)
+    if missing:
+        raise _damaged_index(folder, f"it lacks {listed(sorted(missing))}")
+    return content
+
+
+def _damaged_index(folder, why):
+    return OSError(
+        f"{folder / INDEX} is damaged, or not of mne-hmm ({why!r}); delete the folder and call "
+        "prepare again"
+    )
+
+
+@contextlib.contextmanager
+def _told_of(path: Path) -> Iterator[None]:
+    """Say in an error that something could not be written, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(
+            f"{path} cannot be written ({error}); make room, or see to the rights of cache_dir, "
+            "and call prepare again with the same arguments: what is whole there is kept"
+        ) from error
+
+
+@contextlib.contextmanager
+def _written(fname: Path) -> Iterator[Path]:
+    with _told_of(fname), written_atomically(fname) as path:
+        yield path
+
+
+def _remove_leftovers(folder):
+    """Delete temporary files of a call that was interrupted."""
+    for name in (INDEX, PREPARATION, PRODUCTS, SHARD):
+        stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
+        for path in folder.glob(f".{stem}-????????{suffix}"):
+            path.unlink()
+
+
+def _plain(number):
+    return number.item()  # of NumPy
+
+
+def _digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _time_map_content(time_map):
+    timeline = asdict(time_map.timeline)
+    meas_date = timeline["meas_date"]
+    timeline["meas_date"] = None if meas_date is None else meas_date.isoformat()
+    return {"timeline": timeline, "spans": [astuple(span) for span in time_map.spans]}
+
+
+def _time_map_from(content):
+    timeline = dict(content["timeline"])
+    if timeline["meas_date"] is not None:
+        timeline["meas_date"] = datetime.fromisoformat(timeline["meas_date"])
+    spans = [Span(tuple(rows), tuple(limits), *rest) for rows, limits, *rest in content["spans"]]
+    return TimeMap(Timeline(**timeline), tuple(spans))

@@ -1,0 +1,188 @@
+"""From signals to features: principal components over all recordings, then each by itself."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ._utils._mne import warn
+from ._utils.check import listed, plural
+from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_components, project
+from .recording import Recording
+from .settings import FittedPreparation, Preparation
+from .signals import Signals, standardize
+from .timeline import TimeMap
+
+# Components kept where nobody says how many, as in most published work.
+AUTO_COMPONENTS = 80
+
+
+class LeftOut(NamedTuple):
+    """What of a recording is no part of the features, besides what is annotated as bad."""
+
+    label: str
+    n_short: int
+    """Good spans that were too short."""
+    seconds_silent: float
+    """Seconds in which no channel moved."""
+
+
+def left_out_of(one: Signals) -> LeftOut:
+    """Note what is to be told of a recording's signals."""
+    recording = one.recording
+    return LeftOut(recording.label, one.n_short, one.n_silent / recording.timeline.sfreq)
+
+
+def tell_what_is_left_out(left_out: Sequence[LeftOut], preparation: Preparation) -> None:
+    """Warn of spans that were too short, and of silence, in all recordings."""
+    n_short = sum(one.n_short for one in left_out)
+    if n_short:
+        warn(
+            f"{plural(n_short, 'good span')} shorter than the {preparation.n_embeddings} samples "
+            "of the embedding left out"
+        )
+    silent = [one for one in left_out if one.seconds_silent]
+    if silent:
+        seconds = sum(one.seconds_silent for one in silent)
+        where = listed((one.label for one in silent), 4)
+        warn(
+            f"{seconds:.2f} s without any signal (all channels hold one value, as in padding or "
+            f"lost packets) left out in {where}"
+        )
+
+
+def products_of(one: Signals, preparation: Preparation) -> np.ndarray:
+    """Sum the products of one recording; those of all recordings say what the components are.
+
+    Parameters
+    ----------
+    one : Signals
+        The recording's signals.
+    preparation : Preparation
+        What is to be fitted.
+
+    Returns
+    -------
+    products : array, shape (n_channels * n_lags, n_channels * n_lags)
+        Sum of outer products. Without components only those of the channels are needed, for
+        their rank; ``n_lags`` is 1 then.
+    """
+    n_lags = _lags(preparation)
+    return sum(lagged_products(x, n_lags) for x in one.spans)  # type: ignore[return-value]
+
+
+def fit_components(
+    products: np.ndarray, recording: Recording, preparation: Preparation
+) -> FittedPreparation:
+    """Find principal components of the sum of all recordings' products.
+
+    Parameters
+    ----------
+    products : array, shape (n_channels * n_lags, n_channels * n_lags)
+        The sum.
+    recording : Recording
+        One of the recordings.
+    preparation : Preparation
+        What is to be fitted.
+
+    Returns
+    -------
+    fitted : FittedPreparation
+        The preparation with its components.
+
+    Raises
+    ------
+    ValueError
+        If ``n_components`` is more than the data have.
+    """
+    ch_names = recording.ch_names
+    sfreq = float(recording.timeline.sfreq if preparation.sfreq is None else preparation.sfreq)
+    fitted = FittedPreparation(
+        **preparation.settings,
+        ch_names_=ch_names,
+        rank_=_channel_rank(products, _lags(preparation)),
+        sfreq_=sfreq,
+    )
+    if preparation.n_components is None:
+        return fitted
+    values, vectors = principal_components(products)
+    explained = np.cumsum(values) / np.trace(products)
+    n = _n_components(
+        preparation.n_components,
+        len(values),
+        explained,
+        len(ch_names),
+        preparation.n_embeddings,
+    )
+    values, vectors = values[:n], vectors[:, :n]
+    if preparation.whiten:
+        vectors = vectors / np.sqrt(values)
+    return replace(
+        fitted,
+        components_=vectors.astype(np.float32),
+        eigenvalues_=values,
+        explained_variance_=float(min(explained[n - 1], 1.0)),
+    )
+
+
+def tell_rank(fitted: FittedPreparation) -> None:
+    """Warn of channels that depend on each other."""
+    n_channels = len(fitted.ch_names_)
+    if fitted.rank_ < n_channels:
+        warn(
+            f"The {n_channels} channels have rank {fitted.rank_} (average reference, "
+            "signal-space separation, removed components or interpolated channels do that). "
+            "Training leaves out the directions in which the data do not vary."
+        )
+
+
+def _lags(preparation):
+    return 1 if preparation.n_components is None else preparation.n_embeddings
+
+
+def _channel_rank(products, n_lags):
+    center = slice(n_lags // 2, None, n_lags)
+    values = np.linalg.eigvalsh(products[center, center])
+    return int(np.sum(values > RANK_TOLERANCE * values[-1]))
+
+
+def _n_components(asked, rank, explained, n_channels, n_lags):
+    if asked == "auto":
+        return min(AUTO_COMPONENTS, rank)
+    if isinstance(asked, (float, np.floating)):
+        return min(int(np.searchsorted(explained, asked - 1e-12)) + 1, rank)
+    if asked > rank:
+        raise ValueError(
+            f"n_components={asked} is more than the {rank} dimensions that {n_channels} "
+            f"channels × {n_lags} lags have here; pass n_components≤{rank} or more channels"
+        )
+    return int(asked)
+
+
+def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, TimeMap]:
+    """Embed and project one recording.
+
+    Parameters
+    ----------
+    one : Signals
+        The recording's signals.
+    fitted : FittedPreparation
+        What to do with them.
+
+    Returns
+    -------
+    features : array, shape (n_samples, n_features)
+        The features in float32.
+    time_map : TimeMap
+        Where they lie in time.
+    """
+    n_lags = fitted.n_embeddings
+    time_map = one.time_map(fitted.n_lost)
+    if fitted.components_ is not None:
+        spans = [project(x, fitted.components_, n_lags) for x in one.spans]
+    else:
+        spans = [embed(x, n_lags) if n_lags > 1 else x for x in one.spans]
+    if fitted.components_ is not None or n_lags > 1:
+        standardize(spans, fitted.standardize)
+    return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map

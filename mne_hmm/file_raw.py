@@ -1,0 +1,67 @@
+"""Files that can only be loaded whole, as Raw objects that hold no signals."""
+
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from mne.io import BaseRaw
+
+
+def open_file(path: Path) -> BaseRaw | np.ndarray:
+    """Open a file of signals, whatever kind it is of.
+
+    Parameters
+    ----------
+    path : Path
+        A ``.npy`` file, or anything :func:`mne.io.read_raw` reads.
+
+    Returns
+    -------
+    opened : BaseRaw | array
+        Raw, or the array of a ``.npy`` file, whose values are read when they are used.
+    """
+    if path.suffix == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    return mne.io.read_raw(path, verbose="ERROR")
+
+
+class FileRaw(BaseRaw):
+    """Signals of a file, loaded anew whenever they are asked for.
+
+    For ``.npy`` files, and for formats whose readers load everything at once: a list of
+    such files would otherwise be in memory all together. It has no annotations: good spans
+    are found when a file is opened.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    info : mne.Info
+        Channels and sampling rate.
+    n_times : int
+        Number of samples.
+    first_samp : int
+        Number of the first sample.
+    """
+
+    def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0):
+        super().__init__(
+            info,
+            preload=False,
+            first_samps=[first_samp],
+            last_samps=[first_samp + n_times - 1],
+            filenames=[path],
+            verbose="ERROR",
+        )
+
+    def _read_segment_file(
+        self, data: Any, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
+    ) -> None:
+        # The signals come calibrated, and with the file's projections, as they are loaded.
+        opened = open_file(Path(self.filenames[0]))
+        if isinstance(opened, np.ndarray):
+            data[:] = opened[idx, start:stop]
+        else:
+            first = opened.first_samp
+            data[:] = opened.get_data(start=start - first, stop=stop - first)[idx]

@@ -1,0 +1,140 @@
+"""What tells one call of `prepare` from another, so that folders are never mixed."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mne.io import BaseRaw
+
+from ._utils.check import listed
+from .recording import Recording
+from .settings import FittedPreparation, Preparation
+
+# Samples that are hashed at once.
+BLOCK_LENGTH = 2**16
+
+# Parts of a recording's identity, as errors name them.
+WORDS = {
+    "files": "files (names, sizes or times of change)",
+    "samples": "signals",
+    "projections": "projections or compensation",
+    "ch_names": "channels",
+    "timeline": "sampling rate, number of samples or start",
+    "good": "annotations (the good spans)",
+}
+
+
+def identity_of(recordings: Sequence[Recording], preparation: Preparation) -> dict[str, Any]:
+    """Describe a call in values that JSON keeps exactly.
+
+    Parameters
+    ----------
+    recordings : sequence of Recording
+        What is prepared.
+    preparation : Preparation
+        How; a fitted one counts with all it holds.
+
+    Returns
+    -------
+    identity : dict
+        Settings, what was fitted, and recordings. Recordings in files are known by the
+        files' names, sizes and times of change, those in memory by a hash of their signals.
+    """
+    fitted = preparation if isinstance(preparation, FittedPreparation) else None
+    identity = {
+        "settings": preparation.settings,
+        "fitted": None if fitted is None else _digest_of_fitted(fitted),
+        "recordings": [_identity_of_one(recording) for recording in recordings],
+    }
+    return json.loads(json.dumps(identity, default=lambda number: number.item()))
+
+
+def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[str]) -> list[str]:
+    """Name what differs between two calls.
+
+    Parameters
+    ----------
+    there, here : dict
+        Identities of the earlier call and of this one.
+    labels : sequence of str
+        What to call the recordings of this call.
+
+    Returns
+    -------
+    differences : list of str
+        One entry for each difference; empty if there is none.
+    """
+    out = []
+    for name, value in here["settings"].items():
+        if repr(there["settings"].get(name)) != repr(value):  # 1 component is not a share of 1.0
+            out.append(f"{name}={value!r} (there {there['settings'].get(name)!r})")
+    if there["fitted"] != here["fitted"]:
+        out.append("the fitted preparation")
+    n_there, n_here = len(there["recordings"]), len(here["recordings"])
+    if n_there != n_here:
+        return [*out, f"the number of recordings, {n_here} (there {n_there})"]
+    for label, old, new in zip(labels, there["recordings"], here["recordings"], strict=True):
+        parts = [words for name, words in WORDS.items() if old.get(name) != new[name]]
+        if parts:
+            out.append(f"{label}: {listed(parts)}")
+    return out
+
+
+def _digest_of_fitted(fitted):
+    digest = hashlib.sha256()
+    for value in (fitted.components_, fitted.eigenvalues_):
+        if value is not None:
+            digest.update(np.ascontiguousarray(value).data)
+    rest = (fitted.ch_names_, fitted.rank_, fitted.sfreq_, fitted.explained_variance_)
+    digest.update(json.dumps([str(value) for value in rest]).encode())
+    return digest.hexdigest()
+
+
+def _identity_of_one(recording):
+    raw, timeline = recording.raw, recording.timeline
+    in_files = not raw.preload and all(fname is not None for fname in raw.filenames)
+    meas_date = timeline.meas_date
+    return {
+        "files": [_identity_of_file(fname) for fname in raw.filenames] if in_files else None,
+        "samples": None if in_files else _digest_of_samples(recording),
+        "projections": _digest_of_projections(raw),
+        "ch_names": list(recording.ch_names),
+        "timeline": [
+            timeline.sfreq,
+            timeline.n_times,
+            timeline.first_samp,
+            None if meas_date is None else meas_date.isoformat(),
+        ],
+        "good": [_digest_of_spans(recording.pieces), _digest_of_spans(recording.spans)],
+    }
+
+
+def _identity_of_file(fname):
+    stat = fname.stat()
+    return [fname.name, stat.st_size, stat.st_mtime_ns]
+
+
+def _digest_of_samples(recording):
+    digest = hashlib.sha256()
+    n_times = recording.timeline.n_times
+    for start in range(0, n_times, BLOCK_LENGTH):
+        block = recording.read(start, min(start + BLOCK_LENGTH, n_times))
+        digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
+
+
+def _digest_of_projections(raw: BaseRaw):
+    """They change what is read from a file, and are not kept in it."""
+    active = [p["data"]["data"] for p in raw.info["projs"] if p["active"]]
+    if not active and raw.compensation_grade is None:
+        return None
+    digest = hashlib.sha256(str(raw.compensation_grade).encode())
+    for vectors in active:
+        digest.update(np.ascontiguousarray(vectors).data)
+    return digest.hexdigest()
+
+
+def _digest_of_spans(spans):
+    return hashlib.sha256(np.array(spans, "<i8").tobytes()).hexdigest()

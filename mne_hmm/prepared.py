@@ -1,0 +1,196 @@
+"""Features of recordings, in memory or in a folder, and the map back to their times."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ._utils.check import listed, plural
+from .recording import as_list
+from .settings import FittedPreparation
+from .timeline import TimeMap
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """Features of one or more recordings, and the map back to their times.
+
+    Made by `prepare` and `read_prepared`; goes wherever recordings go.
+
+    Parameters
+    ----------
+    data : sequence of array, shape (n_samples, n_features)
+        Features of each recording in float32, its spans one after another. A list, or,
+        where the features lie in a folder, a sequence that reads an array when it is asked
+        for.
+    preparation : FittedPreparation
+        What made them.
+    time_maps : list of TimeMap
+        Where they lie in time, per recording.
+    names : list of str
+        What to call the recordings.
+    """
+
+    data: Sequence[np.ndarray] = field(repr=False)
+    preparation: FittedPreparation
+    time_maps: list[TimeMap] = field(repr=False)
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def spans(self) -> list[list[tuple[int, int]]]:
+        """First row, and the one after the last, of each span of each recording."""
+        return [[span.rows for span in time_map.spans] for time_map in self.time_maps]
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return _n_features(self.data)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples of all recordings."""
+        return sum(_lengths(self.data))
+
+    @property
+    def ch_names(self) -> list[str]:
+        """Names of the channels the features come from."""
+        return list(self.preparation.ch_names_)
+
+    @property
+    def sfreq(self) -> float:
+        """Sampling rate of the features in hertz."""
+        return self.preparation.sfreq_
+
+    @property
+    def times(self) -> list[np.ndarray]:
+        """Seconds from each recording's first sample to each of its rows."""
+        return [time_map.times for time_map in self.time_maps]
+
+    @property
+    def seconds_left_out(self) -> list[float]:
+        """Seconds of each recording that no feature speaks for."""
+        out = []
+        for time_map in self.time_maps:
+            spoken_for = sum(stop - start for start, stop in time_map.modeled())
+            out.append((time_map.timeline.n_times - spoken_for) / time_map.timeline.sfreq)
+        return out
+
+    def __len__(self):
+        return len(self.data)
+
+    def __str__(self):
+        n_spans, seconds = sum(map(len, self.spans)), self.n_samples / self.sfreq
+        return "\n".join(
+            [
+                f"PreparedData: {plural(len(self), 'recording')} in {plural(n_spans, 'span')}",
+                f"  channels   {len(self.ch_names)} ({listed(self.ch_names)})",
+                f"  features   {self.n_features}",
+                f"  samples    {self.n_samples:,} at {self.sfreq:g} Hz ({seconds:.1f} s)",
+                f"  left out   {sum(self.seconds_left_out):.1f} s",
+            ]
+        )
+
+    __repr__ = __str__
+
+
+class Joined(Sequence[np.ndarray]):
+    """Several sequences of arrays as one, without reading any of them.
+
+    Parameters
+    ----------
+    parts : sequence of sequence of array, shape (n_samples, n_features)
+        Lists, and sequences that read an array when it is asked for.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[np.ndarray]]):
+        self.parts = list(parts)
+        self.lengths = [length for part in self.parts for length in _lengths(part)]
+        self.n_features = _n_features(self.parts[0])
+        self._places = [(p, i) for p, part in enumerate(self.parts) for i in range(len(part))]
+
+    def __len__(self):
+        return len(self._places)
+
+    def __getitem__(self, index: Any) -> Any:
+        part, place = self._places[index]
+        return self.parts[part][place]
+
+    def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield recordings in a given order, reading ahead where a part can.
+
+        Parameters
+        ----------
+        order : iterable of int
+            Numbers of recordings.
+        """
+        places = [(*self._places[index], index) for index in order]
+        for number, run in groupby(places, key=lambda place: place[0]):
+            part, wanted = self.parts[number], list(run)
+            if hasattr(part, "stream"):
+                read = part.stream([place for _, place, _ in wanted])
+                for _, _, index in wanted:
+                    yield index, next(read)[1]
+            else:
+                for _, place, index in wanted:
+                    yield index, part[place]
+
+
+def _lengths(data):
+    """Rows of each recording, without reading what need not be read."""
+    return data.lengths if hasattr(data, "lengths") else [len(x) for x in data]
+
+
+def _n_features(data):
+    return data.n_features if hasattr(data, "n_features") else data[0].shape[1]
+
+
+def as_prepared(inst: Any) -> PreparedData | None:
+    """Take PreparedData, or a list of them, as one; None if the input is not prepared."""
+    entries = as_list(inst)
+    n_prepared = sum(isinstance(entry, PreparedData) for entry in entries)
+    if n_prepared == 0:
+        return None
+    if n_prepared < len(entries):
+        raise TypeError(
+            "inst must be a list of one kind, but PreparedData are mixed with others; prepare "
+            "all recordings in one call"
+        )
+    first = entries[0]
+    if any(not same_features(other.preparation, first.preparation) for other in entries):
+        raise ValueError(
+            "inst: these PreparedData were fitted one by one, so their features differ; "
+            "prepare all recordings in one call, or with the first one's preparation: "
+            "prepare(recordings, prepared.preparation)"
+        )
+    in_memory = all(isinstance(entry.data, list) for entry in entries)
+    return PreparedData(
+        [x for entry in entries for x in entry.data]
+        if in_memory
+        else Joined([entry.data for entry in entries]),
+        first.preparation,
+        [time_map for entry in entries for time_map in entry.time_maps],
+        [name for entry in entries for name in entry.names],
+    )
+
+
+def same_features(ours: FittedPreparation, theirs: FittedPreparation) -> bool:
+    """Tell whether two preparations make the same features of a recording.
+
+    Parameters
+    ----------
+    ours, theirs : FittedPreparation
+        The two; one that was saved and read again is the same.
+    """
+    if ours is theirs:
+        return True
+    if (ours.settings, ours.ch_names_, ours.sfreq_) != (
+        theirs.settings,
+        theirs.ch_names_,
+        theirs.sfreq_,
+    ):
+        return False
+    if ours.components_ is None or theirs.components_ is None:
+        return ours.components_ is theirs.components_
+    return np.array_equal(ours.components_, theirs.components_)
