@@ -6,6 +6,7 @@ from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .states import StateTimeCourse
 from .statistics import StateStatistics
+from .workers import multi_worker_strategy
 
 __version__: str
 
@@ -17,6 +18,7 @@ __all__ = [
     "StateStatistics",
     "StateTimeCourse",
     "fit_hmm",
+    "multi_worker_strategy",
     "prepare",
     "read_hmm",
     "simulate_raw",

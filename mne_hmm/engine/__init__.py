@@ -5,6 +5,7 @@ layers above do it inside the functions that compute.
 """
 
 from .chain import decode, smooth
+from .distribute import WorkerError, Workers, multi_worker_strategy
 from .em import UpdateRule
 from .gaussian import Emission, Parameters
 from .samples import Samples
@@ -18,8 +19,11 @@ __all__ = [
     "Samples",
     "Training",
     "UpdateRule",
+    "WorkerError",
+    "Workers",
     "decode",
     "infer",
+    "multi_worker_strategy",
     "sample_states",
     "settings",
     "smooth",
