@@ -1,14 +1,16 @@
 from . import viz
-from .dual_estimate import DualEstimate
 from .cache import read_prepared
+from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .preparation import prepare
 from .prepared import PreparedData
+from .priors import Priors
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .states import StateTimeCourse
 from .statistics import StateStatistics
+from .workers import multi_worker_strategy
 
 __version__: str
 
@@ -18,9 +20,11 @@ __all__ = [
     "FittedPreparation",
     "Preparation",
     "PreparedData",
+    "Priors",
     "StateStatistics",
     "StateTimeCourse",
     "fit_hmm",
+    "multi_worker_strategy",
     "prepare",
     "read_hmm",
     "read_prepared",

@@ -3,17 +3,22 @@
 from typing import Any
 
 import numpy as np
-from mne.utils import ProgressBar, logger, verbose
+from mne.utils import logger, verbose
 
-from ._utils._mne import progress_note, warn
+from ._utils._mne import warn
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared
+from .priors import Priors
+from .progress import Progress
 from .settings import Preparation
 from .states import StateTimeCourse
+
+# Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
+SEQUENCE_LENGTH = 1000
 
 
 @verbose
@@ -39,6 +44,12 @@ def fit_hmm(
     refine: bool = True,
     max_iter: int = 100,
     tol: float = 1e-4,
+    priors: Priors | None = None,
+    sequence_length: int | None = None,
+    batch_size: int | None = None,
+    strategy: Any = None,
+    checkpoint_dir: Any = None,
+    log_dir: Any = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
@@ -77,23 +88,43 @@ def fit_hmm(
         Transition probabilities to start from. None starts from 0.9 on the diagonal.
     initial_probs : array, shape (n_states,) | None
         Initial probabilities to start from. None starts from equal ones.
-    init : "kmeans" | "random" | array of int, shape (n_samples,) | HMM
+    init : "kmeans" | "random" | "subset" | array of int, shape (n_samples,) | HMM
         Where to start: clusters of the logarithm of smoothed power; random state time
-        courses drawn from the initial transition matrix; a state for every prepared sample
-        of all recordings; or another model with the same features.
+        courses drawn from the initial transition matrix; the same on a random subset of the
+        data for each start; a state for every prepared sample of all recordings; or another
+        model with the same features.
     n_init : int
-        Number of starts. Each is trained briefly, and the one with the lowest free energy
-        goes on. Starts from given values are one.
+        Number of starts. Each is trained briefly on a part of the data, and the one with the
+        lowest free energy goes on; with ``refine`` they all do. Starts from given values are
+        one.
     refine : bool
-        Whether to look for a better optimum afterwards by merging two states and splitting
-        another :footcite:`UedaEtAl2000`, until that helps no more. Not done where ``init`` or
-        initial means and covariances say where to start, or where covariances or transitions
-        are not learned.
+        Whether to search for the best optimum, so that results do not depend on the seed:
+        training starts with twice the states, and the best way to merge them is searched for;
+        then states are split and merged :footcite:`UedaEtAl2000` until that helps no more. Not
+        done where ``init`` or initial values say where to start, or where covariances or
+        transitions are not learned.
     max_iter : int
-        Largest number of updates of a run.
+        Largest number of updates of a run on all data.
     tol : float
         Training stops when an update lowers the free energy by less than this share of
         what all updates have lowered it by.
+    priors : Priors | None
+        Priors on the parameters, for small data. None is none.
+    sequence_length : int | None
+        Number of samples in a sequence of a mini-batch. None is 1000. Only with ``batch_size``.
+    batch_size : int | None
+        For very large data: train on mini-batches of so many sequences first
+        :footcite:`CappeMoulines2009,HoffmanEtAl2013`, and on all data at once to finish. None
+        uses all data at once from the beginning.
+    strategy : tf.distribute.Strategy | None
+        Who shares the work: ``tf.distribute.MirroredStrategy()`` for several devices, or
+        `multi_worker_strategy` for several processes, each of which trains on its own
+        recordings. None takes the strategy in scope, if there is one.
+    checkpoint_dir : path-like | None
+        Folder for checkpoints. If training is interrupted, the same call goes on where it
+        stopped. It is made if it does not exist. Start anew by deleting it.
+    log_dir : path-like | None
+        Folder for the course of training, to be watched in TensorBoard.
     %(random_state)s
     %(n_jobs)s
     %(verbose)s
@@ -107,7 +138,10 @@ def fit_hmm(
     ------
     ValueError
         If the data cannot be prepared (see `prepare`), if they are too few for the number
-        of states, or if an initial value has the wrong shape or is no distribution.
+        of states, if an initial value has the wrong shape or is no distribution, or if
+        ``checkpoint_dir`` holds a training of other data or with other arguments.
+    RuntimeError
+        If another worker of the strategy is gone.
 
     See Also
     --------
@@ -147,7 +181,29 @@ def fit_hmm(
     check_option(refine, "refine", (True, False))
     check_option(learn_transitions, "learn_transitions", (True, False))
     check_option(covariance_type, "covariance_type", ("full", "diag"))
+    if priors is not None and not isinstance(priors, Priors):
+        raise TypeError(
+            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
+        )
+    batches = _check_batches(batch_size, sequence_length)
     rng = check_random_state(random_state)
+
+    from .engine import (
+        GivenParameters,
+        Journal,
+        Log,
+        NoJournal,
+        NoLog,
+        Plan,
+        Prior,
+        Samples,
+        UpdateRule,
+        Workers,
+        train,
+        training_facts,
+    )
+
+    workers = Workers.of(strategy)
     prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs)
     if learn_means == "auto":
         learn_means = prepared.preparation.n_embeddings == 1
@@ -161,25 +217,31 @@ def fit_hmm(
         means=initial_means,
         covariances=initial_covariances,
     )
-    start = _check_init(init, prepared, n_states)
-
-    from .engine import GivenParameters, Samples, UpdateRule, train
-
-    with _Progress(n_init, max_iter) as progress:
-        training = train(
-            Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps]),
-            n_states,
-            UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
-            init=start,
-            n_init=n_init,
-            refine=refine,
-            given=GivenParameters(**given),
-            max_iter=max_iter,
-            tol=tol,
-            rng=rng,
-            report=progress,
-        )
-    _tell(training, prepared, n_states, max_iter)
+    strengths = (priors or Priors()).strengths(prepared.n_features, prepared.sfreq)
+    plan = Plan(
+        n_states,
+        UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
+        init=_check_init(init, prepared, n_states),
+        n_init=n_init,
+        given=GivenParameters(**given),
+        refine=refine,
+        prior=Prior(**strengths),
+        max_iter=max_iter,
+        tol=tol,
+        batches=batches,
+    )
+    samples = Samples(prepared.data, [chain_lengths(one) for one in prepared.time_maps])
+    journal: Any = NoJournal()
+    if checkpoint_dir is not None and workers.is_chief:
+        seed = random_state
+        if isinstance(random_state, np.random.Generator):
+            seed = random_state.bit_generator.state
+        journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
+    log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
+    with Progress(log, silent=not workers.is_chief) as progress:
+        training = train(samples, plan, rng=rng, workers=workers, journal=journal, report=progress)
+    if workers.is_chief:
+        _tell(training, prepared, n_states, max_iter)
     hmm = HMM(
         *training.parameters,
         preparation=prepared.preparation,
@@ -189,6 +251,7 @@ def fit_hmm(
             "seconds": np.array(training.seconds),
             "starts": training.starts,
             "moves": training.moves,
+            "batches": np.array(training.batches),
             "n_passes": training.n_passes,
         },
         free_energy=training.free_energy[-1],
@@ -196,8 +259,29 @@ def fit_hmm(
         random_state=None if isinstance(random_state, np.random.Generator) else random_state,
         versions=software_versions(),
     )
-    hmm.annotations_ = _annotate(prepared, training.probabilities)
+    hmm.annotations_ = _annotate(prepared, samples, training.parameters, learned, workers)
     return hmm
+
+
+def _check_batches(batch_size, sequence_length):
+    """Sizes of mini-batches, as the engine takes them."""
+    if batch_size is None:
+        if sequence_length is not None:
+            raise ValueError(
+                f"sequence_length={sequence_length} is for training on mini-batches only; give a "
+                "batch_size with it, or leave it out: chains are never cut otherwise"
+            )
+        return None
+    from .engine import MiniBatches
+
+    rule = "None or a whole number ≥ 1"
+    batch_size = check_number(batch_size, "batch_size", rule=rule, low=1, integer=True)
+    if sequence_length is None:
+        sequence_length = SEQUENCE_LENGTH
+    rule = "None or a whole number ≥ 2"
+    return MiniBatches(
+        batch_size, check_number(sequence_length, "sequence_length", rule=rule, low=2, integer=True)
+    )
 
 
 def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> PreparedData:
@@ -297,45 +381,19 @@ def _check_init(init, prepared, n_states):
             init.initial_probs_, init.transition_matrix_, init.means_, init.covariances_
         )
     if isinstance(init, str):
-        return check_option(init, "init", ("kmeans", "random"))
+        return check_option(init, "init", ("kmeans", "random", "subset"))
     labels = np.asarray(init)
     if labels.shape != (prepared.n_samples,) or labels.dtype.kind not in "iu":
         raise ValueError(
-            f'init must be "kmeans", "random", a model, or a whole number for each of the '
-            f"{prepared.n_samples:,} prepared samples, got {labels.dtype} of shape {labels.shape}"
+            'init must be "kmeans", "random", "subset", a model, or a whole number for each of '
+            f"the {prepared.n_samples:,} prepared samples, got {labels.dtype} of shape "
+            f"{labels.shape}"
         )
     if labels.min() < 0 or labels.max() >= n_states:
         raise ValueError(
             f"init must hold states from 0 to {n_states - 1}, got {labels.min()} to {labels.max()}"
         )
     return labels
-
-
-class _Progress:
-    """One progress bar per stage of training."""
-
-    def __init__(self, n_init, max_iter):
-        self.max_iter = max_iter
-        self.stage: str | None = None
-        self.bar: Any = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._finish()
-
-    def _finish(self):
-        if self.bar is not None:
-            del self.bar  # MNE-Python's bar closes when it goes
-            self.bar = None
-
-    def __call__(self, stage, iteration, free_energy):
-        if stage != self.stage:
-            self._finish()
-            self.stage, self.bar = stage, ProgressBar(self.max_iter, mesg=stage.capitalize())
-        progress_note(self.bar, f"{free_energy:.4f} nats")
-        self.bar.update(iteration)
 
 
 def _tell(training, prepared, n_states, max_iter):
@@ -367,15 +425,25 @@ def _tell(training, prepared, n_states, max_iter):
         )
 
 
-def _annotate(prepared, probabilities):
-    """Annotations of every recording from the posterior of all samples."""
-    n_states = probabilities.shape[1]
-    out, row = [], 0
-    for time_map in prepared.time_maps:
-        rows = probabilities[row : row + time_map.n_rows]
-        row += time_map.n_rows
-        states = StateTimeCourse.from_rows(
-            rows, rows.argmax(1), time_map, default_state_names(n_states)
+def _annotate(prepared, samples, parameters, learned, workers):
+    """Annotations of every recording, from the states of each worker's own."""
+    from .engine import Samples, infer
+
+    own = {}
+    for number, array in samples.stream(workers.share(samples.sizes)):
+        result = infer(
+            Samples([array], [samples.lengths[number]]),
+            parameters,
+            covariance_type=learned.covariance_type,
         )
-        out.append(states.to_annotations())
+        own[number] = result.probabilities.argmax(1)
+    names = default_state_names(len(parameters.initial_probs))
+    out = []
+    for number, time_map in enumerate(prepared.time_maps):
+        labels = own.get(number)
+        if labels is None:
+            labels = np.zeros(time_map.n_rows, int)
+        if workers.size > 1:
+            labels = workers.total([labels])[0].astype(int)
+        out.append(StateTimeCourse.from_labels(labels, time_map, names).to_annotations())
     return out

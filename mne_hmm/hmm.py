@@ -72,7 +72,9 @@ class HMM:
     history_ : dict
         ``free_energy`` (nats per sample, before the first update and after each),
         ``seconds`` (per pass), ``starts`` and ``moves`` (what was tried, its free energy,
-        whether it was kept) and ``n_passes`` (passes over the data in all).
+        on a part of the data unless it was run on all, and whether it was kept), ``batches``
+        (free energy of each mini-batch) and ``n_passes`` (passes over the data in all;
+        those over a part count in parts, those with more states in proportion).
     free_energy_ : float
         Nats per sample of the training data; lower is better.
     converged_ : bool
@@ -310,27 +312,22 @@ class HMM:
             )
 
     def _infer(self, prepared, index, viterbi=False):
-        from .engine import Parameters, Samples, infer
+        from .engine import Parameters, Samples, infer, most_probable_path
 
         samples = Samples([prepared.data[index]], [chain_lengths(prepared.time_maps[index])])
         parameters = Parameters(
             self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
         )
-        return infer(
-            samples, parameters, covariance_type=self.learned.covariance_type, viterbi=viterbi
-        )
+        find = most_probable_path if viterbi else infer
+        return find(samples, parameters, covariance_type=self.learned.covariance_type)
 
     def _states_of(self, prepared, index, viterbi):
         result = self._infer(prepared, index, viterbi)
+        time_map, names = prepared.time_maps[index], self.state_names
         if viterbi:
-            labels = result.labels
-            probabilities = np.equal(labels[:, None], np.arange(self.n_states)).astype(float)
-        else:
-            probabilities = result.probabilities
-            labels = probabilities.argmax(1)
-        return StateTimeCourse.from_rows(
-            probabilities, labels, prepared.time_maps[index], self.state_names
-        )
+            return StateTimeCourse.from_labels(result.labels, time_map, names)
+        probabilities = result.probabilities
+        return StateTimeCourse.from_rows(probabilities, probabilities.argmax(1), time_map, names)
 
     def sample(self, n_samples: int, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Draw features and states from the model.

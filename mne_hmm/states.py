@@ -79,6 +79,24 @@ class StateTimeCourse:
             tuple(state_names),
         )
 
+    @classmethod
+    def from_labels(
+        cls, labels: np.ndarray, time_map: TimeMap, state_names: tuple[str, ...]
+    ) -> "StateTimeCourse":
+        """Bring labels of prepared samples to the recording's grid, as probabilities of 0 and 1.
+
+        Parameters
+        ----------
+        labels : array of int, shape (n_rows,)
+            State of each prepared sample.
+        time_map : TimeMap
+            Where they lie in time.
+        state_names : tuple of str
+            Names of the states.
+        """
+        certain = np.equal(labels[:, None], np.arange(len(state_names)))
+        return cls.from_rows(certain.astype(float), labels, time_map, state_names)
+
     @property
     def n_states(self) -> int:
         """Number of states."""

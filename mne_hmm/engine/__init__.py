@@ -4,47 +4,55 @@ Nothing in here has heard of MNE-Python. Importing this package imports TensorFl
 layers above do it inside the functions that compute.
 """
 
-from .chain import decode, smooth
+from .chain import Path, Posterior, decode, smooth
 from .checkpoint import Journal, NoJournal, content_hash
+from .distribute import WorkerError, Workers, multi_worker_strategy
 from .dual import estimate
-from .em import UpdateRule
-from .gaussian import Emission, Parameters
+from .em import UpdateRule, posterior
+from .gaussian import FULL, Emission, Parameters
 from .log import Log, NoLog
-from .samples import Samples
+from .prior import Prior
+from .samples import Data, Samples
 from .shards import Shard, Shards, rows_digest, write_shard
 from .start import sample_states
-from .distribute import ALONE, Workers
-from .prior import Prior
 from .stochastic import MiniBatches
-from .train import GivenParameters, Plan, Training, train
+from .train import GivenParameters, Plan, Training, train, training_facts
 
 __all__ = [
     "Emission",
     "GivenParameters",
     "Journal",
     "Log",
+    "MiniBatches",
     "NoJournal",
     "NoLog",
     "Parameters",
+    "Plan",
+    "Prior",
     "Samples",
     "Shard",
     "Shards",
     "Training",
     "UpdateRule",
+    "WorkerError",
+    "Workers",
     "content_hash",
     "decode",
     "estimate",
     "infer",
+    "most_probable_path",
+    "multi_worker_strategy",
     "rows_digest",
     "sample_states",
     "settings",
     "smooth",
     "train",
+    "training_facts",
     "write_shard",
 ]
 
 
-def infer(samples, parameters, *, covariance_type="full", viterbi=False):
+def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FULL) -> Posterior:
     """Infer the states of data under a model.
 
     Parameters
@@ -55,19 +63,26 @@ def infer(samples, parameters, *, covariance_type="full", viterbi=False):
         The model.
     covariance_type : "full" | "diag"
         Form of the covariances.
-    viterbi : bool
-        Whether to find the most probable path instead of the posterior.
 
     Returns
     -------
-    result : Posterior | Path
-        The posterior, or the path.
+    posterior : Posterior
+        Probabilities of the states; in float32, other than the sums.
     """
-    n_columns = samples.n_features
+    return posterior(Data(samples, samples.n_features), parameters, covariance_type)
+
+
+def most_probable_path(
+    samples: Samples, parameters: Parameters, *, covariance_type: str = FULL
+) -> Path:
+    """Find the most probable path of states; parameters as for `infer`."""
     emission = Emission(parameters.means, parameters.covariances, covariance_type)
-    densities = emission.log_densities(samples.blocked(n_columns))
-    run = decode if viterbi else smooth
-    return run(densities, samples.chains, parameters.transition_matrix, parameters.initial_probs)
+    return decode(
+        emission.log_densities(Data(samples, samples.n_features)),
+        samples.chains,
+        parameters.transition_matrix,
+        parameters.initial_probs,
+    )
 
 
 def settings():

@@ -154,8 +154,8 @@ def _compiled(function: Callable, *specs: tuple):
     The concrete function is kept here, because TensorFlow takes a function that meets
     many shapes for a mistake and warns.
     """
-    specs = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    return tf.function(function, jit_compile=True).get_concrete_function(*specs)
+    shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
+    return tf.function(function, jit_compile=True).get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):

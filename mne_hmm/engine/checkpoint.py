@@ -266,7 +266,7 @@ class _DamagedError(Exception):
 
 def _write(path, content):
     """Write a file whole or not at all, and see that it is on the disk."""
-    payload = _encode(content)
+    payload = to_bytes(content)
     head = b"%s %s\n" % (MAGIC, hashlib.sha256(payload).hexdigest().encode())
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
@@ -287,7 +287,7 @@ def _read(path):
         raise _DamagedError(f"cannot be read ({error})") from error
     if head != b"%s %s" % (MAGIC, hashlib.sha256(payload).hexdigest().encode()):
         raise _DamagedError("is cut off or damaged: its checksum is wrong")
-    return _decode(payload)
+    return from_bytes(payload)
 
 
 def _first_intact(paths, way_out):
@@ -309,7 +309,8 @@ def _first_intact(paths, way_out):
 _PLAIN = (str, int, float, bool, type(None))
 
 
-def _encode(content):
+def to_bytes(content: dict[str, Any]) -> bytes:
+    """Get content as bytes: a line of JSON, then the arrays it names."""
     arrays: list[np.ndarray] = []
     tree = json.dumps(_to_tree(content, "content", arrays))
     out = io.BytesIO()
@@ -335,7 +336,8 @@ def _to_tree(value, where, arrays):
     )
 
 
-def _decode(payload):
+def from_bytes(payload: bytes) -> dict[str, Any]:
+    """Undo `to_bytes`."""
     source = io.BytesIO(payload)
     tree = json.loads(source.readline())
     arrays = []

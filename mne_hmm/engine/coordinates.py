@@ -108,9 +108,7 @@ class Coordinates:
     def apply(self, samples: Samples, n_columns: int, workers: Workers = ALONE) -> Data:
         """Carry the data over; arguments as for `Data`."""
         center, forward = tf.constant(self.center), tf.constant(self.forward)
-        return Data(
-            samples, n_columns, transform=lambda x: (x - center) @ forward, workers=workers
-        )
+        return Data(samples, n_columns, transform=lambda x: (x - center) @ forward, workers=workers)
 
     def means_in(self, means: np.ndarray) -> np.ndarray:
         """Carry means over from the features."""

@@ -205,7 +205,7 @@ def update(
 
 def _updated_chain(parameters, statistics, prior):
     initial = statistics.initial + prior.initial
-    steps = statistics.transitions + prior.transitions
+    steps = statistics.transitions + prior.steps(len(statistics.initial))
     leaving = steps.sum(1, keepdims=True)
     visited = leaving > 0
     rows = steps / np.where(visited, leaving, 1.0)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._tensorflow import tf
-from .linalg import cholesky, inverse_of_lower
+from .linalg import factors_of, inverse_of_lower
 from .samples import Batch, Data
 
 FULL, DIAGONAL = "full", "diag"
@@ -151,9 +151,7 @@ class Emission:
             whiteners = variances**-0.5
             shifts, log_det = self.means * whiteners, np.log(variances).sum(1)
         else:
-            factors = cholesky(self.covariances)
-            if factors is None:
-                raise np.linalg.LinAlgError("a state's covariance is not positive definite")
+            factors = factors_of(self.covariances)
             inverses = inverse_of_lower(factors)
             shifts = np.einsum("kij,kj->ki", inverses, self.means)
             log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)

@@ -18,6 +18,14 @@ def cholesky(matrices: np.ndarray) -> np.ndarray | None:
     return factors if np.isfinite(factors).all() else None
 
 
+def factors_of(matrices: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors, shape (n, d, d); an error if a matrix is not positive definite."""
+    factors = cholesky(matrices)
+    if factors is None:
+        raise np.linalg.LinAlgError("a matrix is not positive definite")
+    return factors
+
+
 def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
     """Inverses of lower triangular matrices, shape (n, d, d)."""
     identity = tf.eye(factors.shape[-1], batch_shape=[len(factors)], dtype=tf.float64)
@@ -26,7 +34,4 @@ def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
 
 def log_determinants(matrices: np.ndarray) -> np.ndarray:
     """Log determinants of positive definite matrices, shape (n,)."""
-    factors = cholesky(matrices)
-    if factors is None:
-        raise np.linalg.LinAlgError("a matrix is not positive definite")
-    return 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+    return 2 * np.log(np.einsum("kii->ki", factors_of(matrices))).sum(1)

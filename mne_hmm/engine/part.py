@@ -16,7 +16,7 @@ SHARE = 0.15
 PER_FEATURE = 40
 # But no more than that share where it is still as many samples per state and feature as these,
 LARGEST_SHARE = 0.3
-LEAST_PER_FEATURE = 10
+LEAST_PER_FEATURE = 20
 # and never more samples per state and feature than would fit into memory for any data.
 MOST_PER_FEATURE = 100
 

@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .gaussian import DIAGONAL, Parameters
-from .linalg import inverse_of_lower, cholesky
+from .linalg import factors_of, inverse_of_lower
+
+# Probability of staying in a state before anything has been learned.
+STAY = 0.9
 
 
 @dataclass(frozen=True)
@@ -23,8 +26,8 @@ class Prior:
     ----------
     initial : float
         Pseudo-counts of each state at the start of a chain.
-    transitions : array, shape (n_states, n_states) | float
-        Pseudo-counts of each step.
+    transitions : float
+        Pseudo-counts of steps from each state, shared out as `sticky_chain` does.
     covariances : float
         Samples with the pooled covariance that each state is thought to have beforehand.
     means : float
@@ -32,9 +35,13 @@ class Prior:
     """
 
     initial: float = 0.0
-    transitions: np.ndarray | float = 0.0
+    transitions: float = 0.0
     covariances: float = 0.0
     means: float = 0.0
+
+    def steps(self, n_states: int) -> np.ndarray:
+        """Pseudo-counts of steps between states, shape (n_states, n_states)."""
+        return self.transitions * sticky_chain(n_states)[1]
 
     def log_density(self, parameters: Parameters, rule) -> float:
         """Log density of the parameters in the engine's coordinates, but for a constant.
@@ -52,19 +59,20 @@ class Prior:
             In nats.
         """
         total = 0.0
+        covariances = parameters.covariances
         if rule.learn_transitions:
-            total += _weighted_log(self.initial, parameters.initial_probs)
-            total += _weighted_log(self.transitions, parameters.transition_matrix)
+            initial = np.full(len(covariances), self.initial)
+            total += _weighted_log(initial, parameters.initial_probs)
+            total += _weighted_log(self.steps(len(covariances)), parameters.transition_matrix)
         n_means = self.means if rule.learn_means else 0.0
         if not (self.covariances or n_means):
             return total
-        covariances = parameters.covariances
         if rule.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", covariances)
             log_det, trace = np.log(variances).sum(1), (1 / variances).sum(1)
             square = (parameters.means**2 / variances).sum(1)
         else:
-            factors = cholesky(covariances)
+            factors = factors_of(covariances)
             inverses = inverse_of_lower(factors)
             log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
             trace = (inverses**2).sum((1, 2))
@@ -79,7 +87,13 @@ class Prior:
 NO_PRIOR = Prior()
 
 
+def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
+    """Get initial probabilities and transition matrix before anything has been learned."""
+    transition = np.full((n_states, n_states), (1 - STAY) / max(n_states - 1, 1))
+    np.fill_diagonal(transition, STAY)
+    return np.full(n_states, 1 / n_states), transition
+
+
 def _weighted_log(counts, probabilities):
-    counts = np.broadcast_to(counts, probabilities.shape)
     some = counts > 0
     return float(counts[some] @ np.log(probabilities[some]))

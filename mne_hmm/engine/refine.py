@@ -20,22 +20,22 @@ from .em import Run, Statistics, UpdateRule, converge, posterior, updated_emissi
 from .gaussian import FULL, Moments, Parameters, weighted_moments
 from .linalg import log_determinants
 from .part import Part
-from .prior import NO_PRIOR, Prior
-from .start import STRIDE, cluster, pooled_parameters, spread_strides, sticky_chain
+from .prior import NO_PRIOR, Prior, sticky_chain
+from .start import STRIDE, cluster, pooled_parameters, spread_strides
 
 # States to begin with, per state asked for, ...
 TOO_MANY = 2
 # ... as long as there are so many samples per state and feature.
 LEAST_PER_STATE = {"full": 2, "diag": 0.5}
 
-# Models that go on side by side.
-BEAM = 3
-# Merges that are tried for each of them, those that cost least, when no more than so many
-# merges are to come. Before that only the cheapest one is made.
-N_MERGES = 4
+# Models that go on side by side, and merges that are tried for each of them, those that cost least,
+# when no more than so many merges are to come (before that only the cheapest one is made). The
+# first of these widths is taken with which two walks need no more passes over all data than this.
+WIDTHS = ((3, 4), (2, 3), (2, 2), (1, 2))
 N_WIDE = 3
+MOST_PASSES = 200
 # Updates after a merge, after a split, and of the best few models at the end.
-N_AFTER_MERGE = 4
+N_AFTER_MERGE = 3
 N_AFTER_SPLIT = 6
 N_LAST = 15
 # Models at the end of the way that are told apart by all data.
@@ -52,10 +52,64 @@ Told = Callable[[Run], None]
 
 
 def n_states_to_begin_with(part: Part, n_states: int, rule: UpdateRule) -> int:
-    """Number of states that the part has enough samples for; `n_states` if not for more."""
+    """Get the number of states the part has enough samples for, at least `n_states`."""
     n_features = part.data.n_features if rule.covariance_type == FULL else 10
     per_state = max(LEAST_PER_STATE[rule.covariance_type] * n_features, 1)
     return int(max(n_states, min(TOO_MANY * n_states, part.data.n_samples // per_state)))
+
+
+@dataclass(frozen=True)
+class Way:
+    """The way from too many states to those asked for.
+
+    Parameters
+    ----------
+    begin, end : int
+        Numbers of states.
+    n_models : int
+        Models to begin with.
+    beam : int
+        Models that go on side by side near the end.
+    n_merges : int
+        Merges that are tried for each of them.
+    """
+
+    begin: int
+    end: int
+    n_models: int
+    beam: int
+    n_merges: int
+
+    @classmethod
+    def within_means(cls, begin: int, end: int, n_models: int, share: float) -> "Way":
+        """Choose the widest search that a part of such a share of the data allows."""
+        ways = [cls(begin, end, n_models, *width) for width in WIDTHS]
+        return next((way for way in ways if share * way.n_passes <= MOST_PASSES), ways[-1])
+
+    def runs(self, n_models: int) -> list[tuple[int, int]]:
+        """Tell how many states are left, and how many runs of EM lead there, step by step."""
+        out = []
+        for left in range(self.begin - 1, self.end - 1, -1):
+            wide = left - self.end < N_WIDE
+            out.append((left, n_models * (self.n_merges if wide else 1)))
+            n_models = min(self.beam, out[-1][1])
+        return out
+
+    @property
+    def n_runs(self) -> int:
+        """Runs of EM in two walks, at most."""
+        if self.begin == self.end:
+            return 0
+        walks = self.runs(self.n_models) + self.runs(1)
+        return sum(n for _, n in walks) + 1 + 2 * N_BEST
+
+    @property
+    def n_passes(self) -> float:
+        """Passes over the part in two walks, at most, with the states asked for."""
+        walks = self.runs(self.n_models) + self.runs(1)
+        merges = sum(n * left / self.end for left, n in walks) * (1 + N_AFTER_MERGE)
+        split = self.begin / self.end * (2 + N_AFTER_SPLIT)
+        return merges + split + 2 * N_BEST * (1 + N_LAST)
 
 
 @dataclass
@@ -79,8 +133,8 @@ class Search:
     ----------
     part : Part
         The part.
-    n_states : int
-        Number of states asked for.
+    way : Way
+        From how many states to how many, and how wide.
     rule : UpdateRule
         What to learn.
     prior : Prior
@@ -90,11 +144,16 @@ class Search:
     """
 
     part: Part
-    n_states: int
+    way: Way
     rule: UpdateRule
     prior: Prior = NO_PRIOR
     told: Told = lambda run: None
     n_passes: float = 0.0
+
+    @property
+    def n_states(self) -> int:
+        """Number of states asked for."""
+        return self.way.end
 
     def run(self, parameters: Parameters, n_updates: int, data=None, tol: float = 0.0) -> Run:
         """Run EM on the part, or on some of it, and count its passes."""
@@ -109,8 +168,7 @@ class Search:
         return run
 
     def refine(self, runs: list[Run], rng: np.random.Generator, known: Callable) -> Refinement:
-        """Walk down to the number of states asked for, and again from the best, until that
-        helps no more.
+        """Walk down to the number of states asked for, until that helps no more.
 
         Parameters
         ----------
@@ -140,7 +198,7 @@ class Search:
         """Merge states until as many are left as asked for."""
         moves: list[dict] = []
         for left in range(len(runs[0].parameters.initial_probs) - 1, self.n_states - 1, -1):
-            n_merges = N_MERGES if left - self.n_states < N_WIDE else 1
+            n_merges = self.way.n_merges if left - self.n_states < N_WIDE else 1
 
             def step(runs=runs, n_merges=n_merges, left=left):
                 return self._one_less(runs, n_merges, number, left)
@@ -149,9 +207,7 @@ class Search:
             moves += tried
 
         def last(runs=runs):
-            again = [
-                self.run(run.parameters, N_LAST, tol=1e-5) for run in runs[:N_BEST]
-            ]
+            again = [self.run(run.parameters, N_LAST, tol=1e-5) for run in runs[:N_BEST]]
             return again, []
 
         return known(f"round {number}, best", last)[0], moves
@@ -164,7 +220,7 @@ class Search:
                 new = self.run(merged(run, *pair, self.rule, self.prior), N_AFTER_MERGE)
                 move = {"round": number, "merged": list(pair), "n_states": left}
                 tried.append((new, move | {"free_energy": new.free_energy[-1]}))
-        kept = _distinct([new for new, _ in tried])[:BEAM]
+        kept = _distinct([new for new, _ in tried])[: self.way.beam]
         moves = [move | {"kept": any(new is run for run in kept)} for new, move in tried]
         return kept, moves
 
@@ -172,11 +228,9 @@ class Search:
         """Split every state in two, by the power of its samples."""
         data = self.part.data
         probabilities = posterior(data, parameters, self.rule.covariance_type).probabilities
-        halves = np.stack(
-            [self._halved(column, power, rng) for column in probabilities.T], 1
-        )
+        halves = np.stack([self._halved(column, power, rng) for column in probabilities.T], 1)
         weights = np.concatenate([probabilities * (1 - halves), probabilities * halves], 1)
-        n_states = n_states_to_begin_with(self.part, self.n_states, self.rule)
+        n_states = self.way.begin
         if n_states < weights.shape[1]:  # too little data: the smallest states stay whole
             whole = np.argsort(probabilities.sum(0))[: weights.shape[1] - n_states]
             weights[:, whole] += weights[:, whole + self.n_states]
@@ -208,7 +262,7 @@ class Search:
 
 
 def _distinct(runs):
-    """Runs from best to worst, each optimum once."""
+    """Order runs from best to worst, each optimum once."""
     kept: list[Run] = []
     for run in sorted(runs, key=lambda run: run.free_energy[-1]):
         if not kept or run.free_energy[-1] > kept[-1].free_energy[-1] + LEAST_GAIN:
@@ -275,7 +329,9 @@ def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) 
     initial = onto @ statistics.initial
     moments = Moments(*(np.tensordot(onto, values, 1) for values in statistics.moments))
     leaving = transitions.sum(1, keepdims=True)
-    rows = np.where(leaving > 0, transitions / np.where(leaving > 0, leaving, 1), 1 / (n_states - 1))
+    rows = np.where(
+        leaving > 0, transitions / np.where(leaving > 0, leaving, 1), 1 / (n_states - 1)
+    )
     like = pooled_parameters(n_states - 1, run.parameters.means.shape[1])
     like = like._replace(initial_probs=initial / initial.sum(), transition_matrix=rows)
     return updated_emissions(like, moments, rule, prior)

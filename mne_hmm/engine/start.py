@@ -8,12 +8,9 @@ from scipy.ndimage import uniform_filter1d
 
 from .em import UpdateRule, updated_emissions
 from .gaussian import Parameters, weighted_moments
-from .prior import NO_PRIOR, Prior
+from .prior import NO_PRIOR, Prior, sticky_chain
 from .samples import Data, Samples
 
-
-# Probability of staying in a state before anything has been learned.
-STAY = 0.9
 # Samples over which power is averaged, for one start after another. Networks last some
 # 50 to 200 ms: about 25 samples at 250 Hz.
 POWER_WINDOWS = (25, 13, 51)
@@ -21,13 +18,6 @@ POWER_WINDOWS = (25, 13, 51)
 STRIDE = 5
 # As many samples say where the clusters are.
 MOST_CLUSTERED = 50_000
-
-
-def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
-    """Get initial probabilities and transition matrix before anything has been learned."""
-    transition = np.full((n_states, n_states), (1 - STAY) / (n_states - 1))
-    np.fill_diagonal(transition, STAY)
-    return np.full(n_states, 1 / n_states), transition
 
 
 def kmeans_labels(

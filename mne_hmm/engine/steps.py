@@ -1,11 +1,18 @@
-"""Runs as plain dictionaries of arrays, for the journal."""
+"""Steps of training that are remembered: runs as plain dictionaries, the same on all workers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from .checkpoint import Journal, NoJournal, from_bytes, to_bytes
+from .distribute import Workers
 from .em import Run, Statistics
 from .gaussian import Moments, Parameters
+
+# Name of a stage, number of its pass, free energy in nats per sample, seconds of the pass, and
+# how many passes there may be.
+Report = Callable[[str, int, float, float, int], None]
 
 
 def to_content(run: Run) -> dict[str, Any]:
@@ -36,3 +43,45 @@ def run_from(content: dict[str, Any]) -> Run:
             "statistics": statistics,
         }
     )
+
+
+class SharedJournal:
+    """The chief's journal, as all workers see it.
+
+    Parameters
+    ----------
+    journal : Journal | NoJournal
+        The journal, on the chief. The others' are not looked at.
+    workers : Workers
+        Who shares the work. All of them ask for the same steps in the same order.
+    """
+
+    def __init__(self, journal: Journal | NoJournal, workers: Workers):
+        self.of_chief = journal if workers.is_chief else NoJournal()
+        self._workers = workers
+        # Where nothing is remembered, there is nothing to ask the chief for.
+        (kept,) = workers.total([np.array([float(isinstance(self.of_chief, Journal))])])
+        self._silent = not kept[0]
+
+    def result(self, step: str) -> dict[str, Any] | None:
+        """Get what a step came to; None if it is not finished."""
+        return self._from_chief(self.of_chief.result(step))
+
+    def state(self, step: str) -> dict[str, Any] | None:
+        """Get the newest state of a step; None if there is none."""
+        return self._from_chief(self.of_chief.state(step))
+
+    def finish(self, step: str, content: dict[str, Any]) -> None:
+        """Keep what a step came to."""
+        self.of_chief.finish(step, content)
+
+    def update(self, step: str, content: dict[str, Any], *, force: bool = False) -> None:
+        """Keep the state of a step."""
+        self.of_chief.update(step, content, force=force)
+
+    def _from_chief(self, content):
+        if self._workers.size == 1 or self._silent:
+            return content
+        payload = b"" if content is None else to_bytes(content)
+        payload = self._workers.broadcast(payload)
+        return from_bytes(payload) if payload else None

@@ -8,9 +8,8 @@ is an approximation, so full passes follow.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from .em import Run, Statistics, UpdateRule, expect_batches, update
 from .gaussian import FEW, Moments, Parameters
 from .prior import NO_PRIOR, Prior
 from .samples import Batch, Data
-from .steps import run_from, to_content
+from .steps import Report, SharedJournal, run_from, to_content
 
 # The share that mini-batch number t takes is t ** -DECAY: between 0.5, which forgets fastest, and
 # 1, which forgets nothing.
@@ -68,8 +67,8 @@ def train_on_batches(
     *,
     rng: np.random.Generator,
     prior: Prior = NO_PRIOR,
-    journal: Any,
-    report: Callable[[str, int, float, float], None] | None = None,
+    journal: SharedJournal,
+    report: Report | None = None,
 ) -> Trained:
     """Update after every mini-batch until the free energy has settled.
 
@@ -87,7 +86,7 @@ def train_on_batches(
         Source of their order.
     prior : Prior
         What is believed of the parameters.
-    journal : Journal
+    journal : SharedJournal
         Where passes that are done are remembered.
     report : callable | None
         Called after every pass with the stage, its number, the mean free energy of its
@@ -110,11 +109,10 @@ def train_on_batches(
         n_done = _epoch(data, run, rule, batches, epochs[number], prior, n_done)
         means.append(float(np.mean(run.free_energy[before:])))
         run.seconds.append(time.perf_counter() - began)
-        if data.workers.is_chief:
-            content = {"run": to_content(run), "means": means, "n_done": n_done}
-            journal.update(STAGE, content, force=True)
+        content = {"run": to_content(run), "means": means, "n_done": n_done}
+        journal.update(STAGE, content, force=True)
         if report is not None:
-            report(STAGE, len(means), means[-1], run.seconds[-1])
+            report(STAGE, len(means), means[-1], run.seconds[-1], MOST_EPOCHS)
     return Trained(run.parameters, run.free_energy, float(len(means)))
 
 
@@ -145,12 +143,9 @@ def _epoch(data, run, rule, batches, rng, prior, n_done):
 
 def _n_steps(data, per_worker, length):
     """Mini-batches of the worker that has most."""
-    counts = [
-        sum(-(-n // length) for i in data.workers.share(data.samples.sizes, rank) for n in
-            data.samples.lengths[i])
-        for rank in range(data.workers.size)
-    ]
-    return -(-max(counts) // per_worker)
+    counts = np.zeros(data.workers.size)
+    counts[data.workers.rank] = -(-sum(-(-n // length) for n in data.chains) // per_worker)
+    return int(data.workers.total([counts])[0].max())
 
 
 def _mini_batches(data: Data, per_worker: int, length: int, rng) -> Iterator[Batch]:
@@ -179,15 +174,22 @@ def _drawn(data, waiting, n, rng):
 
 
 def _scaled(statistics: Statistics, factor: float) -> Statistics:
-    values = [factor * value for value in statistics[:3]]
-    return Statistics(*values, Moments(*(factor * value for value in statistics.moments)))
+    return Statistics(
+        factor * statistics.log_evidence,
+        factor * statistics.transitions,
+        factor * statistics.initial,
+        Moments(*(factor * value for value in statistics.moments)),
+    )
 
 
 def _mixed(old: Statistics | None, new: Statistics, share: float) -> Statistics:
-    """Running sums, of which the new ones take a share."""
+    """Mix running sums with new ones, which take a share."""
     if old is None:
         return new
     old, new = _scaled(old, 1 - share), _scaled(new, share)
-    values = [a + b for a, b in zip(old[:3], new[:3], strict=True)]
-    moments = Moments(*(a + b for a, b in zip(old.moments, new.moments, strict=True)))
-    return Statistics(*values, moments)
+    return Statistics(
+        old.log_evidence + new.log_evidence,
+        old.transitions + new.transitions,
+        old.initial + new.initial,
+        Moments(*(a + b for a, b in zip(old.moments, new.moments, strict=True))),
+    )

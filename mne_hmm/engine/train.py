@@ -1,28 +1,27 @@
 """Training: coordinates, several starts on a part of the data, the best run to the end."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+import hashlib
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from .checkpoint import Journal, NoJournal
+from .checkpoint import Journal, NoJournal, content_hash
 from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, UpdateRule, converge, rises
 from .gaussian import Parameters
 from .part import Part
-from .prior import NO_PRIOR, Prior
-from .refine import Search, n_states_to_begin_with
+from .prior import NO_PRIOR, Prior, sticky_chain
+from .refine import Search, Way, n_states_to_begin_with
 from .samples import Data, Samples
 from .start import (
     kmeans_labels,
     parameters_from_labels,
     pooled_parameters,
     random_labels,
-    sticky_chain,
 )
-from .steps import run_from, to_content
+from .steps import Report, SharedJournal, run_from, to_content
 from .stochastic import MiniBatches, train_on_batches
 
 # Updates each start gets before the best is chosen.
@@ -35,8 +34,8 @@ HOPE = 20
 
 KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
 
-# Stage, number of its pass, free energy in nats per sample of features, seconds of the pass.
-Report = Callable[[str, int, float, float], None]
+# The stage in which runs of EM on a part of the data are counted, not passes.
+SEARCH = "search"
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,8 @@ def train(
         Where steps that are done are remembered.
     report : callable | None
         Called after every pass over all data with the name of the stage, the number of
-        updates, the free energy and the seconds it took; the free energy is NaN and the number
-        that of the runs of EM so far while the search goes on on a part of the data.
+        updates, the free energy, the seconds it took and the largest number of updates; and
+        after every run of EM on a part of the data, with the number of runs.
 
     Returns
     -------
@@ -187,7 +186,7 @@ def train(
 class _Trainer:
     def __init__(self, samples, plan, workers, journal, report):
         self.samples, self.plan, self.workers = samples, plan, workers
-        self.journal, self.report = journal, report
+        self.journal, self.report = SharedJournal(journal, workers), report
         rule = plan.rule
         # Given densities are taken as they are.
         as_given = plan.given.covariances is not None and not rule.learn_covariances
@@ -250,6 +249,7 @@ class _Trainer:
 
     def _run(self, name, data, parameters, goal=None):
         """Run EM on all data; give up where there is no hope to fall below a goal."""
+        plan = self.plan
         done = self.journal.result(name)
         if done is not None:
             run = run_from(done)
@@ -259,39 +259,35 @@ class _Trainer:
         run = Run(parameters) if state is None else run_from(state)
 
         def watch(run):
-            if self.workers.is_chief:
-                self.journal.update(name, to_content(run))
-            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1])
+            self.journal.update(name, to_content(run))
+            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], plan.max_iter)
 
-        go = partial(
-            converge, data, run, self.plan.rule, tol=self.plan.tol, prior=self.plan.prior,
-            watch=watch,
-        )
-        most = self.plan.max_iter
-        if goal is not None:
-            for updates in range(N_PROMISING, most, N_PROMISING):
-                go(max_iter=updates)
-                gain = run.free_energy[-2] - run.free_energy[-1]
-                hopeless = run.free_energy[-1] - HOPE * gain > goal.free_energy[-1]
-                if run.converged or hopeless:
-                    break
+        go = partial(converge, data, run, plan.rule, tol=plan.tol, prior=plan.prior, watch=watch)
+        try:
+            if goal is not None:
+                self._while_there_is_hope(go, run, goal.free_energy[-1])
             else:
-                go(max_iter=most)
-        else:
-            try:
-                go(max_iter=most)
-            except KeyboardInterrupt:
-                if run.free_energy and self.workers.is_chief:
-                    self.journal.update(name, to_content(run), force=True)
-                raise
+                go(max_iter=plan.max_iter)
+        except KeyboardInterrupt:
+            if run.free_energy:
+                self.journal.update(name, to_content(run), force=True)
+            raise
         self.n_passes += len(run.free_energy)
-        if self.workers.is_chief:
-            self.journal.finish(name, to_content(run))
+        self.journal.finish(name, to_content(run))
         return run
 
-    def _tell(self, name, count, free_energy, seconds):
+    def _while_there_is_hope(self, go, run, goal):
+        """Update as long as a run may still get below a goal."""
+        most = self.plan.max_iter
+        for updates in range(N_PROMISING, most + N_PROMISING, N_PROMISING):
+            go(max_iter=min(updates, most))
+            gain = run.free_energy[-2] - run.free_energy[-1]
+            if run.converged or run.free_energy[-1] - HOPE * gain > goal:
+                return
+
+    def _tell(self, name, count, free_energy, seconds, most):
         if self.report is not None:
-            self.report(name, count, free_energy - self.volume, seconds)
+            self.report(name, count, free_energy - self.volume, seconds, most)
 
     def _train_on_batches(self, data, parameters, rng):
         plan = self.plan
@@ -338,17 +334,20 @@ class _Trainer:
         def told(run):
             nonlocal count
             count += 1
-            self._tell("search", count, run.free_energy[-1], sum(run.seconds))
+            self._tell(SEARCH, count, run.free_energy[-1], sum(run.seconds), expected)
 
-        search = Search(part, plan.n_states, plan.rule, plan.prior, told)
         n_states = plan.n_states
         if plan.refining:
             n_states = n_states_to_begin_with(part, n_states, plan.rule)
+        way = Way.within_means(n_states, plan.n_states, plan.n_init, part.share)
+        expected = plan.n_init + way.n_runs
+        search = Search(part, way, plan.rule, plan.prior, told)
         part.data.n_slots = n_states
 
         def known(name, step):
             """Make a step, unless the journal has what it came to."""
-            done = self.journal.result(name)
+            # Each worker finds its own way, and the chief's counts: it alone looks up steps.
+            done = self.journal.of_chief.result(name)
             if done is None:
                 before = search.n_passes
                 runs, notes = step()
@@ -357,17 +356,21 @@ class _Trainer:
                     "notes": notes,
                     "n_passes": search.n_passes - before,
                 }
-                if self.workers.is_chief:
-                    self.journal.finish(name, content)
+                self.journal.of_chief.finish(name, content)
                 return runs, notes
             search.n_passes += done["n_passes"]
             return [run_from(run) for run in done["runs"]], done["notes"]
 
-        runs, starts = [], []
+        runs: list[Run] = []
+        starts: list[dict] = []
         for attempt, rng in enumerate(start_rng.spawn(plan.n_init)):
             step = partial(self._start, search, n_states, attempt, rng)
             new, notes = known(f"start {attempt + 1}", step)
             runs, starts = runs + new, starts + notes
+        # One start on half of the part is not to be compared with another on the other half.
+        if plan.init == SUBSET:
+            step = partial(self._on_whole_part, search, runs)
+            runs, _ = known("starts on all of the part", step)
         best = min(runs, key=lambda run: run.free_energy[-1])
         for run, start in zip(runs, starts, strict=True):
             start["kept"] = run is best
@@ -404,6 +407,10 @@ class _Trainer:
         note = {"init": plan.init, "n_states": n_states, "free_energy": list(run.free_energy)}
         return [run], [note]
 
+    @staticmethod
+    def _on_whole_part(search, runs):
+        return [search.run(run.parameters, 1) for run in runs], []
+
     def _agreed(self, candidates):
         """Take the chief's models, so that all workers go on with the same bits."""
         if self.workers.size == 1:
@@ -415,3 +422,45 @@ class _Trainer:
             Parameters(*self.workers.total([chief * value for value in parameters]))
             for parameters in candidates
         ]
+
+
+def training_facts(
+    samples: Samples, plan: Plan, seed: str
+) -> dict[str, str | int | float | bool | None]:
+    """Tell what must be the same for a training to be resumed.
+
+    Parameters
+    ----------
+    samples : Samples
+        The data.
+    plan : Plan
+        How to train.
+    seed : str
+        What all randomness comes from.
+
+    Returns
+    -------
+    facts : dict
+        Numbers and hashes by name.
+    """
+    hashes = getattr(samples.arrays, "rows_sha256", None)
+    data = content_hash(samples.arrays, samples.lengths) if hashes is None else _hash(hashes)
+    facts: dict[str, str | int | float | bool | None] = {"data": data, "n_states": plan.n_states}
+    facts |= vars(plan.rule)
+    if isinstance(plan.init, str):
+        facts["init"] = plan.init
+    else:
+        arrays = [plan.init] if isinstance(plan.init, np.ndarray) else plan.init
+        facts["init"] = _hash([np.asarray(array).tobytes().hex() for array in arrays])
+    for name, value in vars(plan.given).items():
+        if value is not None:
+            facts[f"initial {name}"] = _hash([value.tobytes().hex()])
+    facts |= {"n_init": plan.n_init, "refine": plan.refine, "max_iter": plan.max_iter}
+    facts |= {"tol": plan.tol} | {f"prior of {k}": v for k, v in vars(plan.prior).items()}
+    if plan.batches is not None:
+        facts |= vars(plan.batches)
+    return facts | {"random_state": seed}
+
+
+def _hash(texts):
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -1,0 +1,291 @@
+"""Several processes that train one model: shares of the recordings, sums, and errors in time.
+
+TensorFlow's coordination service notices by heartbeats that a process is gone or stopped,
+after some ten seconds. The threads that send them go on while a process computes, so one
+that is slow is waited for, however long it takes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._tensorflow import tf
+from .cluster import Cluster, WorkerError, start_together
+
+__all__ = ["WorkerError", "Workers", "multi_worker_strategy"]
+
+SUPPORTED = (
+    "tf.distribute.OneDeviceStrategy, tf.distribute.MirroredStrategy and "
+    "tf.distribute.MultiWorkerMirroredStrategy"
+)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The processes and devices that share one training.
+
+    All workers call the same methods in the same order. A method that talks to the others
+    waits until they have come as far.
+
+    Parameters
+    ----------
+    rank : int
+        Number of this process, from 0.
+    size : int
+        Number of processes.
+    devices : tuple of str
+        Devices of this process that the blocks are spread over. Empty: where TensorFlow
+        puts them.
+    """
+
+    rank: int = 0
+    size: int = 1
+    devices: tuple[str, ...] = ()
+    _cluster: Cluster | None = None
+    _sum: "Callable[[tf.Tensor], tf.Tensor] | None" = None
+
+    @classmethod
+    def of(cls, strategy: "tf.distribute.Strategy | None" = None) -> "Workers":
+        """Find who takes part under a strategy.
+
+        Parameters
+        ----------
+        strategy : tf.distribute.Strategy | None
+            The strategy. None takes the one in scope.
+
+        Returns
+        -------
+        workers : Workers
+            The processes and devices that share the training.
+
+        Raises
+        ------
+        TypeError
+            If it is no strategy.
+        ValueError
+            If it is a strategy that training does not support.
+        """
+        if strategy is None:
+            strategy = tf.distribute.get_strategy()
+        if not isinstance(strategy, tf.distribute.Strategy):
+            raise TypeError(
+                "strategy must be a tf.distribute.Strategy or None, got "
+                f"{strategy!r} of type {type(strategy).__name__}"
+            )
+        # The default strategy's class has no public name.
+        if type(strategy).__name__ == "_DefaultDistributionStrategy":
+            return cls()
+        devices = tuple(strategy.extended.worker_devices)
+        if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            if not strategy.cluster_resolver.cluster_spec():  # it was made without TF_CONFIG
+                return cls(devices=devices)
+            cluster = Cluster.of(strategy.cluster_resolver)
+            if cluster.size == 1:
+                return cls(devices=devices)
+            return cls(cluster.rank, cluster.size, devices, cluster, _sum_over_workers(strategy))
+        if isinstance(strategy, (tf.distribute.OneDeviceStrategy, tf.distribute.MirroredStrategy)):
+            return cls(devices=devices)
+        raise ValueError(
+            f"strategy must be one of {SUPPORTED}, or None for none of them, got a "
+            f"{type(strategy).__name__}; training has no other way to spread"
+        )
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this is the one process that writes files."""
+        return self.rank == 0
+
+    def share(self, costs: Sequence[int]) -> list[int]:
+        """Tell which of the recordings are this worker's.
+
+        All workers come to the same shares, without a word between them.
+
+        Parameters
+        ----------
+        costs : sequence of int
+            Samples of each recording, the same on all workers.
+
+        Returns
+        -------
+        mine : list of int
+            Indices of this worker's recordings, in ascending order. Empty if there are
+            more workers than recordings.
+        """
+        loads = [0] * self.size
+        counts = [0] * self.size
+        mine = []
+        for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+            # The longest that is left goes to who has least.
+            least = min(range(self.size), key=lambda rank: (loads[rank], counts[rank]))
+            loads[least] += costs[index]
+            counts[least] += 1
+            if least == self.rank:
+                mine.append(index)
+        return sorted(mine)
+
+    def total(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Sum arrays over all workers.
+
+        Parameters
+        ----------
+        arrays : sequence of array
+            This worker's numbers, in as many arrays of the same shapes as on the others.
+
+        Returns
+        -------
+        totals : list of array
+            The sums in float64, the same to the bit on all workers. Alone: the arrays.
+
+        Raises
+        ------
+        WorkerError
+            If another worker is gone.
+        RuntimeError
+            If another worker has more numbers, or fewer.
+        """
+        arrays = [np.asarray(array, np.float64) for array in arrays]
+        if self._sum is None or self._cluster is None or not arrays:
+            return arrays
+        # One vector: each reduction costs a round trip to all workers, whatever its size. It
+        # always has an element, for TensorFlow does not reduce what has none.
+        flat = np.concatenate([np.zeros(1), *(array.ravel() for array in arrays)])
+        try:
+            summed = self._sum(tf.constant(flat)).numpy()[1:]
+        except tf.errors.InvalidArgumentError as error:
+            raise RuntimeError(
+                f"the workers do not add up the same arrays: worker {self.rank} has "
+                f"{flat.size - 1} numbers, another has more or fewer. Start all workers with the "
+                "same arguments, the same files and the same version"
+            ) from error
+        except tf.errors.OpError as error:
+            raise self._cluster.lost(error.message) from error
+        ends = np.cumsum([array.size for array in arrays])[:-1]
+        parts = np.split(summed, ends)
+        return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
+
+    def broadcast(self, content: bytes | None) -> bytes:
+        """Give the chief's bytes to all workers.
+
+        Parameters
+        ----------
+        content : bytes | None
+            The bytes, on the chief. The others' are not looked at.
+
+        Returns
+        -------
+        content : bytes
+            The chief's bytes.
+
+        Raises
+        ------
+        TypeError
+            If the chief has no bytes to give.
+        WorkerError
+            If another worker is gone.
+        """
+        if not self.is_chief:
+            content = b""
+        if not isinstance(content, bytes):
+            raise TypeError(f"content must be bytes on the chief, got {type(content).__name__}")
+        if self.size == 1:
+            return content
+        length = int(self.total([np.array([len(content)])])[0][0])
+        # The others add zeros, and float64 holds every 32-bit number: nothing is rounded.
+        words = np.zeros(-(-length // 4), "<u4")
+        words.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
+        return self.total([words])[0].astype("<u4").tobytes()[:length]
+
+    def barrier(self) -> None:
+        """Wait until all workers are here.
+
+        Raises
+        ------
+        WorkerError
+            If another worker is gone.
+        """
+        self.total([np.zeros(1)])
+
+
+ALONE = Workers()
+
+
+def _sum_over_workers(strategy) -> "Callable[[tf.Tensor], tf.Tensor]":
+    """Make the function that sums a vector over all workers."""
+    n_devices = len(strategy.extended.worker_devices)
+
+    def on_device(vector):
+        context = tf.distribute.get_replica_context()
+        # All devices of a worker take part, but its numbers count once.
+        first = tf.equal(context.replica_id_in_sync_group % n_devices, 0)
+        mine = tf.where(first, vector, tf.zeros_like(vector))
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
+
+    # One trace for all lengths: a trace takes longer than many sums.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])
+    def summed(vector):
+        return strategy.experimental_local_results(strategy.run(on_device, (vector,)))[0]
+
+    return summed
+
+
+def multi_worker_strategy(
+    cluster_resolver: "tf.distribute.cluster_resolver.ClusterResolver | None" = None,
+    *,
+    timeout: float = 60.0,
+) -> "tf.distribute.MultiWorkerMirroredStrategy":
+    """Make the strategy of several processes, once all of them have appeared.
+
+    Parameters
+    ----------
+    cluster_resolver : tf.distribute.cluster_resolver.ClusterResolver | None
+        Who knows the addresses of all workers, and which of them this is. None reads the
+        environment variable ``TF_CONFIG``.
+    timeout : float
+        How long to wait for the others, in seconds.
+
+    Returns
+    -------
+    strategy : tf.distribute.MultiWorkerMirroredStrategy
+        The strategy.
+
+    Raises
+    ------
+    TypeError
+        If the resolver or the timeout is something else.
+    ValueError
+        If there is no ``TF_CONFIG``, if it or the resolver does not describe a cluster, or
+        if the timeout is not above zero.
+    WorkerError
+        If another worker does not appear in time.
+    OSError
+        If another program has this worker's port.
+    RuntimeError
+        If TensorFlow has already computed something in this process.
+    """
+    cluster = Cluster.of(cluster_resolver)
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds, got {timeout!r}")
+    if not 0 < timeout < float("inf"):
+        raise ValueError(f"timeout must be a number of seconds above 0, got {timeout!r}")
+    # A resolver's own count of devices may be of the whole node, or of none: SLURM's cannot
+    # say "no GPU". What counts is what this process sees.
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.jobs),
+        task_type=cluster.task_type,
+        task_id=cluster.task_id,
+        num_accelerators={"GPU": len(tf.config.get_visible_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+    ring = tf.distribute.experimental.CommunicationImplementation.RING
+    options = tf.distribute.experimental.CommunicationOptions(implementation=ring)
+    with start_together(cluster, timeout):
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+        except tf.errors.OpError as error:
+            raise cluster.lost(error.message) from error
+        except RuntimeError as error:
+            raise RuntimeError(
+                "multi_worker_strategy() must come before anything that TensorFlow computes in a "
+                "process, and only once: call it first"
+            ) from error
