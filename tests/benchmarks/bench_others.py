@@ -165,6 +165,7 @@ def compare(benchmark, table, task, who, ours, theirs, note=""):
         What else to say, or what tells so from the two results.
     """
     seconds, results = [], []
+    benchmark.group = task
 
     def our_turn():
         time.sleep(PAUSE)
@@ -345,6 +346,7 @@ def _add_training(table, who, seconds, features, parameters, note, ratio=np.nan)
 
 def _train(benchmark, table, who, ours, theirs, features):
     """Time one run of theirs, which returns the parameters found and a note."""
+    benchmark.group = "training"
     time.sleep(PAUSE)
     parameters, note = benchmark.pedantic(theirs, rounds=1, iterations=1)
     if benchmark.stats is None:
