@@ -9,7 +9,7 @@ convolution. Order, centering and signs are those of osl-dynamics 3.7.
 import numpy as np
 
 # Rows that go through a product at once.
-BLOCK_LENGTH = 8192
+BLOCK_LENGTH = 2**14
 
 # Directions with a smaller share of the largest eigenvalue are rounding, not data.
 RANK_TOLERANCE = 1e-10
@@ -33,13 +33,13 @@ def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
     n_rows, n_channels = len(x) - n_lags + 1, x.shape[1]
     out = np.zeros((n_lags, n_lags, n_channels, n_channels))
     # Products with the latest lag, over all rows ...
+    first = np.zeros((n_channels, n_lags * n_channels))
     for start in range(0, n_rows, BLOCK_LENGTH):
         stop = min(start + BLOCK_LENGTH, n_rows)
-        block = x[start : stop + n_lags - 1].astype(float)
-        n = stop - start
-        latest = block[n_lags - 1 :].T
-        for k in range(n_lags):
-            out[0, k] += latest @ block[n_lags - 1 - k : n_lags - 1 - k + n]
+        block = x[start : stop + n_lags - 1].astype(float, order="C")
+        for windows in _phases(block, n_lags):
+            first += windows[:, -n_channels:].T @ windows
+    out[0] = first.reshape(n_channels, n_lags, n_channels)[:, ::-1].transpose(1, 0, 2)
     # ... and from those all others: one lag earlier is one row more at the start and one
     # less at the end.
     ends = x[n_rows:].astype(float), x[: n_lags - 1].astype(float)
@@ -73,16 +73,27 @@ def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:
         The projection, in float32.
     """
     n_rows = len(x) - n_lags + 1
-    kernels = components.reshape(x.shape[1], n_lags, -1).transpose(1, 0, 2)
-    kernels = np.ascontiguousarray(kernels, np.float32)
+    # Within a window the earliest sample comes first.
+    kernels = components.reshape(x.shape[1], n_lags, -1)[:, ::-1].transpose(1, 0, 2)
+    kernels = np.ascontiguousarray(kernels, np.float32).reshape(len(components), -1)
     out = np.empty((n_rows, components.shape[1]), np.float32)
     for start in range(0, n_rows, BLOCK_LENGTH):
-        rows = slice(start, min(start + BLOCK_LENGTH, n_rows))
-        n = rows.stop - start
-        np.matmul(x[start + n_lags - 1 :][:n], kernels[0], out=out[rows])
-        for j in range(1, n_lags):
-            out[rows] += x[start + n_lags - 1 - j :][:n] @ kernels[j]
+        rows = out[start : start + BLOCK_LENGTH]
+        block = np.ascontiguousarray(x[start : start + len(rows) + n_lags - 1])
+        for phase, windows in enumerate(_phases(block, n_lags)):
+            rows[phase::n_lags] = windows @ kernels
     return out
+
+
+def _phases(x, n_lags):
+    """Yield the windows that begin at every n-th sample, from the first, the second and so on.
+
+    They follow each other in memory, so each of these matrices is a view, and together they are
+    the embedded matrix without a copy.
+    """
+    for phase in range(n_lags):
+        n = (len(x) - phase) // n_lags
+        yield x[phase : phase + n * n_lags].reshape(n, n_lags * x.shape[1])
 
 
 def embed(x: np.ndarray, n_lags: int) -> np.ndarray:

@@ -17,6 +17,9 @@ from .timeline import Span, TimeMap
 # quite, the time map still uses the rate that resampling really had.
 MOST_DOWN = 10_000
 
+# Rows that are worked on in float64 at once.
+BLOCK_LENGTH = 4096
+
 # Seconds for which all channels must hold one value to count as no signal at all.
 SHORTEST_SILENCE = 0.1
 
@@ -238,7 +241,18 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
         return
     n = sum(map(len, spans))
     mean = sum(x.sum(0, dtype=float) for x in spans) / n
-    spread = np.sqrt(sum(np.square(x - mean).sum(0) for x in spans) / n)
+    squares = sum(np.square(block - mean).sum(0) for x in spans for block in _blocks(x))
+    spread = np.sqrt(squares / n)
     if recording is not None:
         _check_flat(np.where(spread > 1e-12 * np.abs(mean), spread, 0.0), recording)
-    spans[:] = [((x - mean) / spread).astype(np.float32) for x in spans]
+    for i, x in enumerate(spans):
+        out = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
+        for block, result in zip(_blocks(x), _blocks(out), strict=True):
+            result[:] = (block - mean) / spread
+        spans[i] = out
+
+
+def _blocks(x):
+    """Yield rows few enough for copies in float64 to stay small."""
+    for start in range(0, len(x), BLOCK_LENGTH):
+        yield x[start : start + BLOCK_LENGTH]
