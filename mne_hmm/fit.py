@@ -260,6 +260,7 @@ def fit_hmm(
         versions=software_versions(),
     )
     hmm.annotations_ = _annotate(prepared, samples, training.parameters, learned, workers)
+    workers.barrier()  # nobody leaves before the last has all sums
     return hmm
 
 

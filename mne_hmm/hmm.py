@@ -71,8 +71,9 @@ class HMM:
         What makes features of recordings.
     history_ : dict
         ``free_energy`` (nats per sample, before the first update and after each),
-        ``seconds`` (per pass), ``starts`` and ``moves`` (what was tried, its free energy,
-        on a part of the data unless it was run on all, and whether it was kept), ``batches``
+        ``seconds`` (per pass), ``starts`` and ``moves`` (every start and every merge of two
+        states that was tried, its free energy, on a part of the data unless it says
+        ``all_data``, and whether it was kept), ``batches``
         (free energy of each mini-batch) and ``n_passes`` (passes over the data in all;
         those over a part count in parts, those with more states in proportion).
     free_energy_ : float

@@ -75,7 +75,7 @@ class Priors:
             check_number(value, field.name, rule=rule, low=0)
 
     def strengths(self, n_features: int, sfreq: float) -> dict[str, Any]:
-        """Numbers of samples for a problem of some size.
+        """Get the numbers of samples for a problem of some size.
 
         Parameters
         ----------

@@ -57,6 +57,8 @@ LAYERS = [
     "states",
     "dual_estimate",
     "hmm",
+    "priors",
+    "progress",
     "fit",
     "workers",
     "viz._colors",

@@ -100,22 +100,27 @@ def test_history_tells_every_start(fitted):
     assert sum(start["kept"] for start in starts) == 1
     kept = next(start for start in starts if start["kept"])
     assert kept["free_energy"][-1] == min(start["free_energy"][-1] for start in starts)
+    # Starts are brief, and on a part of the data.
     course = fitted.history_["free_energy"]
-    assert_array_equal(course[: len(kept["free_energy"])], kept["free_energy"])
     assert course[-1] == fitted.free_energy_
-    n_passes = sum(len(s["free_energy"]) for s in starts if not s["kept"]) + len(course)
-    assert fitted.history_["n_passes"] == n_passes
+    n_part = sum(len(start["free_energy"]) for start in starts)
+    assert len(course) < fitted.history_["n_passes"] <= len(course) + n_part
     assert len(fitted.history_["seconds"]) == len(course)
+    assert fitted.history_["moves"] == []
+
+
+# Of a random start that ends in a poor optimum; to be replaced if the random numbers change.
+SEED_THAT_GETS_STUCK = 7
 
 
 def test_refinement_leads_out_of_a_local_optimum():
-    """From a poor start, moves find what a good start finds, and are told."""
+    """From a poor start, merges find what a good start finds, and are told."""
     rng = np.random.default_rng(1)
     labels = np.repeat(rng.integers(0, 5, 300), 40)
     factors = rng.normal(0, 1, (5, 6, 6)) / 2 + np.eye(6)
     x = np.einsum("tij,tj->it", factors[labels], rng.standard_normal((len(labels), 6)))
     prepared = mne_hmm.prepare(x, mne_hmm.Preparation.as_is(), sfreq=100.0)
-    kwargs = {"learn_means": False, "random_state": 7}
+    kwargs = {"learn_means": False, "random_state": SEED_THAT_GETS_STUCK}
     best = mne_hmm.fit_hmm(prepared, 5, init=labels, **kwargs)
     kwargs |= {"init": "random", "n_init": 1}
     stuck = mne_hmm.fit_hmm(prepared, 5, refine=False, **kwargs)
@@ -126,12 +131,13 @@ def test_refinement_leads_out_of_a_local_optimum():
     # Both have settled in the same optimum, each to tol of its own decrease.
     assert_allclose(refined.free_energy_, best.free_energy_, rtol=0, atol=1e-3)
     moves = refined.history_["moves"]
-    (kept,) = [move for move in moves if move["kept"]]
-    assert kept["run"]
-    assert kept["free_energy"] == refined.free_energy_
-    assert len({*kept["merged"], kept["split"]}) == 3
-    # Three merges with three splits each in both rounds; the second round brings nothing.
-    assert [move["round"] for move in moves] == [1] * 9 + [2] * 9
+    merges = [move for move in moves if "merged" in move]
+    assert {move["round"] for move in merges} >= {1, 2}
+    # From twice the states down to those asked for, and from each number on the way one goes on.
+    assert {move["n_states"] for move in merges if move["kept"]} == {9, 8, 7, 6, 5}
+    assert all(len(set(move["merged"])) == 2 for move in merges)
+    (start,) = refined.history_["starts"]
+    assert start["n_states"] == 10
     assert refined.history_["n_passes"] > stuck.history_["n_passes"]
 
 
@@ -384,7 +390,7 @@ def test_generator_as_seed(simulated):
     rng = np.random.default_rng(3)
     hmm = mne_hmm.fit_hmm(raw, 3, preparation=SMALL, n_init=2, refine=False, random_state=rng)
     assert hmm.random_state is None
-    assert rng.bit_generator.seed_seq.n_children_spawned == 2
+    assert rng.bit_generator.seed_seq.n_children_spawned == 3
 
 
 WRONG = {
@@ -401,7 +407,11 @@ WRONG = {
     ),
     "learn_means": ({"learn_means": "yes"}, ValueError, "learn_means must be one of 'auto'"),
     "seed": ({"random_state": -1}, ValueError, "random_state must be None, a non-negative"),
-    "init": ({"init": "ward"}, ValueError, "init must be one of 'kmeans', 'random', got 'ward'"),
+    "init": (
+        {"init": "ward"},
+        ValueError,
+        "init must be one of 'kmeans', 'random', 'subset', got 'ward'",
+    ),
     "labels": (
         {"init": np.zeros(5, int)},
         ValueError,

@@ -277,8 +277,25 @@ def test_figures(simulated, fitted):
 
     raw, _ = simulated
     fig = fitted.plot_history(show=False)
-    kept = fig.axes[0].lines[-1]
-    assert_array_equal(kept.get_ydata(), fitted.history_["free_energy"])
+    search, course = fig.axes
+    assert_array_equal(course.lines[0].get_ydata(), fitted.history_["free_energy"])
+    starts = fitted.history_["starts"]
+    for line, start in zip(search.lines, starts, strict=True):
+        assert_array_equal(line.get_ydata(), start["free_energy"])
+    fig, alone = plt.subplots()
+    assert fitted.plot_history(axes=alone, show=False) is fig
+    assert_array_equal(alone.lines[0].get_ydata(), fitted.history_["free_energy"])
+    with pytest.raises(ValueError, match="axes must be one or two, got 3"):
+        fitted.plot_history(axes=plt.subplots(1, 3)[1], show=False)
+    searched = fitted.copy()
+    merge = {"round": 1, "merged": [0, 2], "n_states": 3, "free_energy": 14.5}
+    other = {"all_data": True, "n_states": 3, "free_energy": 14.7, "kept": False}
+    searched.history_["moves"] = [merge | {"kept": True}, merge | {"kept": False}, other]
+    search, course = searched.plot_history(show=False).axes
+    tried, went_on = search.lines[-2:]
+    assert_array_equal(tried.get_xydata(), [[3, 14.5]])
+    assert_array_equal(went_on.get_xydata(), [[3, 14.5]])
+    assert_array_equal(course.lines[-1].get_ydata(), [14.7, 14.7])
     states = fitted.predict(raw)
     fig, axes = plt.subplots()
     assert states.plot(start=5.0, duration=2.0, axes=axes, show=False) is fig

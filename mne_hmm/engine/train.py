@@ -134,7 +134,7 @@ class Training:
     starts: list[dict] = field(default_factory=list)
     """For every start what it was, its course and whether it was the best."""
     moves: list[dict] = field(default_factory=list)
-    """Every merge that was tried, and every model that was run on all data."""
+    """Every merge that was tried, and every model but the first that was run on all data."""
     batches: list[float] = field(default_factory=list)
     """Free energy after every mini-batch, on that mini-batch alone."""
     lost: list[int] = field(default_factory=list)
@@ -223,10 +223,15 @@ class _Trainer:
             run = self._run(f"training, model {number}", data, parameters, goal=best)
             better = run.free_energy[-1] < best.free_energy[-1]
             moves.append(
-                {"model": number, "n_states": plan.n_states, "kept": better}
-                | {"free_energy": run.free_energy[-1], "run": True}
+                {"all_data": True, "n_states": plan.n_states, "kept": better}
+                | {"free_energy": run.free_energy[-1]}
             )
             best = run if better else best
+        if not plan.searching:
+            course = list(best.free_energy)
+            starts = [
+                {"init": "given", "n_states": plan.n_states, "free_energy": course, "kept": True}
+            ]
         assert best.statistics is not None
         return Training(
             parameters=self.coordinates.parameters_out(best.parameters),

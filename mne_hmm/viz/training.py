@@ -2,18 +2,20 @@
 
 import numpy as np
 
-from ._colors import figure_of, show_if
+from ._colors import show_if
 
 
 def plot_history(hmm, *, axes=None, show=True):
-    """Plot the free energy of every start and of the run that was kept.
+    """Plot the free energy of starts, merges and the run that was kept.
 
     Parameters
     ----------
     hmm : HMM
         The model.
-    axes : matplotlib.axes.Axes | None
-        Where to plot. None makes a new figure.
+    axes : list of matplotlib.axes.Axes | None
+        Where to plot the search on a part of the data (starts, and merges by the number of
+        states left) and training on all data. None makes a new figure. A single one is for
+        training on all data.
     show : bool
         Whether to show the figure.
 
@@ -25,20 +27,72 @@ def plot_history(hmm, *, axes=None, show=True):
     Raises
     ------
     ValueError
-        If the model has no history.
+        If the model has no history, or if there are neither one nor two axes.
     """
     values = np.atleast_1d(hmm.history_.get("free_energy", []))
     if len(values) == 0:
         raise ValueError("this model has no history: it was not trained by fit_hmm")
-    fig, axes = figure_of(axes, (6, 3.5))
-    for start in hmm.history_["starts"]:
-        if not start["kept"]:
-            axes.plot(start["free_energy"], color="0.7", lw=1, label="other starts")
+    starts = [start for start in hmm.history_["starts"] if start["init"] != "given"]
+    merges = [move for move in hmm.history_["moves"] if "merged" in move]
+    n_axes = 2 if starts else 1
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        fig, axes = plt.subplots(1, n_axes, figsize=(4 * n_axes + 1, 3.5), layout="constrained")
+        axes = np.atleast_1d(axes)
+    else:
+        axes = np.atleast_1d(axes)
+        if len(axes) not in (1, 2):
+            raise ValueError(f"axes must be one or two, got {len(axes)}")
+        fig = axes[0].figure
+    if starts and len(axes) == 2:
+        _plot_search(axes[0], starts, merges)
+    _plot_course(axes[-1], hmm, values)
+    show_if(show)
+    return fig
+
+
+def _plot_search(axes, starts, merges):
+    """Plot starts by updates, or merges by the number of states left."""
+    if not merges:
+        for start in starts:
+            kept = start["kept"]
+            axes.plot(
+                start["free_energy"],
+                color="C0" if kept else "0.7",
+                lw=1.8 if kept else 1.0,
+                label="best start" if kept else "other starts",
+            )
+        axes.set(xlabel="Update", title="Starts")
+    else:
+        for start in starts:
+            axes.plot(start["n_states"], start["free_energy"][-1], "k_", label="starts")
+        for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "went on")):
+            some = [move for move in merges if move["kept"] == kept]
+            axes.plot(
+                [move["n_states"] for move in some],
+                [move["free_energy"] for move in some],
+                ".",
+                color=color,
+                label=label,
+            )
+        axes.invert_xaxis()
+        axes.set(xlabel="States left", title="Search: merges")
+    axes.set_ylabel("Free energy, part of the data (nats per sample)")
+    _legend(axes)
+
+
+def _plot_course(axes, hmm, values):
     settled = "converged" if hmm.converged_ else "not converged"
     axes.plot(values, color="C0", lw=1.8, marker=".", label=f"kept ({settled})")
-    axes.set(xlabel="Update", ylabel="Free energy (nats per sample)")
+    for move in hmm.history_["moves"]:
+        if move.get("all_data") and not move["kept"]:
+            axes.axhline(move["free_energy"], color="0.7", lw=1, label="other models ended")
+    axes.set(xlabel="Update", ylabel="Free energy (nats per sample)", title="All data")
+    _legend(axes)
+
+
+def _legend(axes):
     handles, names = axes.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
     axes.legend(unique.values(), unique.keys(), frameon=False)
-    show_if(show)
-    return fig
