@@ -155,7 +155,7 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    return tf.function(function, jit_compile=True).get_concrete_function(*shapes)
+    return tf.function(function, jit_compile=True, autograph=False).get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):

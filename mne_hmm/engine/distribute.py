@@ -222,7 +222,7 @@ def _sum_over_workers(strategy) -> "Callable[[tf.Tensor], tf.Tensor]":
         return context.all_reduce(tf.distribute.ReduceOp.SUM, mine)
 
     # One trace for all lengths: a trace takes longer than many sums.
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)], autograph=False)
     def summed(vector):
         return strategy.experimental_local_results(strategy.run(on_device, (vector,)))[0]
 

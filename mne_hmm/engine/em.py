@@ -24,7 +24,7 @@ from .gaussian import (
     batch_moments,
     states_with_few,
 )
-from .linalg import cholesky
+from .linalg import cholesky, eigh
 from .prior import NO_PRIOR, Prior
 from .samples import Batch, Data
 
@@ -261,7 +261,7 @@ def _floored(covariances):
     covariances = (covariances + covariances.transpose(0, 2, 1)) / 2
     floor = VARIANCE_FLOOR * np.eye(covariances.shape[-1])
     if cholesky(covariances - floor) is None:
-        values, vectors = np.linalg.eigh(covariances)
+        values, vectors = eigh(covariances)
         scaled = vectors * np.maximum(values, VARIANCE_FLOOR)[:, None, :]
         covariances = scaled @ vectors.transpose(0, 2, 1)
         covariances = (covariances + covariances.transpose(0, 2, 1)) / 2

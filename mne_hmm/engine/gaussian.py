@@ -60,7 +60,7 @@ class Moments(NamedTuple):
 def _of_shape(function, n_states, *shapes):
     """Trace a function for a number of states, and any number of samples."""
     specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
-    return tf.function(partial(function, n_states)).get_concrete_function(*specs)
+    return tf.function(partial(function, n_states), autograph=False).get_concrete_function(*specs)
 
 
 @lru_cache(maxsize=64)

@@ -35,3 +35,9 @@ def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
 def log_determinants(matrices: np.ndarray) -> np.ndarray:
     """Log determinants of positive definite matrices, shape (n,)."""
     return 2 * np.log(np.einsum("kii->ki", factors_of(matrices))).sum(1)
+
+
+def eigh(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors of symmetric matrices, shapes (n, d) and (n, d, d)."""
+    values, vectors = tf.linalg.eigh(tf.constant(matrices, tf.float64))
+    return values.numpy(), vectors.numpy()
