@@ -112,6 +112,11 @@ class Shards(Sequence[np.ndarray]):
         self.lengths = [shard.n_samples for shard in self._shards]
         self._seen: dict[int, tuple[int, int, int]] = {}
 
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of the rows of each recording."""
+        return [shard.rows_sha256 for shard in self._shards]
+
     def __len__(self):
         return len(self._shards)
 

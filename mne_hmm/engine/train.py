@@ -448,8 +448,11 @@ def training_facts(
     facts : dict
         Numbers and hashes by name.
     """
-    hashes = getattr(samples.arrays, "rows_sha256", None)
-    data = content_hash(samples.arrays, samples.lengths) if hashes is None else _hash(hashes)
+    digests = getattr(samples.arrays, "digests", None)
+    if digests is None:
+        data = content_hash(samples.arrays, samples.lengths)
+    else:  # of a folder, whose index has them
+        data = _hash([*digests, repr([list(lengths) for lengths in samples.lengths])])
     facts: dict[str, str | int | float | bool | None] = {"data": data, "n_states": plan.n_states}
     facts |= vars(plan.rule)
     if isinstance(plan.init, str):
