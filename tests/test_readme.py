@@ -68,6 +68,17 @@ def test_quick_start(empty_folder, capsys):
     assert "HMM" in capsys.readouterr().out
 
 
+def test_large_and_small_data(empty_folder, capsys):
+    """So does the code of the page on large and small data, and it does what the page says."""
+    names = runpy.run_path(str(ROOT / "docs" / "large_data.py"))
+    assert (empty_folder / "prepared" / "index.json").exists()
+    assert any((empty_folder / "checkpoints").iterdir())
+    assert list((empty_folder / "logs").glob("*/events*"))
+    # Mini-batches come first, full passes finish: the same optimum.
+    assert abs(names["quick"].free_energy_ - names["hmm"].free_energy_) < 0.01
+    assert names["estimate"].covariances.shape == (3, 20, 20)
+
+
 def test_figure(tmp_path):
     """The script that made the picture runs."""
     script = runpy.run_path(str(ROOT / "docs" / "make_figure.py"))
