@@ -1,7 +1,5 @@
 """Training: known states are found, and every way to start is what it says."""
 
-import inspect
-
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -15,8 +13,18 @@ from oracle import (
 )
 from scipy.optimize import linear_sum_assignment
 
-from mne_hmm.engine import GivenParameters, Parameters, Samples, UpdateRule, sample_states, train
-from mne_hmm.engine.start import STAY, kmeans_labels, random_labels, spread_strides, sticky_chain
+from mne_hmm.engine import (
+    GivenParameters,
+    Parameters,
+    Plan,
+    Samples,
+    UpdateRule,
+    infer,
+    sample_states,
+    train,
+)
+from mne_hmm.engine.prior import STAY, sticky_chain
+from mne_hmm.engine.start import kmeans_labels, random_labels, spread_strides
 from mne_hmm.engine.train import BRIEF
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
@@ -29,18 +37,20 @@ CYCLE_4 = 0.94 * np.eye(4) + sum(
 )
 
 
-def _train(samples, n_states, rule, **kwargs):
-    """Train, with nothing but EM: what merges and splits states is tested elsewhere."""
-    if "refine" in inspect.signature(train).parameters:
-        kwargs.setdefault("refine", False)
-    kwargs.setdefault("rng", np.random.default_rng(0))
-    return train(samples, n_states, rule, **kwargs)
+def _train(samples, n_states, rule, *, rng=None, report=None, **kwargs):
+    """Train without merges and splits, unless they are asked for."""
+    rng = np.random.default_rng(0) if rng is None else rng
+    return train(samples, Plan(n_states, rule, **kwargs), rng=rng, report=report)
 
 
-def _match(states, training):
+def _probabilities(samples, training, rule):
+    """Posterior of the states under the model that training came to."""
+    return infer(samples, training.parameters, covariance_type=rule.covariance_type).probabilities
+
+
+def _match(states, probabilities):
     """Find the trained state of every true one, and the share of samples that are right."""
-    labels = training.probabilities.argmax(1)
-    n_states = training.probabilities.shape[1]
+    labels, n_states = probabilities.argmax(1), probabilities.shape[1]
     both = np.zeros((n_states, n_states))
     np.add.at(both, (states, labels), 1)
     true, order = linear_sum_assignment(-both)
@@ -64,7 +74,6 @@ def _simulated(seed=0, **kwargs):
 def _check_same_bits(one, other):
     for name, a, b in zip(Parameters._fields, one.parameters, other.parameters, strict=True):
         assert_array_equal(a, b, err_msg=name)
-    assert_array_equal(one.probabilities, other.probabilities)
     assert one.free_energy == other.free_energy
 
 
@@ -83,7 +92,7 @@ def test_known_states_are_found(rule):
     x = draw_samples(rng, states, means, covariances)
     samples = _samples(x, [[8000, 4000], [8000]])
     training = _train(samples, 4, rule, n_init=2)
-    order, share = _match(states, training)
+    order, share = _match(states, _probabilities(samples, training, rule))
     assert share > 0.97
     found = training.parameters
     # Some 5,000 samples per state: 0.003 is the standard error of a probability of 0.04 ...
@@ -107,8 +116,9 @@ def test_diagonal_covariances_are_found():
     covariances = parameters.covariances * np.eye(N_FEATURES)
     x = draw_samples(rng, states, parameters.means, covariances)
     rule = UpdateRule(learn_means=True, covariance_type="diag")
-    training = _train(_samples(x), N_STATES, rule)
-    order, share = _match(states, training)
+    samples = _samples(x)
+    training = _train(samples, N_STATES, rule)
+    order, share = _match(states, _probabilities(samples, training, rule))
     assert share > 0.97
     found = training.parameters.covariances[order]
     assert_array_equal(found * (1 - np.eye(N_FEATURES)), 0)
@@ -131,7 +141,6 @@ def test_free_energy_is_that_of_the_parameters():
     # Log densities of single precision are good to 1e-6 nats.
     free_energy = -truth.log_evidence.sum() / N_SAMPLES
     assert_allclose(training.free_energy[-1], free_energy, rtol=0, atol=2e-6)
-    assert_allclose(training.probabilities, truth.probabilities, rtol=0, atol=1e-4)
 
 
 # The same answer again
@@ -175,28 +184,31 @@ def test_starts_are_recorded_and_the_best_is_kept():
         init="random",
         n_init=3,
         tol=1e-6,
+        max_iter=50,
         report=lambda *args: reports.append(args),
     )
     assert len(training.starts) == 3
     assert [start["init"] for start in training.starts] == ["random"] * 3
+    assert [start["n_states"] for start in training.starts] == [N_STATES] * 3
+    assert training.moves == training.batches == []
     courses = [start["free_energy"] for start in training.starts]
     assert len({tuple(course) for course in courses}) == 3
     assert max(len(course) for course in courses) == BRIEF + 1
     kept = [number for number, start in enumerate(training.starts) if start["kept"]]
     assert kept == [int(np.argmin([course[-1] for course in courses]))]
-    # The run that is kept goes on from there, and does not begin anew.
-    best = courses[kept[0]]
-    assert training.free_energy[: len(best)] == best
-    assert len(training.free_energy) > len(best)
-    assert training.free_energy[-1] < best[-1]
-    others = sum(len(course) for course in courses) - len(best)
-    assert training.n_passes == others + len(training.free_energy)
     assert len(training.seconds) == len(training.free_energy)
-    # Every pass was told of, by its stage.
-    stages = {name: [n for stage, n, _ in reports if stage == name] for name, _, _ in reports}
-    assert list(stages) == [f"start {n} of 3" for n in (1, 2, 3)] + ["training"]
-    assert stages["start 2 of 3"] == list(range(len(courses[1])))
-    assert stages["training"] == list(range(len(best), len(training.free_energy)))
+    # Every start was told of when it was over, and every pass over all data, in nats per sample
+    # of the features, with how many there may be.
+    of_search = [report for report in reports if report[0] == "search"]
+    assert [(count, most) for _, count, _, _, most in of_search] == [(1, 3), (2, 3), (3, 3)]
+    ends = [course[-1] for course in courses]
+    assert_allclose([value for _, _, value, _, _ in of_search], ends, rtol=1e-14, atol=0)
+    of_training = reports[3:]
+    assert [report[:3] for report in of_training] == [
+        ("training", n, value) for n, value in enumerate(training.free_energy)
+    ]
+    assert [report[3] for report in of_training] == training.seconds
+    assert {report[4] for report in of_training} == {50}
 
 
 def test_labels_say_where_to_start():
@@ -204,7 +216,8 @@ def test_labels_say_where_to_start():
     order = np.array([1, 2, 0])  # a 3-cycle: state k of the labels is called order[k]
     training = _train(_samples(x), N_STATES, MEANS, init=order[states], n_init=3, max_iter=0)
     assert len(training.free_energy) == 1  # nothing was updated
-    assert training.starts == [{"init": "given", "free_energy": training.free_energy, "kept": True}]
+    assert training.starts == []  # there was nothing to choose from
+    assert training.n_passes == 1
     found = training.parameters
     for k in range(N_STATES):
         mine = x[states == k]
@@ -217,14 +230,15 @@ def test_labels_say_where_to_start():
     assert_allclose(found.transition_matrix, want, rtol=1e-14, atol=0)
     # And training from there keeps the names.
     training = _train(_samples(x), N_STATES, MEANS, init=order[states])
-    assert np.mean(training.probabilities.argmax(1) == order[states]) > 0.97
+    probabilities = _probabilities(_samples(x), training, MEANS)
+    assert np.mean(probabilities.argmax(1) == order[states]) > 0.97
 
 
 def test_parameters_say_where_to_start():
     x, _, parameters = _simulated()
     samples = _samples(x)
     training = _train(samples, N_STATES, MEANS, init=parameters, n_init=3, max_iter=0)
-    assert [start["init"] for start in training.starts] == ["given"]
+    assert training.starts == []
     for name, got, want in zip(Parameters._fields, training.parameters, parameters, strict=True):
         # To coordinates and back, in float64.
         assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=name)
@@ -257,10 +271,10 @@ def test_given_values_replace_those_of_the_start():
     assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
     own = _train(samples, N_STATES, MEANS, n_init=2, max_iter=0).parameters
     assert np.abs(own.means - parameters.means).max() > 0.1
-    # With all emissions given nothing differs between starts: there is one.
+    # With all emissions given there is nothing to search.
     given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
     training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
-    assert len(training.starts) == 1
+    assert training.starts == []
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=0, atol=1e-12)
     assert_array_equal(training.parameters.transition_matrix, sticky_chain(N_STATES)[1])
 
@@ -287,7 +301,7 @@ def test_given_values_that_are_not_learned_are_there_afterwards():
     given = GivenParameters(means=parameters.means + 1)
     training = _train(samples, N_STATES, rule, given=given, n_init=1)
     assert_allclose(training.parameters.means, parameters.means + 1, rtol=0, atol=1e-12)
-    gamma = training.probabilities
+    gamma = _probabilities(samples, training, rule)
     for k in range(N_STATES):
         centered = x - parameters.means[k] - 1
         second = (centered * gamma[:, [k]]).T @ centered / gamma[:, k].sum()
@@ -302,7 +316,7 @@ def test_a_lost_state_is_told_of():
     training = _train(_samples(x), N_STATES, MEANS, init=parameters._replace(means=means))
     assert training.lost == [1]
     assert_allclose(training.parameters.means[1], 1e3, rtol=1e-12, atol=0)
-    assert np.isfinite(training.probabilities).all()
+    assert np.isfinite(_probabilities(_samples(x), training, MEANS)).all()
     assert training.rise == 0
 
 
@@ -318,10 +332,14 @@ def test_a_duplicate_feature_changes_nothing(rule):
     double = x[:, [0, 1, 2, 3, 1]] * [1, 1, 1, 1, -1e3]
     other = _train(_samples(double), N_STATES, rule, init=labels)
     assert one.rank == other.rank == N_FEATURES
-    for value in (*other.parameters, other.free_energy, other.probabilities):
+    for value in (*other.parameters, other.free_energy):
         assert np.isfinite(value).all()
     # Both settled to 1e-4 of what there was to gain, by the same path but for rounding.
-    assert_allclose(other.probabilities, one.probabilities, rtol=0, atol=1e-3)
+    posteriors = [
+        _probabilities(_samples(data), training, rule)
+        for data, training in ((x, one), (double, other))
+    ]
+    assert_allclose(posteriors[1], posteriors[0], rtol=0, atol=1e-3)
     assert_allclose(other.parameters.means[:, :4], one.parameters.means, rtol=0, atol=1e-3)
     copy = -1e3 * one.parameters.means[:, 1]
     assert_allclose(other.parameters.means[:, 4], copy, rtol=0, atol=1.0)  # 1e-3 of its size
@@ -342,7 +360,8 @@ def test_clusters_of_dependent_features(rule):
     assert training.rank == N_FEATURES
     assert np.isfinite(training.free_energy).all()
     assert training.rise == 0
-    assert _match(states, training)[1] > (0.97 if rule.learn_means else 0.85)
+    share = _match(states, _probabilities(samples, training, rule))[1]
+    assert share > (0.97 if rule.learn_means else 0.85)
 
 
 # Where training begins
