@@ -102,14 +102,17 @@ def _chosen_windows(samples, n_states):
     wanted = min(wanted, max(MOST_PER_FEATURE * per_feature, WINDOW))
     every = max(int(n_samples / wanted), 1)
     windows: list[list[tuple[int, int]]] = []
-    count = 0
+    met = taken = 0
     for lengths in samples.lengths:
         windows.append([])
         begin = 0
         for length in lengths:
             for start in range(begin, begin + length, WINDOW):
-                if count % every == 0:
-                    windows[-1].append((start, min(start + WINDOW, begin + length)))
-                count += 1
+                stop = min(start + WINDOW, begin + length)
+                met += stop - start
+                # By samples, not by windows: some chains are no longer than a sample.
+                if every * taken < met:
+                    windows[-1].append((start, stop))
+                    taken += stop - start
             begin += length
     return windows
