@@ -19,6 +19,8 @@ LARGEST_SHARE = 0.3
 LEAST_PER_FEATURE = 20
 # and never more samples per state and feature than would fit into memory for any data.
 MOST_PER_FEATURE = 100
+# Nor less than so many windows: one or two are not like the rest, and few features cost little.
+LEAST_WINDOWS = 5
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def _chosen_windows(samples, n_states):
     n_samples = samples.n_samples
     most = max(LARGEST_SHARE * n_samples, LEAST_PER_FEATURE * per_feature)
     wanted = max(SHARE * n_samples, min(PER_FEATURE * per_feature, most))
-    wanted = min(wanted, max(MOST_PER_FEATURE * per_feature, WINDOW))
+    wanted = max(min(wanted, MOST_PER_FEATURE * per_feature), LEAST_WINDOWS * WINDOW)
     every = max(int(n_samples / wanted), 1)
     windows: list[list[tuple[int, int]]] = []
     met = taken = 0
