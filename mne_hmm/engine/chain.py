@@ -289,11 +289,11 @@ def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, d
         maximum_iterations=n_steps,
     )
     posteriors = tf.transpose(posteriors.stack(), (2, 0, 1))
-    initials = tf.reduce_sum(tf.where(is_first[:, None], posteriors[:, 0], 0), 0)
+    firsts = tf.cast(posteriors[:, 0], tf.float64)
     return (
         posteriors,
         transitions * p,
-        tf.cast(initials, tf.float64),
+        tf.reduce_sum(tf.where(is_first[:, None], firsts, 0.0), 0),
         log_evidence,
         tf.reduce_sum(weights, 1),
     )

@@ -19,6 +19,8 @@ LARGEST_SHARE = 0.3
 LEAST_PER_FEATURE = 20
 # and never more samples per state and feature than would fit into memory for any data.
 MOST_PER_FEATURE = 100
+# Nor less than so many windows: one or two are not like the rest, and few features cost little.
+LEAST_WINDOWS = 5
 
 
 @dataclass(frozen=True)
@@ -99,17 +101,20 @@ def _chosen_windows(samples, n_states):
     n_samples = samples.n_samples
     most = max(LARGEST_SHARE * n_samples, LEAST_PER_FEATURE * per_feature)
     wanted = max(SHARE * n_samples, min(PER_FEATURE * per_feature, most))
-    wanted = min(wanted, max(MOST_PER_FEATURE * per_feature, WINDOW))
+    wanted = max(min(wanted, MOST_PER_FEATURE * per_feature), LEAST_WINDOWS * WINDOW)
     every = max(int(n_samples / wanted), 1)
     windows: list[list[tuple[int, int]]] = []
-    count = 0
+    met = taken = 0
     for lengths in samples.lengths:
         windows.append([])
         begin = 0
         for length in lengths:
             for start in range(begin, begin + length, WINDOW):
-                if count % every == 0:
-                    windows[-1].append((start, min(start + WINDOW, begin + length)))
-                count += 1
+                stop = min(start + WINDOW, begin + length)
+                met += stop - start
+                # By samples, not by windows: some chains are no longer than a sample.
+                if every * taken < met:
+                    windows[-1].append((start, stop))
+                    taken += stop - start
             begin += length
     return windows

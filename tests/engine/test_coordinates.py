@@ -51,6 +51,10 @@ def _inside(samples, coordinates):
     return (samples.arrays[0] - coordinates.center) @ coordinates.forward
 
 
+def _rows(data):
+    return np.concatenate([block for batch in data for block in batch.blocks])
+
+
 @pytest.mark.parametrize("centered", [True, False])
 @pytest.mark.parametrize("sizes", SIZES)
 @pytest.mark.parametrize("dependent", [0, 2])
@@ -67,9 +71,8 @@ def test_pooled_data_are_white(dependent, sizes, centered):
     else:
         assert_array_equal(coordinates.center, 0)
     # What is applied to the data is this map, in single precision.
-    blocks = coordinates.apply(samples, 15)
     assert_allclose(
-        np.concatenate([block for _, block in blocks]), z, rtol=1e-6, atol=1e-6 * np.abs(z).max()
+        _rows(coordinates.apply(samples, 15)), z, rtol=1e-6, atol=1e-6 * np.abs(z).max()
     )
 
 
@@ -160,8 +163,7 @@ def test_identity_changes_nothing():
     coordinates = Coordinates.identity(N_FEATURES)
     assert coordinates.log_volume == 0
     assert coordinates.rank == N_FEATURES
-    blocks = coordinates.apply(samples, 15)
-    assert_array_equal(np.concatenate([block for _, block in blocks]), samples.arrays[0])
+    assert_array_equal(_rows(coordinates.apply(samples, 15)), samples.arrays[0])
     inner = _inner_parameters(N_FEATURES)
     outer = coordinates.parameters_out(inner)
     assert_array_equal(outer.means, inner.means)

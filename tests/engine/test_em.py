@@ -12,14 +12,18 @@ from oracle import (
     random_model,
 )
 
-from mne_hmm.engine import Parameters, Samples, UpdateRule
-from mne_hmm.engine.chain import Posterior
+from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
+from mne_hmm.engine import em as em_module
+from mne_hmm.engine import samples as samples_module
+from mne_hmm.engine.chain import _compiled
 from mne_hmm.engine.em import (
     LOST,
     ROUNDING,
     VARIANCE_FLOOR,
     Run,
+    Statistics,
     converge,
+    expect,
     has_settled,
     posterior,
     rises,
@@ -39,8 +43,10 @@ RULES = {
 }
 
 
-def _blocks(x):
-    return Samples([x.astype(np.float32)], [LENGTHS]).blocked(N_STATES * x.shape[1])
+def _data(x, lengths=(LENGTHS,)):
+    splits = np.cumsum([sum(of_recording) for of_recording in lengths])[:-1]
+    arrays = np.split(x.astype(np.float32), splits)
+    return Data(Samples(arrays, lengths), N_STATES * x.shape[1])
 
 
 def _standardized(x):
@@ -58,8 +64,8 @@ def _random_labels(seed, n_states=N_STATES):
     return np.repeat(np.random.default_rng(seed).integers(0, n_states, 150), 10)
 
 
-def _start(blocks, labels, rule):
-    return Run(parameters_from_labels(blocks, labels, N_STATES, rule))
+def _start(data, labels, rule):
+    return Run(parameters_from_labels(data, labels, N_STATES, rule))
 
 
 def _simulated(seed=0, n_features=4, **kwargs):
@@ -69,6 +75,11 @@ def _simulated(seed=0, n_features=4, **kwargs):
     states = draw_states(rng, N_SAMPLES, initial, transition)
     x = draw_samples(rng, states, means, covariances)
     return x, Parameters(initial, transition, means, covariances)
+
+
+def _flat(statistics):
+    """All that statistics hold, one after another."""
+    return (*statistics[:3], *statistics.moments)
 
 
 def _check_never_rises(run):
@@ -91,7 +102,7 @@ def test_equals_the_reference(reference, prefix):
     n_iter = int(truth["n_iter"])
     # A negative tolerance: nothing but rounding may end this early.
     run = converge(
-        _blocks(truth["x"]), Run(start), UpdateRule(learn_means=learn), max_iter=n_iter, tol=-1
+        _data(truth["x"]), Run(start), UpdateRule(learn_means=learn), max_iter=n_iter, tol=-1
     )
     assert run.n_updates == n_iter
     # Log densities of single precision: 2e-4 of 8,590 nats, say the reference arrays' notes.
@@ -119,7 +130,7 @@ def test_states_renamed_in_a_3_cycle():
     )
     rule = UpdateRule(learn_means=True)
     one, other = (
-        converge(_blocks(x), Run(p), rule, max_iter=3, tol=-1).parameters
+        converge(_data(x), Run(p), rule, max_iter=3, tol=-1).parameters
         for p in (parameters, renamed)
     )
     # The same sums, of three states in another order.
@@ -155,19 +166,20 @@ def _float64_update(x, expected, parameters, rule):
 def test_one_update_is_the_closed_form(rule):
     # Means that are not learned are not zero here: covariances are about what is given.
     x, parameters = _simulated()
-    blocks = _blocks(x)
-    expected = posterior(blocks, parameters, rule.covariance_type)
-    got = update(blocks, parameters, expected, rule)
+    data = _data(x)
+    expected = posterior(data, parameters, rule.covariance_type)
+    got = update(parameters, expect(data, parameters, rule), rule)
     x = x.astype(np.float32).astype(float)
-    # Sums of squares up to 50 over some 500 samples, in single precision.
-    for name, atol in zip(Parameters._fields, (1e-12, 1e-12, 5e-6, 5e-5), strict=True):
+    # Sums of squares up to 50 over some 500 samples, in single precision. The chain is from sums
+    # of the posterior before that is rounded; what starts chains is summed after.
+    for name, atol in zip(Parameters._fields, (1e-7, 1e-12, 5e-6, 5e-5), strict=True):
         want = getattr(_float64_update(x, expected, parameters, rule), name)
         assert_allclose(getattr(got, name), want, rtol=0, atol=atol, err_msg=name)
 
 
 def test_posterior_is_that_of_the_oracle():
     x, parameters = _simulated()
-    got = posterior(_blocks(x), parameters)
+    got = posterior(_data(x), parameters)
     log_b = gaussian_log_densities(x.astype(np.float32), parameters.means, parameters.covariances)
     truth = per_chain(
         plain_smooth, log_b, LENGTHS, parameters.transition_matrix, parameters.initial_probs
@@ -178,15 +190,169 @@ def test_posterior_is_that_of_the_oracle():
     assert_allclose(got.transitions, truth.transitions, rtol=0, atol=1e-3)
 
 
+# Sums over the data, in batches
+
+
+def _oracle_statistics(x, lengths, parameters, covariance_type="full"):
+    """Sum up what an update needs from the plain recursion, all in float64."""
+    x = x.astype(np.float32).astype(float)
+    covariances = parameters.covariances
+    if covariance_type == "diag":
+        covariances = covariances * np.eye(x.shape[1])
+    log_b = gaussian_log_densities(x, parameters.means, covariances)
+    chain = parameters.transition_matrix, parameters.initial_probs
+    truth = per_chain(plain_smooth, log_b, lengths, *chain)
+    gamma = truth.probabilities
+    products = np.einsum("tk,ti,tj->kij", gamma, x, x, optimize=True)
+    if covariance_type == "diag":
+        products = np.einsum("kii->ki", products)
+    moments = Moments(gamma.sum(0), gamma.T @ x, products)
+    return Statistics(truth.log_evidence.sum(), truth.transitions, truth.initial, moments)
+
+
+def _check_statistics(got, want, n_samples):
+    # Densities of single precision err by some 1e-6 nats each, in either direction, which is as
+    # much in a posterior. Of sums over n samples the root of n times that is left, and some more
+    # for what is shared by neighbors; a product of features may be 50.
+    size = 1e-6 * np.sqrt(n_samples)
+    assert_allclose(got.log_evidence, want.log_evidence, rtol=0, atol=10 * size)
+    assert_allclose(got.transitions, want.transitions, rtol=0, atol=3 * size)
+    assert_allclose(got.initial, want.initial, rtol=0, atol=size)
+    assert_allclose(got.moments.weights, want.moments.weights, rtol=0, atol=3 * size)
+    assert_allclose(got.moments.sums, want.moments.sums, rtol=2e-6, atol=20 * size)
+    assert_allclose(got.moments.products, want.moments.products, rtol=2e-6, atol=150 * size)
+
+
+# Six recordings, of which some are one chain and others several; one is a single sample.
+RECORDINGS = [[600], [1], [120, 1, 179], [200], [90, 9], [300]]
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+@pytest.mark.parametrize("batch_length", [2**15, 400, 1], ids=["one", "three", "six"])
+def test_sums_over_batches_are_those_of_the_oracle(monkeypatch, covariance_type, batch_length):
+    monkeypatch.setattr(samples_module, "BATCH_LENGTH", batch_length)
+    x, parameters = _simulated()
+    data = _data(x, RECORDINGS)
+    n_batches = {2**15: 1, 400: 3, 1: 6}[batch_length]
+    assert len(list(data)) == n_batches
+    # Every recording is met once, in order, and so is every row.
+    assert [number for batch in data for number in batch.recordings] == list(range(6))
+    rows = np.concatenate([block for batch in data for block in batch.blocks])
+    assert_array_equal(rows, x.astype(np.float32))
+    lengths = [n for of_recording in RECORDINGS for n in of_recording]
+    assert [n for batch in data for n in batch.layout.lengths] == lengths
+    rule = UpdateRule(learn_means=True, covariance_type=covariance_type)
+    want = _oracle_statistics(x, lengths, parameters, covariance_type)
+    _check_statistics(expect(data, parameters, rule), want, N_SAMPLES)
+
+
+def test_many_short_recordings_at_once_are_as_one_by_one():
+    # Two hundred recordings of one to nine samples in one batch.
+    rng = np.random.default_rng(1)
+    x, parameters = _simulated()
+    lengths = rng.integers(1, 10, 200)
+    x = x[: lengths.sum()]
+    data = _data(x, [[int(n)] for n in lengths])
+    assert len(list(data)) == 1
+    rule = UpdateRule(learn_means=True)
+    got = expect(data, parameters, rule)
+    alone = [
+        _oracle_statistics(part, [len(part)], parameters)
+        for part in np.split(x, np.cumsum(lengths)[:-1])
+    ]
+    moments = Moments(*map(sum, zip(*(one.moments for one in alone), strict=True)))
+    want = Statistics(*map(sum, list(zip(*alone, strict=True))[:3]), moments)
+    _check_statistics(got, want, len(x))
+    each = posterior(data, parameters)
+    evidence = [one.log_evidence for one in alone]
+    assert_allclose(each.log_evidence, evidence, rtol=0, atol=2e-5)
+    # The engine, too, must not know who shares a batch: to the bit, but for the sums.
+    for number in (0, 57, 199):
+        first = int(lengths[:number].sum())
+        part = x[first : first + lengths[number]].astype(np.float32)
+        one = infer(Samples([part], [[len(part)]]), parameters)
+        assert_allclose(each.log_evidence[number], one.log_evidence[0], rtol=0, atol=2e-5)
+        same = each.probabilities[first : first + len(part)]
+        assert_allclose(same, one.probabilities, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("far", [0.0, 1e3, 1e6])
+def test_unused_slots_change_no_sums(far):
+    # Samples far from all states have densities of minus 1e12 nats and less.
+    x, parameters = _simulated()
+    x = x.copy()
+    x[40:50] += far
+    data, slots = _data(x), _data(x)
+    slots.n_slots = 6
+    for rule in RULES.values():
+        want, got = (expect(some, parameters, rule) for some in (data, slots))
+        for one, other in zip(_flat(got), _flat(want), strict=True):
+            # The same densities, and recursions in float64 that differ in the order of sums. A
+            # posterior may be rounded the other way: 6e-8 of it.
+            assert_allclose(one, other, rtol=1e-7, atol=1e-8)
+        assert_allclose(got.transitions.sum(), N_SAMPLES - len(LENGTHS), rtol=1e-12, atol=0)
+    want, got = posterior(data, parameters), posterior(slots, parameters)
+    assert got.probabilities.shape == (N_SAMPLES, N_STATES)
+    assert_allclose(got.probabilities, want.probabilities, rtol=0, atol=1e-7)
+    assert_allclose(got.log_evidence, want.log_evidence, rtol=1e-14, atol=1e-9)
+
+
+def test_recursions_are_compiled_once_for_lengths_and_numbers_of_states_alike():
+    # Recordings of nearly equal lengths, several passes, and models of two to five states in
+    # slots for five. No other test has five states.
+    rng = np.random.default_rng(2)
+    before = _compiled.cache_info()
+    rule, n_calls = UpdateRule(learn_means=True), 0
+    for length in (1500, 1494, 1481, 1423):
+        x = rng.normal(size=(length, 4))
+        data = _data(x, [[length]])
+        data.n_slots = 5
+        for n_states in (5, 4, 3, 2):
+            initial, transition, means, covariances = random_model(rng, n_states, 4)
+            run = Run(Parameters(initial, transition, means, covariances))
+            converge(data, run, rule, max_iter=2, tol=-1)
+            n_calls += len(run.free_energy)
+    after = _compiled.cache_info()
+    assert after.misses - before.misses == 1
+    assert after.hits - before.hits >= n_calls - 1
+
+
+def test_sums_of_few_samples_are_formed_anew_in_double_precision(monkeypatch):
+    # Only where that is needed, and never twice: a pass is what training costs.
+    x, parameters = _simulated()
+    passes = []
+    real = em_module.expect_batches
+
+    def counted(*args):
+        passes.append(set(args[4]))
+        return real(*args)
+
+    monkeypatch.setattr(em_module, "expect_batches", counted)
+    data, rule = _data(x), UpdateRule(learn_means=True)
+    expect(data, parameters, rule)
+    assert passes == [set()]
+    passes.clear()
+    means = parameters.means.copy()
+    means[1] = 1e3
+    expect(data, parameters._replace(means=means), rule)
+    assert passes == [set(), {1}]
+    passes.clear()
+    # A run knows the weights of the pass before.
+    start = parameters._replace(means=means, covariances=1.5 * parameters.covariances)
+    run = converge(data, Run(start), rule, max_iter=3, tol=-1)
+    assert len(run.free_energy) > 1
+    assert passes == [set(), {1}] + [{1}] * run.n_updates
+
+
 # What an update must not do
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_free_energy_never_rises(rule, seed):
-    blocks = _blocks(_random_data(seed))
-    start = _start(blocks, _random_labels(seed), rule)
-    run = converge(blocks, start, rule, max_iter=40, tol=0)
+    data = _data(_random_data(seed))
+    start = _start(data, _random_labels(seed), rule)
+    run = converge(data, start, rule, max_iter=40, tol=0)
     _check_never_rises(run)
     assert run.n_updates >= 20
     assert run.free_energy[0] - run.free_energy[-1] > 0.05  # there was something to learn
@@ -208,7 +374,7 @@ def test_what_is_not_learned_stays(fixed, covariance_type):
         covariances=1.5 * parameters.covariances,
     )
     rule = UpdateRule(**({"learn_means": True} | fixed), covariance_type=covariance_type)
-    run = converge(_blocks(x), Run(parameters), rule, max_iter=3, tol=-1)
+    run = converge(_data(x), Run(parameters), rule, max_iter=3, tol=-1)
     held = {
         "learn_transitions": ("initial_probs", "transition_matrix"),
         "learn_covariances": ("covariances",),
@@ -223,13 +389,19 @@ def test_what_is_not_learned_stays(fixed, covariance_type):
     _check_never_rises(run)
 
 
-def test_nothing_but_the_chain_needs_no_pass_over_the_data():
+def test_nothing_but_the_chain_needs_no_sums_over_the_data():
     x, parameters = _simulated()
     rule = UpdateRule(learn_means=False, learn_covariances=False)
     assert not rule.learn_emissions
-    expected = posterior(_blocks(x), parameters)
-    got = update(None, parameters, expected, rule)
+    statistics = expect(_data(x), parameters, rule)
+    assert statistics.moments.sums.size == statistics.moments.products.size == 0
+    whole = expect(_data(x), parameters, UpdateRule(learn_means=True))
+    assert_array_equal(statistics.transitions, whole.transitions)
+    assert_array_equal(statistics.moments.weights, whole.moments.weights)
+    assert statistics.log_evidence == whole.log_evidence
+    got = update(parameters, statistics, rule)
     assert_array_equal(got.means, parameters.means)
+    assert_array_equal(got.covariances, parameters.covariances)
     assert_allclose(got.transition_matrix.sum(1), 1, rtol=1e-12, atol=0)
     assert np.abs(got.transition_matrix - parameters.transition_matrix).max() > 1e-3
 
@@ -247,11 +419,11 @@ def test_a_state_that_loses_its_samples_keeps_its_parameters(covariance_type):
         covariances = covariances * np.eye(4)
     start = parameters._replace(means=means, covariances=covariances)
     rule = UpdateRule(learn_means=True, covariance_type=covariance_type)
-    run = converge(_blocks(x), Run(start), rule, max_iter=10, tol=-1)
-    assert run.posterior.probabilities[:, 1].sum() < LOST
+    run = converge(_data(x), Run(start), rule, max_iter=10, tol=-1)
+    assert run.statistics.moments.weights[1] < LOST
     assert_array_equal(run.parameters.means[1], start.means[1])
     assert_array_equal(run.parameters.covariances[1], start.covariances[1])
-    for value in (*run.parameters, *run.posterior, run.free_energy):
+    for value in (*run.parameters, *_flat(run.statistics), run.free_energy):
         assert np.isfinite(value).all()
     assert_allclose(run.parameters.transition_matrix.sum(1), 1, rtol=1e-12, atol=0)
     assert_allclose(run.parameters.initial_probs.sum(), 1, rtol=1e-12, atol=0)
@@ -293,9 +465,9 @@ def test_a_state_with_few_samples_stays_finite(rule, n_few, seed, spread):
     # and were its sums rounded to single precision, the free energy would rise by 1e-4 of
     # itself, for the seeds that were chosen here.
     x, labels = _with_few(n_few, spread, seed)
-    blocks = _blocks(x)
-    run = converge(blocks, _start(blocks, labels, rule), rule, max_iter=20, tol=-1)
-    for value in (*run.parameters, *run.posterior):
+    data = _data(x)
+    run = converge(data, _start(data, labels, rule), rule, max_iter=20, tol=-1)
+    for value in (*run.parameters, *_flat(run.statistics)):
         assert np.isfinite(value).all()
     _check_never_rises(run)
     variances = np.linalg.eigvalsh(run.parameters.covariances)
@@ -328,9 +500,10 @@ def test_the_floor_lifts_what_is_below_and_nothing_else(covariance_type):
 def test_transitions_of_a_state_that_is_never_left_stay():
     parameters = _simulated()[1]
     steps = np.array([[2.0, 1.0, 1.0], [0.0, 0.0, 0.0], [0.0, 3.0, 1.0]])
-    expected = Posterior(np.zeros((8, 3)), steps, np.array([1.0, 0.0, 2.0]), np.zeros(3))
+    nothing = Moments(np.zeros(3), np.zeros(0), np.zeros(0))
+    statistics = Statistics(0.0, steps, np.array([1.0, 0.0, 2.0]), nothing)
     rule = UpdateRule(learn_means=False, learn_covariances=False)
-    got = update(None, parameters, expected, rule)
+    got = update(parameters, statistics, rule)
     want = [[0.5, 0.25, 0.25], parameters.transition_matrix[1], [0.0, 0.75, 0.25]]
     assert_allclose(got.transition_matrix, want, rtol=1e-14, atol=0)
     assert_allclose(got.initial_probs, [1 / 3, 0, 2 / 3], rtol=1e-14, atol=0)
@@ -340,46 +513,50 @@ def test_transitions_of_a_state_that_is_never_left_stay():
 
 
 def test_a_run_goes_on_where_it_stopped():
-    blocks, rule = _blocks(_random_data(0)), UpdateRule(learn_means=True)
-    whole, parts = (_start(blocks, _random_labels(0), rule) for _ in range(2))
-    converge(blocks, whole, rule, max_iter=5, tol=-1)
-    reports = []
+    data, rule = _data(_random_data(0)), UpdateRule(learn_means=True)
+    whole, parts = (_start(data, _random_labels(0), rule) for _ in range(2))
+    converge(data, whole, rule, max_iter=5, tol=-1)
+    seen = []
+
+    def watch(run):
+        assert run is parts
+        seen.append((run.n_updates, run.free_energy[-1]))
+
     for max_iter in (0, 2, 2, 5):
-        converge(
-            blocks, parts, rule, max_iter=max_iter, tol=-1, report=lambda *a: reports.append(a)
-        )
+        converge(data, parts, rule, max_iter=max_iter, tol=-1, watch=watch)
         assert parts.n_updates == max_iter
     for name, one, other in zip(
         Parameters._fields, whole.parameters, parts.parameters, strict=True
     ):
         assert_array_equal(one, other, err_msg=name)
     assert whole.free_energy == parts.free_energy
-    assert reports == list(enumerate(whole.free_energy))
+    assert seen == list(enumerate(whole.free_energy))
     assert len(parts.seconds) == 6
 
 
-def test_posterior_and_free_energy_are_those_of_the_last_parameters():
+def test_statistics_and_free_energy_are_those_of_the_last_parameters():
     x, parameters = _simulated()
-    blocks = _blocks(x)
-    run = converge(blocks, Run(parameters), UpdateRule(learn_means=True), max_iter=2, tol=-1)
-    again = posterior(blocks, run.parameters)
-    for one, other in zip(run.posterior, again, strict=True):
+    data, rule = _data(x), UpdateRule(learn_means=True)
+    run = converge(data, Run(parameters), rule, max_iter=2, tol=-1)
+    again = expect(data, run.parameters, rule)
+    for one, other in zip(_flat(run.statistics), _flat(again), strict=True):
         assert_array_equal(one, other)
-    assert run.free_energy[-1] == -again.log_evidence.sum() / N_SAMPLES
+    assert run.free_energy[-1] == -again.log_evidence / N_SAMPLES
+    assert again.log_evidence == posterior(data, run.parameters).log_evidence.sum()
 
 
 def test_a_run_ends_when_it_has_settled():
     x, parameters = _simulated()
-    blocks, rule = _blocks(x), UpdateRule(learn_means=True)
+    data, rule = _data(x), UpdateRule(learn_means=True)
     start = parameters._replace(means=parameters.means + 0.5)
-    run = converge(blocks, Run(start), rule, max_iter=100, tol=1e-2)
+    run = converge(data, Run(start), rule, max_iter=100, tol=1e-2)
     assert run.converged
     assert 2 <= run.n_updates < 100
     assert [has_settled(run.free_energy[:n], 1e-2) for n in range(1, run.n_updates + 2)] == [
         False
     ] * run.n_updates + [True]
     n_passes = len(run.free_energy)
-    assert len(converge(blocks, run, rule, max_iter=100, tol=1e-2).free_energy) == n_passes
+    assert len(converge(data, run, rule, max_iter=100, tol=1e-2).free_energy) == n_passes
 
 
 @pytest.mark.parametrize(
@@ -406,12 +583,12 @@ def test_what_earlier_runs_gained_counts():
     assert has_settled([5.0, 4.9996], 1e-4, before=5.0)
     assert not has_settled([5.0, 4.9996], 1e-4, before=3.0)
     x, parameters = _simulated()
-    blocks, rule = _blocks(x), UpdateRule(learn_means=True)
-    run = converge(blocks, Run(parameters, before=1e6), rule, max_iter=20, tol=1e-4)
+    data, rule = _data(x), UpdateRule(learn_means=True)
+    run = converge(data, Run(parameters, before=1e6), rule, max_iter=20, tol=1e-4)
     assert run.converged
     assert run.n_updates == 1
     assert run.decrease == 1e6
-    run = converge(blocks, Run(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
+    run = converge(data, Run(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
     assert run.n_updates > 1
     assert run.decrease == run.free_energy[0] - run.free_energy[-1]
 

@@ -6,9 +6,14 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, gaussian_log_densities, random_model
 from scipy.stats import multivariate_normal
 
-from mne_hmm.engine import Emission, Samples
+from mne_hmm.engine import Data, Emission, Samples
 from mne_hmm.engine import samples as samples_module
-from mne_hmm.engine.gaussian import FEW, weighted_moments
+from mne_hmm.engine.gaussian import (
+    FEW,
+    _log_density_function,
+    _moment_function,
+    weighted_moments,
+)
 from mne_hmm.engine.linalg import cholesky, inverse_of_lower
 
 N_STATES, N_SAMPLES = 3, 1000
@@ -25,8 +30,8 @@ def case(request):
     return samples, x, means, covariances
 
 
-def _blocks(samples):
-    return samples.blocked(N_STATES * samples.n_features)
+def _data(samples):
+    return Data(samples, N_STATES * samples.n_features)
 
 
 def _weights(n_samples=N_SAMPLES):
@@ -49,7 +54,7 @@ def test_log_densities(case, covariance_type, which):
         multivariate_normal(mean, covariance).logpdf(x.astype(float))
         for mean, covariance in zip(means, used, strict=True)
     ]
-    got = Emission(means, covariances, covariance_type).log_densities(_blocks(samples))
+    got = Emission(means, covariances, covariance_type).log_densities(_data(samples))
     assert got.dtype == np.float64
     assert_allclose(got, np.transpose(truth), **DENSITY)
 
@@ -68,9 +73,9 @@ def test_the_oracle_agrees_with_scipy(case):
 
 def test_diagonal_densities_ignore_what_is_off_the_diagonal(case):
     samples, _, means, covariances = case
-    blocks = _blocks(samples)
-    one = Emission(means, covariances, "diag").log_densities(blocks)
-    other = Emission(means, covariances * np.eye(samples.n_features), "diag").log_densities(blocks)
+    data = _data(samples)
+    one = Emission(means, covariances, "diag").log_densities(data)
+    other = Emission(means, covariances * np.eye(samples.n_features), "diag").log_densities(data)
     assert_array_equal(one, other)
 
 
@@ -79,7 +84,7 @@ def test_a_covariance_that_is_none_is_an_error(case):
     indefinite = covariances.copy()
     indefinite[1, 0, 0] = -1.0
     with pytest.raises(np.linalg.LinAlgError, match="not positive definite"):
-        Emission(means, indefinite).log_densities(_blocks(samples))
+        Emission(means, indefinite).log_densities(_data(samples))
 
 
 # Moments
@@ -99,7 +104,7 @@ def _sizes(x, weights):
 def test_moments(case, covariance_type):
     samples, x, _, _ = case
     weights = _weights()
-    got = weighted_moments(_blocks(samples), weights, covariance_type)
+    got = weighted_moments(_data(samples), weights, covariance_type)
     sums, products = _float64_moments(x, weights)
     sums_size, products_size = _sizes(x, weights)
     if covariance_type == "diag":
@@ -118,7 +123,7 @@ def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
     share = 0.5 * FEW * samples.n_features / N_SAMPLES
     weights = _weights() * [1.0, share / 3, 1.0]
     weights[10:20, 1] = 1e-25  # next to nothing may be left out
-    got = weighted_moments(_blocks(samples), weights, covariance_type)
+    got = weighted_moments(_data(samples), weights, covariance_type)
     sums, products = (moment[1] for moment in _float64_moments(x, weights))
     size = _sizes(x, weights)[1][1]
     got_products = got.products[1]
@@ -132,10 +137,10 @@ def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
 @pytest.mark.parametrize("n_samples", [20, N_SAMPLES])
 def test_sums_are_left_out_on_request(n_samples):
     x = np.random.default_rng(0).normal(size=(n_samples, 4)).astype(np.float32)
-    blocks = Samples([x], [[n_samples]]).blocked(12)
+    data = Data(Samples([x], [[n_samples]]), 12)
     weights = _weights(n_samples)
-    with_sums = weighted_moments(blocks, weights)
-    without = weighted_moments(blocks, weights, with_sums=False)
+    with_sums = weighted_moments(data, weights)
+    without = weighted_moments(data, weights, with_sums=False)
     assert_array_equal(without.sums, np.zeros((N_STATES, 4)))
     assert with_sums.sums.all()
     assert_array_equal(without.products, with_sums.products)
@@ -151,14 +156,20 @@ def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type,
     emission = Emission(means, covariances, covariance_type)
     weights = _weights() * weight
     results = []
-    for size, length, n_blocks in ((2**22, 2**16, 2), (1, 2**16, 5), (2**22, 97, 12)):
+    for size, length, batch, n_blocks in (
+        (2**22, 2**16, 2**15, [2]),
+        (1, 2**16, 2**15, [5]),
+        (2**22, 97, 2**15, [12]),
+        (2**22, 97, 1, [8, 4]),
+    ):
         monkeypatch.setattr(samples_module, "BLOCK_SIZE", size)
         monkeypatch.setattr(samples_module, "BLOCK_LENGTH", length)
-        blocks = _blocks(samples)
-        assert len(blocks.blocks) == n_blocks
-        assert blocks.chains == [699, 1, 300]
-        densities = emission.log_densities(blocks)
-        results.append((densities, *weighted_moments(blocks, weights, covariance_type)))
+        monkeypatch.setattr(samples_module, "BATCH_LENGTH", batch)
+        data = _data(samples)
+        assert [len(batch.blocks) for batch in data] == n_blocks
+        assert data.chains == [699, 1, 300]
+        densities = emission.log_densities(data)
+        results.append((densities, *weighted_moments(data, weights, covariance_type)))
     for other in results[1:]:
         # Another order of the same sums of single precision.
         assert_allclose(other[0], results[0][0], **DENSITY)
@@ -168,18 +179,28 @@ def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type,
         assert_allclose(other[3], results[0][3], rtol=0, atol=1e-6 * size)
 
 
-def test_blocks_cover_all_rows_once(monkeypatch):
-    monkeypatch.setattr(samples_module, "BLOCK_LENGTH", 10)
-    arrays = [np.arange(25.0)[:, None], np.arange(25.0, 26)[:, None], np.arange(26.0, 59)[:, None]]
-    samples = Samples(arrays, [[25], [1], [30, 3]])
-    rows = [np.arange(59)[where] for where, _ in samples.blocks(4)]
-    contents = [block[:, 0] for _, block in samples.blocks(4)]
-    assert [len(block) for block in contents] == [10, 10, 5, 1, 10, 10, 10, 3]
-    assert_array_equal(np.concatenate(rows), np.arange(59))
-    assert_array_equal(np.concatenate(contents), np.arange(59))
-    doubled = samples.blocked(4, transform=lambda block: 2 * block)
-    assert_array_equal(np.concatenate([block[:, 0] for _, block in doubled]), 2 * np.arange(59))
-    assert doubled.n_samples == samples.n_samples == 59
+def test_traces_are_as_few_as_the_kinds_of_work():
+    # Whatever the number of rows, of blocks and of passes: a function is traced once for each
+    # number of states, of features and form. TensorFlow would trace anew for every shape and
+    # warn only after the fifth. No other test has nine features.
+    rng = np.random.default_rng(0)
+    before = _log_density_function.cache_info().misses, _moment_function.cache_info().misses
+    n_rows = (1, 2, 17, 700, 701, 255)
+    functions = set()
+    for n in n_rows:
+        data = Data(Samples([rng.normal(size=(n, 9)).astype(np.float32)], [[n]]), 9)
+        weights = _weights(n)
+        for covariance_type in ("full", "diag"):
+            emission = Emission(np.ones((3, 9)), np.tile(np.eye(9), (3, 1, 1)), covariance_type)
+            assert emission.log_densities(data).shape == (n, 3)
+            weighted_moments(data, weights, covariance_type)
+            functions |= {
+                id(_log_density_function(3, 9, covariance_type, False)),
+                id(_moment_function(3, 9, covariance_type, True)),
+            }
+    after = _log_density_function.cache_info().misses, _moment_function.cache_info().misses
+    assert np.subtract(after, before).tolist() == [2, 2]  # one for each form
+    assert len(functions) == 4
 
 
 # Factorizations
