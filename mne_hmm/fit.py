@@ -8,6 +8,7 @@ from mne.utils import logger, verbose
 from ._utils._mne import warn
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
+from ._utils.files import check_folder
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
 from .preparation import prepare
@@ -122,7 +123,8 @@ def fit_hmm(
         recordings. None takes the strategy in scope, if there is one.
     checkpoint_dir : path-like | None
         Folder for checkpoints. If training is interrupted, the same call goes on where it
-        stopped. It is made if it does not exist. Start anew by deleting it.
+        stopped; a ``random_state`` that is a Generator has to be made anew for that. It is made
+        if it does not exist. Start anew by deleting it.
     log_dir : path-like | None
         Folder for the course of training, to be watched in TensorBoard.
     %(random_state)s
@@ -140,6 +142,11 @@ def fit_hmm(
         If the data cannot be prepared (see `prepare`), if they are too few for the number
         of states, if an initial value has the wrong shape or is no distribution, or if
         ``checkpoint_dir`` holds a training of other data or with other arguments.
+    TypeError
+        If an argument is of the wrong type.
+    OSError
+        If ``checkpoint_dir`` or ``log_dir`` cannot be used: it is a file, lies in no folder, or
+        holds other files.
     RuntimeError
         If another worker of the strategy is gone.
 
@@ -186,6 +193,8 @@ def fit_hmm(
             f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
         )
     batches = _check_batches(batch_size, sequence_length)
+    checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
+    log_dir = check_folder(log_dir, "log_dir")
     rng = check_random_state(random_state)
 
     from .engine import (
@@ -235,7 +244,8 @@ def fit_hmm(
     if checkpoint_dir is not None and workers.is_chief:
         seed = random_state
         if isinstance(random_state, np.random.Generator):
-            seed = random_state.bit_generator.state
+            # All randomness comes from its children, which depend on nothing else.
+            seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
         journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
     log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
     with Progress(log, silent=not workers.is_chief) as progress:
@@ -430,6 +440,9 @@ def _annotate(prepared, samples, parameters, learned, workers):
     """Annotations of every recording, from the states of each worker's own."""
     from .engine import Samples, infer
 
+    # All wait here until the last recording is done, so each label takes as little as it can.
+    n_states = len(parameters.initial_probs)
+    kind = np.min_scalar_type(n_states - 1)
     own = {}
     for number, array in samples.stream(workers.share(samples.sizes)):
         result = infer(
@@ -437,14 +450,16 @@ def _annotate(prepared, samples, parameters, learned, workers):
             parameters,
             covariance_type=learned.covariance_type,
         )
-        own[number] = result.probabilities.argmax(1)
-    names = default_state_names(len(parameters.initial_probs))
+        own[number] = result.probabilities.argmax(1).astype(kind)
+    names = default_state_names(n_states)
     out = []
     for number, time_map in enumerate(prepared.time_maps):
         labels = own.get(number)
         if labels is None:
-            labels = np.zeros(time_map.n_rows, int)
+            labels = np.zeros(time_map.n_rows, kind)
         if workers.size > 1:
-            labels = workers.total([labels])[0].astype(int)
-        out.append(StateTimeCourse.from_labels(labels, time_map, names).to_annotations())
+            (labels,) = workers.total([labels])
+        out.append(
+            StateTimeCourse.from_labels(labels.astype(int), time_map, names).to_annotations()
+        )
     return out

@@ -6,7 +6,7 @@ import mne
 import numpy as np
 import pytest
 
-from mne_hmm import Preparation, fit_hmm, prepare
+from mne_hmm import Preparation, Priors, fit_hmm, prepare
 from mne_hmm.recording import to_recordings
 
 SFREQ = 250.0
@@ -416,3 +416,74 @@ def test_nothing_is_read_before_arguments_are_checked():
     raw._data[:] = np.nan
     with pytest.raises(ValueError, match="lacks"):
         to_recordings([raw, make_raw("abc")])
+
+
+# How to train
+
+
+FEW_STATES = {"preparation": LIGHT, "n_init": 1, "refine": False, "random_state": 0}
+
+
+def refuse_fit(error, parts, inst=None, **kwargs):
+    """Expect an error from a fit, before anything is prepared unless data are given."""
+    inst = "nothing is read.fif" if inst is None else inst
+    with pytest.raises(error, match=re.compile(".*".join(map(re.escape, parts)), re.DOTALL)):
+        fit_hmm(inst, 2, **(FEW_STATES | kwargs))
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (2.5, TypeError), (True, TypeError)])
+def test_wrong_size_of_mini_batches(size, error):
+    parts = ["batch_size must be None or a whole number ≥ 1", f"got {size!r}"]
+    refuse_fit(error, parts, batch_size=size)
+
+
+@pytest.mark.parametrize(("length", "error"), [(1, ValueError), (-5, ValueError), ("9", TypeError)])
+def test_wrong_length_of_sequences(length, error):
+    parts = ["sequence_length must be None or a whole number ≥ 2", f"got {length!r}"]
+    refuse_fit(error, parts, batch_size=2, sequence_length=length)
+
+
+def test_sequences_without_mini_batches():
+    parts = ["sequence_length=500 is for training on mini-batches only", "batch_size", "leave it"]
+    refuse_fit(ValueError, parts, sequence_length=500)
+
+
+@pytest.mark.parametrize("priors", [True, "auto", {"covariances": "auto"}, Priors])
+def test_what_are_no_priors(priors):
+    parts = ['priors must be Priors or None, as in Priors(covariances="auto")', f"got {priors!r}"]
+    refuse_fit(TypeError, parts, priors=priors)
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", 2, True])
+def test_what_is_no_strategy(strategy):
+    parts = ["strategy must be a tf.distribute.Strategy or None", f"got {strategy!r} of type"]
+    refuse_fit(TypeError, parts, strategy=strategy)
+
+
+@pytest.mark.parametrize("name", ["checkpoint_dir", "log_dir"])
+def test_folders_that_are_files(tmp_path, name):
+    (tmp_path / "file").write_text("precious")
+    for way in (str, lambda path: path):
+        fname = way(tmp_path / "file")
+        parts = [f"{name}={str(fname)!r} is a file", "give a folder"]
+        refuse_fit(NotADirectoryError, parts, **{name: fname})
+    assert (tmp_path / "file").read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["checkpoint_dir", "log_dir"])
+@pytest.mark.parametrize("value", [3, True, ["a"]])
+def test_folders_that_are_no_paths(name, value):
+    parts = [f"{name} must be a path of a folder or None", f"got {value!r} of type"]
+    refuse_fit(TypeError, parts, **{name: value})
+
+
+def test_folder_of_checkpoints_that_is_of_others(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    parts = [f"checkpoint_dir={str(tmp_path)!r} holds other files (thesis.tex)", "empty folder"]
+    refuse_fit(FileExistsError, parts, make_raw(), checkpoint_dir=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_folder_of_checkpoints_within_none(tmp_path):
+    parts = ["checkpoint_dir=", "there is no folder", str(tmp_path / "a"), "make it first"]
+    refuse_fit(FileNotFoundError, parts, make_raw(), checkpoint_dir=tmp_path / "a" / "b")

@@ -83,3 +83,18 @@ def read_model_file(fname: Any, title: str, newest: int) -> dict[str, Any]:
             f"{newest}: update with pip install -U mne-hmm"
         )
     return content
+
+
+def check_folder(value: Any, name: str) -> Path | None:
+    """Return the path of a folder that is there or can be made; None as it is."""
+    if value is None:
+        return None
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(
+            f"{name} must be a path of a folder or None, got {value!r} of type "
+            f"{type(value).__name__}"
+        )
+    path = Path(value)
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(f"{name}={str(value)!r} is a file; give a folder")
+    return path

@@ -185,7 +185,11 @@ class Search:
         for number in range(1, MOST_ROUNDS + 1):
             child = rng.spawn(1)[0]
             if found.best:
-                runs = [self._split(found.best[0].parameters, power, child)]
+
+                def split(parameters=found.best[0].parameters, rng=child):
+                    return [self._split(parameters, power, rng)], []
+
+                runs, _ = known(f"round {number}, split", split)
             runs, moves = self._down(runs, number, known)
             found.moves += moves
             before = found.best[0].free_energy[-1] if found.best else np.inf

@@ -263,8 +263,11 @@ class _Trainer:
         state = self.journal.state(name)
         run = Run(parameters) if state is None else run_from(state)
 
+        newest: dict = {}  # of whole passes: an interrupt may come in the middle of one
+
         def watch(run):
-            self.journal.update(name, to_content(run))
+            newest.update(to_content(run))
+            self.journal.update(name, newest)
             self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], plan.max_iter)
 
         go = partial(converge, data, run, plan.rule, tol=plan.tol, prior=plan.prior, watch=watch)
@@ -274,8 +277,8 @@ class _Trainer:
             else:
                 go(max_iter=plan.max_iter)
         except KeyboardInterrupt:
-            if run.free_energy:
-                self.journal.update(name, to_content(run), force=True)
+            if newest:
+                self.journal.update(name, newest, force=True)
             raise
         self.n_passes += len(run.free_energy)
         self.journal.finish(name, to_content(run))
@@ -285,6 +288,8 @@ class _Trainer:
         """Update as long as a run may still get below a goal."""
         most = self.plan.max_iter
         for updates in range(N_PROMISING, most + N_PROMISING, N_PROMISING):
+            if updates < run.n_updates:  # a run that was resumed was judged there before
+                continue
             go(max_iter=min(updates, most))
             gain = run.free_energy[-2] - run.free_energy[-1]
             if run.converged or run.free_energy[-1] - HOPE * gain > goal:

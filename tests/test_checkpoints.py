@@ -1,0 +1,447 @@
+"""Training that is cut off goes on where it was, and ends as if nothing had been."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mne_hmm
+from mne_hmm.engine import Journal, Prior, checkpoint, em
+from mne_hmm.progress import Progress
+
+SFREQ = 100.0
+AS_IS = mne_hmm.Preparation.as_is()
+
+# Whole trainings: with a search that ends in two models, and on mini-batches first. A small
+# tolerance makes many passes, of which any may be the last before the end.
+SEARCH = {"n_states": 2, "n_init": 2, "tol": 1e-6}
+BATCHES = {
+    "n_states": 2,
+    "n_init": 1,
+    "refine": False,
+    "batch_size": 4,
+    "sequence_length": 150,
+    "tol": 1e-6,
+}
+PLANS = {"search": SEARCH, "mini-batches": BATCHES}
+
+
+def signals():
+    """Two recordings of three channels in four states: more than two models can describe."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(0, 1, (4, 3, 3)) / 2 + np.eye(3)
+    states = np.repeat(rng.integers(0, 4, 751), 8)[:6000]
+    x = np.einsum("tij,tj->it", mixing[states], rng.standard_normal((6000, 3)))
+    return [x[:, :4000], x[:, 4000:]]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the prepared data, as other processes can read them."""
+    path = tmp_path_factory.mktemp("data") / "prepared"
+    mne_hmm.prepare(signals(), AS_IS, sfreq=SFREQ, cache_dir=path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    """The same data."""
+    return mne_hmm.read_prepared(folder)
+
+
+@pytest.fixture
+def every_pass(monkeypatch):
+    """Keep the state of every pass, however fast passes are."""
+    monkeypatch.setitem(Journal.__init__.__kwdefaults__, "seconds", 0.0)
+
+
+def fit(data, checkpoint_dir, random_state=0, **kwargs):
+    return mne_hmm.fit_hmm(
+        data, checkpoint_dir=checkpoint_dir, random_state=random_state, **{**SEARCH, **kwargs}
+    )
+
+
+def assert_same(ours, theirs):
+    """Compare all that a training came to, to the last bit."""
+    for name in ("initial_probs_", "transition_matrix_", "means_", "covariances_"):
+        assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert ours.free_energy_ == theirs.free_energy_
+    assert ours.converged_ == theirs.converged_
+    assert ours.annotations_ == theirs.annotations_
+    for name in ("free_energy", "starts", "moves", "batches"):
+        assert_array_equal(ours.history_[name], theirs.history_[name])
+    assert len(ours.history_["seconds"]) == len(theirs.history_["seconds"])
+    # A sum whose order changes when steps are remembered.
+    assert ours.history_["n_passes"] == pytest.approx(theirs.history_["n_passes"], rel=1e-12)
+
+
+@pytest.fixture(scope="module", params=PLANS)
+def undisturbed(request, data, tmp_path_factory):
+    """A plan, its model without a checkpoint, and the folder as it was after every write."""
+    plan = PLANS[request.param]
+    root = tmp_path_factory.mktemp("undisturbed")
+    moments = []
+
+    def kept(path, content):
+        write(path, content)
+        moments.append(root / f"{len(moments):03d} {path.name}")
+        shutil.copytree(root / "run", moments[-1])
+
+    write = checkpoint._write
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(Journal.__init__.__kwdefaults__, "seconds", 0.0)
+        patch.setattr(checkpoint, "_write", kept)
+        noted = fit(data, root / "run", **plan)
+    hmm = fit(data, None, **plan)
+    assert_same(noted, hmm)  # to take notes changes nothing
+    return plan, hmm, moments
+
+
+def moment(moments, step, kind):
+    """The folder just after a file of a step was written."""
+    name = re.compile(rf"\d+ {step}-\w{{8}}\.{kind}")
+    return next(path for path in moments if name.fullmatch(path.name))
+
+
+# Killed
+
+
+# Writes the n-th file, and is dead before anything else can happen. Without a number it ends.
+KILLED = """
+import os, signal, sys
+import mne_hmm
+from mne_hmm.engine import Journal, checkpoint
+
+folder, directory, n_writes = sys.argv[1:4]
+
+def last(path, content, count=[0]):
+    write(path, content)
+    count[0] += 1
+    if count[0] == int(n_writes):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+write = checkpoint._write
+checkpoint._write = last
+Journal.__init__.__kwdefaults__["seconds"] = 0.0
+print("started", flush=True)
+mne_hmm.fit_hmm(
+    mne_hmm.read_prepared(folder), checkpoint_dir=directory, random_state=0, verbose="ERROR",
+    **eval(sys.argv[4]),
+)
+print("ended", flush=True)
+"""
+
+
+def process(folder, directory, plan, n_writes=0):
+    """Start a training in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-c", KILLED]
+    command += [str(folder), str(directory), str(n_writes), repr(plan)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def names_in(directory):
+    return sorted(path.name for path in directory.iterdir())
+
+
+needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+slow = pytest.mark.slow
+
+
+@needs_kill
+@pytest.mark.parametrize(
+    ("undisturbed", "step", "kind"),
+    [
+        pytest.param("search", "start-1", "result", marks=slow),
+        ("search", "round-1-2-states", "result"),
+        pytest.param("search", "training", "000001.state", marks=slow),
+        pytest.param("search", "training", "result", marks=slow),
+        pytest.param("search", "training-model-2", "000004.state", marks=slow),
+        pytest.param("mini-batches", "mini-batches", "000002.state", marks=slow),
+        pytest.param("mini-batches", "training", "000002.state", marks=slow),
+    ],
+    indirect=["undisturbed"],
+)
+def test_killed_and_resumed(undisturbed, step, kind, folder, data, tmp_path, every_pass):
+    """The same call goes on, in another process, to the same bits."""
+    plan, hmm, moments = undisturbed
+    n_writes = moments.index(moment(moments, step, kind)) + 1
+    with process(folder, tmp_path / "run", plan, n_writes) as training:
+        assert training.communicate(timeout=120)[0] == "started\n"
+        assert training.returncode == -signal.SIGKILL
+    assert names_in(tmp_path / "run") == names_in(moments[n_writes - 1])
+    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+
+
+@needs_kill
+@pytest.mark.slow
+@pytest.mark.parametrize("undisturbed", PLANS, indirect=True)
+def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
+    """Whenever a process is killed, the next one gets further, and the last one ends."""
+    plan, hmm, _ = undisturbed
+    for seconds in (0.0, 0.3, 1.0, 1.7, 2.6):
+        with process(folder, tmp_path / "run", plan) as training:
+            assert training.stdout.readline() == "started\n"
+            time.sleep(seconds)
+            training.kill()
+    assert (tmp_path / "run").is_dir()
+    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+
+
+@pytest.mark.parametrize("n_moments", [4, pytest.param(12, marks=slow)])
+def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, every_pass):
+    """From the folder as it was after a write, training comes to the same bits."""
+    plan, hmm, moments = undisturbed
+    for path in moments[1 :: len(moments) // n_moments]:
+        assert_same(fit(data, path, **plan), hmm)
+
+
+def test_a_model_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
+    """Hope is given up after the same pass, wherever training was cut off."""
+    train = sys.modules["mne_hmm.engine.train"]
+    # Looks at the model after 3 and 6 passes; what it has to be at both lies in between.
+    monkeypatch.setattr(train, "N_PROMISING", 3)
+    monkeypatch.setattr(train, "HOPE", 1000)
+    moments = []
+
+    def kept(path, content):
+        write(path, content)
+        if path.name.startswith("training-model-2"):
+            moments.append(tmp_path / str(len(moments)))
+            shutil.copytree(tmp_path / "run", moments[-1])
+
+    write = checkpoint._write
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_write", kept)
+        hmm = fit(data, tmp_path / "run")
+    assert len(moments) == 7  # six passes and the result
+    for path in moments:
+        assert_same(fit(data, path), hmm)
+
+
+# Interrupted
+
+
+def at_pass(number, stage, action, monkeypatch):
+    """Do something after a pass, once."""
+
+    def watched(self, name, count, *args):
+        original(self, name, count, *args)
+        if (name, count) == (stage, number):
+            monkeypatch.setattr(Progress, "__call__", original)
+            action()
+
+    original = Progress.__call__
+    monkeypatch.setattr(Progress, "__call__", watched)
+
+
+def counted(monkeypatch):
+    """Count passes of training from here on."""
+    calls = []
+
+    def expect(*args, **kwargs):
+        calls.append(args)
+        return original(*args, **kwargs)
+
+    original = em.expect
+    monkeypatch.setattr(em, "expect", expect)
+    return calls
+
+
+@pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
+def test_ctrl_c_keeps_every_pass(undisturbed, data, tmp_path, monkeypatch):
+    """States are written once a second only, but the last one before an interrupt is."""
+    plan, hmm, _ = undisturbed
+    monkeypatch.setitem(Journal.__init__.__kwdefaults__, "seconds", 1e6)
+    done = counted(monkeypatch)
+    at_pass(2, "training", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "run", **plan)
+    before = len(done)
+    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+    monkeypatch.undo()
+    again = counted(monkeypatch)
+    fit(data, None, **plan)
+    assert len(done) == len(again) > before  # no pass was made twice
+
+
+@pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
+def test_ctrl_c_in_the_middle_of_a_pass(undisturbed, data, tmp_path, monkeypatch):
+    """What a pass has changed so far does not count."""
+    plan, hmm, _ = undisturbed
+
+    def interrupted(*args):
+        # The sums over the data are new, the free energy is not.
+        monkeypatch.setattr(Prior, "log_density", original)
+        raise KeyboardInterrupt
+
+    def interrupt_the_next():
+        monkeypatch.setattr(Prior, "log_density", interrupted)
+
+    original = Prior.log_density
+    at_pass(2, "training", interrupt_the_next, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "run", **plan)
+    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+
+
+# Called again
+
+
+def no_pass(*_, **__):
+    raise AssertionError("a pass over the data was made")
+
+
+def test_finished_training_is_returned(undisturbed, data, tmp_path, monkeypatch):
+    """Nothing is trained anew, and nothing written."""
+    plan, hmm, moments = undisturbed
+    shutil.copytree(moments[-1], tmp_path / "run")
+    before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+    monkeypatch.setattr(em, "expect_batches", no_pass)
+    again = fit(data, tmp_path / "run", **plan)
+    assert_same(again, hmm)
+    assert_array_equal(again.history_["n_passes"], hmm.history_["n_passes"])
+    assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
+def test_data_may_have_moved(undisturbed, folder, tmp_path):
+    """They are known by what they hold, not by where they lie."""
+    plan, hmm, moments = undisturbed
+    shutil.copytree(moments[-1], tmp_path / "run")
+    shutil.copytree(folder, tmp_path / "moved")
+    assert_same(fit(mne_hmm.read_prepared(tmp_path / "moved"), tmp_path / "run", **plan), hmm)
+
+
+@pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
+@pytest.mark.parametrize(
+    ("kwargs", "fact"),
+    [
+        ({"n_states": 3}, r"n_states \(2 there, 3 now\)"),
+        ({"random_state": 1}, r"random_state \('0' there, '1' now\)"),
+        ({"random_state": None}, r"random_state \('0' there, 'None' now\)"),
+        ({"tol": 1e-3}, r"tol \(1e-06 there, 0.001 now\)"),
+        ({"n_init": 3}, r"n_init \(2 there, 3 now\)"),
+        ({"refine": False}, r"refine \(True there, False now\)"),
+        ({"max_iter": 7}, r"max_iter \(100 there, 7 now\)"),
+        ({"learn_means": False}, r"learn_means \(True there, False now\)"),
+        ({"covariance_type": "diag"}, r"covariance_type \('full' there, 'diag' now\)"),
+        ({"priors": mne_hmm.Priors(initial=2)}, r"prior of initial \(0.0 there, 2.0 now\)"),
+        ({"batch_size": 5}, r"batch_size \(nothing there, 5 now\), sequence_length .*"),
+        ({"init": "random"}, r"init \('kmeans' there, 'random' now\)"),
+        ({"initial_means": np.zeros((2, 3))}, r"initial means \(nothing there, '\w+' now\)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_other_training_is_refused(undisturbed, data, kwargs, fact):
+    """The error names what differs, on both sides, and the folder is left as it is."""
+    _, _, moments = undisturbed
+    before = names_in(moments[-1])
+    parts = rf"checkpoint_dir='.*' holds another training, which differs in {fact}; give another "
+    with pytest.raises(ValueError, match=parts + "checkpoint_dir, or delete this folder"):
+        fit(data, moments[-1], **kwargs)
+    assert names_in(moments[-1]) == before
+
+
+@pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
+@pytest.mark.parametrize("change", ["one value", "order", "cuts"])
+def test_other_data_are_refused(undisturbed, change, tmp_path):
+    _, _, moments = undisturbed
+    first, second = signals()
+    if change == "one value":
+        first[2, 1000] += 1e-3
+    recordings = [second, first] if change == "order" else [first, second]
+    if change == "cuts":  # the same rows in other chains
+        recordings = [np.concatenate([first, second[:, :1]], axis=1), second[:, 1:]]
+    other = mne_hmm.prepare(recordings, AS_IS, sfreq=SFREQ, cache_dir=tmp_path)
+    with pytest.raises(ValueError, match=r"differs in data \('\w{64}' there, '\w{64}' now\)"):
+        fit(other, moments[-1])
+
+
+# Randomness
+
+
+ONCE = {"n_init": 1, "refine": False}
+
+
+def test_a_generator_is_known_by_its_seed(data, tmp_path, monkeypatch):
+    """A new generator of the same seed goes on; one of another seed, or that was used, does not."""
+    at_pass(3, "training", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
+    generator = np.random.default_rng(8)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "run", generator, **ONCE)
+    for other in (np.random.default_rng(9), generator):
+        with pytest.raises(ValueError, match="holds another training, which differs in random_st"):
+            fit(data, tmp_path / "run", other, **ONCE)
+    hmm = fit(data, tmp_path / "run", np.random.default_rng(8), **ONCE)
+    assert_same(hmm, fit(data, None, np.random.default_rng(8), **ONCE))
+
+
+def test_without_a_seed(data, tmp_path, monkeypatch):
+    """Whatever was drawn stays; once it has ended, training always gives the same."""
+    at_pass(3, "training", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, tmp_path / "run", None, **ONCE)
+    state = Journal.state
+    states = []
+
+    def seen(self, step):
+        states.append(state(self, step))
+        return states[-1]
+
+    monkeypatch.setattr(Journal, "state", seen)
+    hmm = fit(data, tmp_path / "run", None, **ONCE)
+    (before,) = states
+    course = before["free_energy"]  # in other coordinates: there is a constant between them
+    assert len(course) == 4
+    difference = hmm.history_["free_energy"][:4] - course
+    assert_allclose(difference, difference[0], rtol=0, atol=1e-12)
+    assert_same(fit(data, tmp_path / "run", None, **ONCE), hmm)
+
+
+# Damaged
+
+
+@pytest.mark.parametrize(
+    ("undisturbed", "step", "kind", "way_out"),
+    [
+        ("search", "training", "000004.state", "an earlier state is taken"),
+        ("search", "round-1-2-states", "result", "the step is computed again"),
+        ("mini-batches", "mini-batches", "000002.state", "an earlier state is taken"),
+    ],
+    indirect=["undisturbed"],
+)
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_damage_falls_back(undisturbed, step, kind, way_out, damage, data, tmp_path):
+    """What was written last is damaged: training begins a little earlier, and says so."""
+    plan, hmm, moments = undisturbed
+    before = moment(moments, step, kind)
+    shutil.copytree(before, tmp_path / "run")
+    path = tmp_path / "run" / before.name[4:]
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[: len(content) // 2]
+    else:
+        content[-20] ^= 1
+    path.write_bytes(content)
+    match = rf"The checkpoint .*{path.name} is cut off or damaged: .*; {way_out}"
+    with pytest.warns(RuntimeWarning, match=match):
+        again = fit(data, tmp_path / "run", **plan)
+    assert_same(again, hmm)
+
+
+# The folder
+
+
+def test_folder_is_made_where_its_parent_is(data, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint_dir='.*run': there is no folder .*x;"):
+        fit(data, tmp_path / "x" / "run", **ONCE)
+    assert os.listdir(tmp_path) == []
+    fit(data, str(tmp_path / "run"), **ONCE)  # a string will do
+    assert len(os.listdir(tmp_path / "run")) == 3  # facts, the start and the training

@@ -1,0 +1,303 @@
+"""Several workers train the model that one would, and go on after one of them was lost."""
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import mne
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mne_hmm
+
+SFREQ = 100.0
+AS_IS = mne_hmm.Preparation.as_is()
+ROOT = Path(__file__).parents[1]
+
+# Of uneven lengths: one worker has the first, the other the rest.
+UNEVEN = [2500, 300, 700, 400]
+PARAMETERS = ("initial_probs_", "transition_matrix_", "means_", "covariances_")
+
+# A small tolerance: where training stops depends on rounding otherwise.
+ONE_START = {"n_states": 3, "n_init": 1, "refine": False, "tol": 1e-5}
+
+# Seconds until a process that should end by itself is given up.
+LIMIT = 240.0
+
+
+def recording(n_times, seed):
+    """Three channels in three states of different means and covariances, with a bad span."""
+    mixing = np.random.default_rng(4).normal(0, 1, (3, 3, 3)) / 2 + np.eye(3)
+    rng = np.random.default_rng(seed)
+    states = np.repeat(rng.integers(0, 3, n_times // 20 + 1), 20)[:n_times]
+    noise = rng.standard_normal((n_times, 3))
+    x = np.einsum("tij,tj->it", mixing[states], noise) + np.array([0.0, 1.0, -1.0])[states]
+    raw = mne.io.RawArray(x, mne.create_info(3, SFREQ, "eeg"), verbose="ERROR")
+    return raw.set_annotations(mne.Annotations([1.0], [0.5], ["BAD_x"]))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "prepared"
+    mne_hmm.prepare([recording(n, seed) for seed, n in enumerate(UNEVEN)], AS_IS, cache_dir=path)
+    return path
+
+
+# What a worker runs. Told so, it kills itself after a pass.
+WORKER = """
+import os, signal, sys
+import mne_hmm
+from mne_hmm.engine import Journal
+from mne_hmm.progress import Progress
+
+folder, directory, fname, kwargs, last = sys.argv[1:]
+strategy = mne_hmm.multi_worker_strategy()
+Journal.__init__.__kwdefaults__["seconds"] = 0.0
+
+def told(self, stage, number, *args):
+    original(self, stage, number, *args)
+    if f"{stage} {number}" == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+original = Progress.__call__
+Progress.__call__ = told
+hmm = mne_hmm.fit_hmm(
+    mne_hmm.read_prepared(folder), strategy=strategy, checkpoint_dir=directory or None,
+    random_state=0, verbose="ERROR", **eval(kwargs),
+)
+hmm.save(fname)
+"""
+
+
+class Together:
+    """Two processes that train together, and end with the test."""
+
+    def __init__(self, tmp_path, folder, kwargs, directory="", lasts=("", "")):
+        tmp_path.mkdir(exist_ok=True)
+        addresses = free_addresses(2)
+        self.fnames = [tmp_path / f"{rank}-hmm.h5" for rank in (0, 1)]
+        self.processes = []
+        for rank, (fname, last) in enumerate(zip(self.fnames, lasts, strict=True)):
+            command = [sys.executable, "-W", "ignore", "-c", WORKER, str(folder), str(directory)]
+            self.processes.append(
+                subprocess.Popen(
+                    [*command, str(fname), repr(kwargs), last],
+                    env={**os.environ, "TF_CONFIG": tf_config(addresses, rank)},
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def models(self):
+        """Wait for the end; gives the model of each worker."""
+        for process in self.processes:
+            _, err = process.communicate(timeout=LIMIT)
+            assert process.returncode == 0, err
+        return [mne_hmm.read_hmm(fname) for fname in self.fnames]
+
+
+def free_addresses(number):
+    """Find ports nobody uses, below those the system gives to outgoing connections."""
+    ports = []
+    while len(ports) < number:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("", port)):
+            if port not in ports:
+                ports.append(port)
+    return [f"127.0.0.1:{port}" for port in ports]
+
+
+def tf_config(addresses, rank):
+    """Environment variable of one worker."""
+    task = {"type": "worker", "index": rank}
+    return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+
+def assert_like(ours, theirs):
+    """Compare with one process: sums are made in another order."""
+    for name in PARAMETERS:
+        assert_allclose(getattr(ours, name), getattr(theirs, name), rtol=0, atol=1e-6)
+    assert_allclose(ours.history_["free_energy"], theirs.history_["free_energy"], rtol=0, atol=1e-6)
+    assert ours.annotations_ == theirs.annotations_
+    assert ours.converged_ == theirs.converged_
+
+
+def assert_same(ours, theirs):
+    """Compare workers with each other, and with themselves: every bit is the same."""
+    for name in PARAMETERS:
+        assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert_array_equal(ours.history_["free_energy"], theirs.history_["free_energy"])
+    assert ours.annotations_ == theirs.annotations_
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        ONE_START,
+        pytest.param({"n_states": 2, "n_init": 2, "tol": 1e-5}, marks=pytest.mark.slow),
+        pytest.param(
+            ONE_START | {"init": np.arange(sum(UNEVEN) - 200).__floordiv__(20).__mod__(3).tolist()},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["one start", "search", "labels"],
+)
+def test_two_workers_are_one(kwargs, folder, tmp_path):
+    """The model of two workers is that of one, on both, with all annotations."""
+    with Together(tmp_path, folder, kwargs) as together:
+        first, second = together.models()
+    assert_same(first, second)
+    alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(folder), random_state=0, **kwargs)
+    assert_like(first, alone)
+    assert len(first.annotations_) == len(UNEVEN)
+    assert all(len(annotations) > 3 for annotations in first.annotations_)
+
+
+@pytest.mark.slow
+def test_mini_batches_of_two_workers(folder, tmp_path):
+    """Mini-batches of two workers are others than those of one; the optimum is the same."""
+    kwargs = ONE_START | {"batch_size": 4, "sequence_length": 200, "tol": 0}
+    with Together(tmp_path, folder, kwargs) as together:
+        first, second = together.models()
+    assert_same(first, second)
+    assert len(first.history_["batches"]) > 0
+    alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(folder), random_state=0, **kwargs)
+    # Training stops where only the rounding of densities in float32 is left.
+    assert_allclose(first.free_energy_, alone.free_energy_, rtol=1e-6)
+
+
+@pytest.mark.slow
+def test_a_worker_without_recordings(tmp_path):
+    """One recording and two workers: one of them only adds zeros."""
+    mne_hmm.prepare(recording(2500, 0), AS_IS, cache_dir=tmp_path / "one")
+    with Together(tmp_path, tmp_path / "one", ONE_START) as together:
+        first, second = together.models()
+    assert_same(first, second)
+    alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(tmp_path / "one"), random_state=0, **ONE_START)
+    assert_like(first, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+@pytest.mark.parametrize("lost", [0, 1])
+def test_killed_and_started_again(lost, folder, tmp_path):
+    """Without one, the other ends in time with an error; both together go on to the same bits."""
+    with Together(tmp_path / "undisturbed", folder, ONE_START) as together:
+        undisturbed, _ = together.models()
+    assert len(undisturbed.history_["free_energy"]) > 4
+
+    lasts = ["training 3" if rank == lost else "" for rank in (0, 1)]
+    run = tmp_path / "run"
+    with Together(tmp_path / "killed", folder, ONE_START, run, lasts) as together:
+        other = together.processes[1 - lost]
+        assert together.processes[lost].wait(timeout=LIMIT) == -signal.SIGKILL
+        began = time.monotonic()
+        _, err = other.communicate(timeout=LIMIT)
+        assert time.monotonic() - began < 60
+        assert other.returncode == 1, err
+        last = err.strip().splitlines()[-1]
+        assert f"WorkerError: training cannot go on without worker {lost} at 127.0.0.1:" in last
+        assert "Start all workers again" in last
+        assert not any(fname.exists() for fname in together.fnames)
+    assert list(run.glob("training-*.state"))
+
+    with Together(tmp_path / "again", folder, ONE_START, run) as together:
+        models = together.models()
+    for hmm in models:
+        assert_same(hmm, undisturbed)
+    assert list(run.glob("training-*.result"))
+
+
+# Two devices on one machine
+
+MIRRORED = """
+import sys
+import tensorflow as tf
+import mne_hmm
+
+folder, fname, kwargs = sys.argv[1:]
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+prepared = mne_hmm.read_prepared(folder)
+hmm = mne_hmm.fit_hmm(prepared, strategy=strategy, random_state=0, verbose="ERROR", **eval(kwargs))
+with strategy.scope():
+    again = mne_hmm.fit_hmm(prepared, random_state=0, verbose="ERROR", **eval(kwargs))
+assert (again.means_ == hmm.means_).all()
+hmm.save(fname)
+"""
+
+
+def test_two_devices_are_one(tmp_path, monkeypatch):
+    """Batches are spread over devices and added up in the same order, in scope or as argument."""
+    # Each of these recordings is a batch of its own.
+    raws = [recording(n, seed) for seed, n in enumerate([33_000, 34_000, 33_500])]
+    mne_hmm.prepare(raws, AS_IS, cache_dir=tmp_path / "prepared")
+    command = [sys.executable, "-W", "ignore", "-c", MIRRORED, str(tmp_path / "prepared")]
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+    result = subprocess.run(
+        [*command, str(tmp_path / "hmm.h5"), repr(ONE_START)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LIMIT,
+    )
+    assert result.returncode == 0, result.stderr
+    alone = mne_hmm.fit_hmm(
+        mne_hmm.read_prepared(tmp_path / "prepared"), random_state=0, **ONE_START
+    )
+    assert_same(mne_hmm.read_hmm(tmp_path / "hmm.h5"), alone)
+
+
+# As it is documented
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a shell")
+def test_the_script_of_the_documentation(folder, tmp_path):
+    """What the page says is typed, with other ports, fewer states and the test's folders."""
+    page = (ROOT / "docs" / "several_machines.rst").read_text(encoding="utf-8")
+    (command,) = re.findall(r"   workers=.*?   wait\n", page, re.DOTALL)
+    ports = [address.rpartition(":")[2] for address in free_addresses(2)]
+    for old, new in (
+        ("localhost:23456", f"localhost:{ports[0]}"),
+        ("localhost:23457", f"localhost:{ports[1]}"),
+        ("python docs/", f"{sys.executable} {ROOT / 'docs'}/"),
+        (" prepared rest-hmm.h5", f" {folder} rest-hmm.h5 --states 2"),
+    ):
+        assert old in command
+        command = command.replace(old, new)
+    for _ in range(2):  # the second time it is all in the checkpoints
+        result = subprocess.run(
+            ["sh", "-c", command],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LIMIT,
+        )
+        assert result.returncode == 0, result.stderr
+        assert "Traceback" not in result.stderr, result.stderr
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoints", "rest-hmm.h5"]
+        hmm = mne_hmm.read_hmm(tmp_path / "rest-hmm.h5")
+        (tmp_path / "rest-hmm.h5").unlink()
+        alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(folder), 2, random_state=0)
+        assert_like(hmm, alone)
