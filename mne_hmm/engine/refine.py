@@ -38,8 +38,10 @@ MOST_PASSES = 200
 N_AFTER_MERGE = 3
 N_AFTER_SPLIT = 6
 N_LAST = 15
-# Models at the end of the way that are told apart by all data.
+# Models at the end of the way that are kept, and between how many nats per sample on the part they
+# must lie to be told apart by all data: closer is the same optimum, farther is worse.
 N_BEST = 2
+UNDECIDED = (0.01, 0.05)
 
 # Nats per sample by which models must differ to be two, and fall to be better.
 LEAST_GAIN = 1e-3
@@ -272,6 +274,13 @@ def _distinct(runs):
         if not kept or run.free_energy[-1] > kept[-1].free_energy[-1] + LEAST_GAIN:
             kept.append(run)
     return kept
+
+
+def worth_a_run(runs: list[Run]) -> list[Run]:
+    """Choose the models that a part of the data cannot tell from the best, and the best."""
+    best = runs[0].free_energy[-1]
+    low, high = UNDECIDED
+    return [runs[0], *(run for run in runs[1:] if low < run.free_energy[-1] - best < high)]
 
 
 def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from .em import LOST, Run, UpdateRule, converge, rises
 from .gaussian import Parameters
 from .part import Part
 from .prior import NO_PRIOR, Prior, sticky_chain
-from .refine import Search, Way, n_states_to_begin_with
+from .refine import Search, Way, n_states_to_begin_with, worth_a_run
 from .samples import Data, Samples
 from .start import (
     kmeans_labels,
@@ -336,7 +336,11 @@ class _Trainer:
     # On a part of the data
 
     def _search(self, start_rng, split_rng):
-        """Find the best few models on a part of the data."""
+        """Find the best few models on a part of the data.
+
+        What is best on a part need not be best on all data. So all data tell between the
+        model that was searched for, others that come close, and the best start without a search.
+        """
         plan = self.plan
         part = Part.of(self.samples, self.coordinates, plan.n_states, self.workers)
         count = 0
@@ -350,7 +354,7 @@ class _Trainer:
         if plan.refining:
             n_states = n_states_to_begin_with(part, n_states, plan.rule)
         way = Way.within_means(n_states, plan.n_states, plan.n_init, part.share)
-        expected = plan.n_init + way.n_runs
+        expected = plan.n_init + way.n_runs + (plan.n_init if plan.refining else 0)
         search = Search(part, way, plan.rule, plan.prior, told)
         part.data.n_slots = n_states
 
@@ -371,27 +375,33 @@ class _Trainer:
             search.n_passes += done["n_passes"]
             return [run_from(run) for run in done["runs"]], done["notes"]
 
+        plain, starts = self._starts(search, plan.n_states, start_rng, known)
+        candidates = [min(plain, key=lambda run: run.free_energy[-1])]
+        moves: list[dict] = []
+        if n_states > plan.n_states:
+            runs, more = self._starts(search, n_states, start_rng, known)
+            found = search.refine(runs, split_rng, known)
+            candidates = [*worth_a_run(found.best), *candidates]
+            starts, moves = starts + more, found.moves
+        self.n_passes += search.n_passes
+        return self._agreed([run.parameters for run in candidates]), starts, moves
+
+    def _starts(self, search, n_states, rng, known):
+        """Begin several times with some number of states; the starts, and notes of them."""
         runs: list[Run] = []
         starts: list[dict] = []
-        for attempt, rng in enumerate(start_rng.spawn(plan.n_init)):
-            step = partial(self._start, search, n_states, attempt, rng)
-            new, notes = known(f"start {attempt + 1}", step)
+        for attempt, child in enumerate(rng.spawn(self.plan.n_init)):
+            step = partial(self._start, search, n_states, attempt, child)
+            new, notes = known(f"start {attempt + 1}, {n_states} states", step)
             runs, starts = runs + new, starts + notes
         # One start on half of the part is not to be compared with another on the other half.
-        if plan.init == SUBSET:
+        if self.plan.init == SUBSET:
             step = partial(self._on_whole_part, search, runs)
-            runs, _ = known("starts on all of the part", step)
+            runs, _ = known(f"starts on all of the part, {n_states} states", step)
         best = min(runs, key=lambda run: run.free_energy[-1])
         for run, start in zip(runs, starts, strict=True):
             start["kept"] = run is best
-        moves: list[dict] = []
-        if n_states > plan.n_states:
-            found = search.refine(runs, split_rng, known)
-            found_best, moves = found.best, found.moves
-        else:
-            found_best = [best]
-        self.n_passes += search.n_passes
-        return self._agreed([run.parameters for run in found_best]), starts, moves
+        return runs, starts
 
     def _start(self, search, n_states, attempt, rng):
         """Begin on the part of the data, and run briefly."""

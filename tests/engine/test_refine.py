@@ -79,9 +79,7 @@ def _loss(statistics, i, j, rule):
 @pytest.mark.parametrize("seed", range(4))
 def test_the_cheapest_merge_comes_first(rule, seed):
     statistics = _statistics(seed, rule)
-    losses = {
-        pair: _loss(statistics, *pair, rule) for pair in combinations(range(N_STATES), 2)
-    }
+    losses = {pair: _loss(statistics, *pair, rule) for pair in combinations(range(N_STATES), 2)}
     assert min(losses.values()) > 0  # a merge never gains
     assert cheapest_merges(statistics, rule) == sorted(losses, key=losses.get)
 
@@ -110,7 +108,10 @@ def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     initial = [sum(statistics.initial[k] for k in some) + prior.initial for some in members]
     assert_allclose(got.initial_probs, np.divide(initial, sum(initial)), rtol=1e-13, atol=0)
     steps = np.array(
-        [[sum(statistics.transitions[a, b] for a in m for b in n) for n in members] for m in members]
+        [
+            [sum(statistics.transitions[a, b] for a in m for b in n) for n in members]
+            for m in members
+        ]
     )
     assert steps.sum() == pytest.approx(statistics.transitions.sum(), rel=1e-13)
     # Nine of ten pseudo-counts stay.
@@ -119,9 +120,7 @@ def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     assert_allclose(got.transition_matrix, rows, rtol=1e-12, atol=0)
     n_means = prior.means * rule.learn_means
     for place, some in enumerate(members):
-        weight, sums, products = (
-            sum(values[k] for k in some) for values in statistics.moments
-        )
+        weight, sums, products = (sum(values[k] for k in some) for values in statistics.moments)
         products = np.diag(products) if products.ndim == 1 else products
         mean = sums / (weight + n_means) * rule.learn_means
         assert_allclose(got.means[place], mean, rtol=0, atol=1e-12)
@@ -281,9 +280,7 @@ def test_a_real_search_costs_no_more_than_its_way():
     # The bound is for two walks; each more costs no more than half of it.
     assert len(told) - 1 <= way.n_runs * n_rounds / 2
     assert 0 < search.n_passes - before <= way.n_passes * n_rounds / 2
-    passes = sum(
-        len(run.free_energy) * len(run.parameters.initial_probs) / 3 for run in told
-    )
+    passes = sum(len(run.free_energy) * len(run.parameters.initial_probs) / 3 for run in told)
     assert search.n_passes == pytest.approx(passes * part.share, rel=1e-12)
     # After a merge, after a split, and at the end: no run takes more.
     most = {N_AFTER_MERGE, N_AFTER_SPLIT, N_LAST}

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, random_model
 
-from mne_hmm.engine import Data, MiniBatches, NoJournal, Parameters, Plan, Prior, Samples
-from mne_hmm.engine import UpdateRule, train
+from mne_hmm.engine import (
+    Data,
+    MiniBatches,
+    NoJournal,
+    Parameters,
+    Plan,
+    Prior,
+    Samples,
+    UpdateRule,
+    train,
+)
 from mne_hmm.engine import samples as samples_module
 from mne_hmm.engine import stochastic as stochastic_module
 from mne_hmm.engine.distribute import ALONE
@@ -86,9 +95,7 @@ def test_one_mini_batch_of_all_chains_is_an_update_of_em(monkeypatch, rule, prio
 
 @settings(deadline=None, max_examples=30)
 @given(
-    lengths=st.lists(
-        st.lists(st.integers(1, 40), min_size=1, max_size=4), min_size=1, max_size=6
-    ),
+    lengths=st.lists(st.lists(st.integers(1, 40), min_size=1, max_size=4), min_size=1, max_size=6),
     length=st.integers(1, 50),
     per_worker=st.integers(1, 7),
     seed=st.integers(0, 9),
@@ -156,9 +163,7 @@ def test_mini_batches_lead_to_where_em_does(lengths):
     data = _data(samples)
     full = converge(data, Run(start), RULE, max_iter=100, tol=1e-5)
     reports = []
-    trained = _trained(
-        data, start, MiniBatches(8, 100), report=lambda *args: reports.append(args)
-    )
+    trained = _trained(data, start, MiniBatches(8, 100), report=lambda *args: reports.append(args))
     got = -expect(data, trained.parameters, RULE).log_evidence / 6000
     assert full.free_energy[0] - full.free_energy[-1] > 0.3  # there was something to learn
     assert full.free_energy[-1] - 1e-4 < got < full.free_energy[-1] + 0.05
@@ -192,12 +197,8 @@ def test_chains_shorter_than_a_sequence_are_sequences():
 
 def test_the_same_seed_gives_the_same_bits():
     samples, start = _simulated(6000, [[6000]])
-    plan = Plan(
-        N_STATES, RULE, init=start, batches=MiniBatches(8, 100), max_iter=5
-    )
-    one, same, other = (
-        train(samples, plan, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
-    )
+    plan = Plan(N_STATES, RULE, init=start, batches=MiniBatches(8, 100), max_iter=5)
+    one, same, other = (train(samples, plan, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert one.batches == same.batches != other.batches
     assert one.free_energy == same.free_energy
     for a, b in zip(one.parameters, same.parameters, strict=True):

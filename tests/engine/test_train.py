@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fake_workers import together
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import (
     draw_samples,
@@ -23,7 +24,6 @@ from mne_hmm.engine import (
     sample_states,
     train,
 )
-from fake_workers import together
 from mne_hmm.engine import em as em_module
 from mne_hmm.engine import part as part_module
 from mne_hmm.engine import samples as samples_module
