@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .chain import TINY
 from .gaussian import DIAGONAL, Parameters
 from .linalg import factors_of, inverse_of_lower
 
@@ -95,5 +96,5 @@ def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _weighted_log(counts, probabilities):
-    some = counts > 0
-    return float(counts[some] @ np.log(probabilities[some]))
+    # What is impossible has the probability that the recursions give it.
+    return float((counts * np.log(np.maximum(probabilities, TINY))).sum())

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .em import Run, Statistics, UpdateRule, converge, posterior, updated_emissions
+from .em import Run, Statistics, UpdateRule, converge, posterior, update, updated_emissions
 from .gaussian import FULL, Moments, Parameters, weighted_moments
 from .linalg import log_determinants
 from .part import Part
@@ -325,13 +325,10 @@ def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) 
     onto = np.eye(n_states)
     onto[i, j] = 1.0
     onto = np.delete(onto, j, 0)
-    transitions = onto @ statistics.transitions @ onto.T
-    initial = onto @ statistics.initial
-    moments = Moments(*(np.tensordot(onto, values, 1) for values in statistics.moments))
-    leaving = transitions.sum(1, keepdims=True)
-    rows = np.where(
-        leaving > 0, transitions / np.where(leaving > 0, leaving, 1), 1 / (n_states - 1)
+    fewer = statistics._replace(
+        transitions=onto @ statistics.transitions @ onto.T,
+        initial=onto @ statistics.initial,
+        moments=Moments(*(np.tensordot(onto, values, 1) for values in statistics.moments)),
     )
     like = pooled_parameters(n_states - 1, run.parameters.means.shape[1])
-    like = like._replace(initial_probs=initial / initial.sum(), transition_matrix=rows)
-    return updated_emissions(like, moments, rule, prior)
+    return update(like, fewer, rule, prior)
