@@ -269,9 +269,7 @@ def test_the_posterior_of_single_precision_rows_is_in_single_precision():
     transition, initial = _random_chain(rng, 3)
     constants = np.array([1e6, 1e6 + 1 / 3, 1e6 - 2])
     rows = _log_densities(rng, sum(CHAINS), 3).astype(np.float32)
-    truth = per_chain(
-        enumerate_paths, rows.astype(float) + constants, CHAINS, transition, initial
-    )
+    truth = per_chain(enumerate_paths, rows.astype(float) + constants, CHAINS, transition, initial)
     for dtype, atol in ((np.float32, 1e-7), (np.float64, 1e-9)):
         got = smooth_rows(_rows(rows, dtype), constants, LAYOUT, transition, initial)
         assert got.posteriors.dtype == dtype
@@ -318,7 +316,7 @@ def test_no_density_is_as_low_as_that_of_an_unused_slot():
     rng = np.random.default_rng(8)
     transition, initial = _random_chain(rng, 3)
     rows = -1e20 * (1 + rng.integers(0, 4, (sum(CHAINS), 3)) / 4)
-    assert UNREACHED < 1e9 * rows.min()
+    assert 1e9 * rows.min() > UNREACHED
     arguments = _rows(rows, np.float64), np.zeros(3), LAYOUT, transition, initial
     want, got = smooth_rows(*arguments), smooth_rows(*arguments, n_slots=7)
     assert_allclose(got.weights.sum(), sum(CHAINS), rtol=1e-14, atol=0)

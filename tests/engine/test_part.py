@@ -38,7 +38,6 @@ class _Unread:
         raise AssertionError("the windows depend on lengths only")
 
 
-
 def _numbered(lengths, n_features=2):
     """Samples that are their own numbers."""
     n_samples = sum(map(sum, lengths))

@@ -308,3 +308,18 @@ def test_a_prior_keeps_states_of_few_samples_from_shrinking(covariance_type):
     want = np.tile(0.75 * np.eye(N_FEATURES), (N_STATES, 1, 1))
     assert_allclose(got.covariances, want, rtol=0, atol=1e-12)
     assert_allclose(got.means, 2, rtol=0, atol=1e-8)
+
+
+def test_a_step_that_is_impossible_at_first_is_no_end_of_it():
+    # As in parameters that were learned without a prior: their zeros have a density of next to
+    # nothing, which is finite, or training would settle at once.
+    data, rule, prior = _random_data(), RULES["full, means"], PRIORS["all"]
+    start = _start(data, rule, prior)._replace(
+        initial_probs=np.array([1.0, 0.0, 0.0]),
+        transition_matrix=np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]]),
+    )
+    run = converge(data, Run(start), rule, max_iter=5, tol=1e-4, prior=prior)
+    assert np.isfinite(run.free_energy).all()
+    assert run.n_updates > 1
+    assert (np.diff(run.free_energy) < 0).all()
+    assert (run.parameters.transition_matrix > 0).all()

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fake_workers import together
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import (
     draw_samples,
@@ -23,6 +24,9 @@ from mne_hmm.engine import (
     sample_states,
     train,
 )
+from mne_hmm.engine import em as em_module
+from mne_hmm.engine import part as part_module
+from mne_hmm.engine import samples as samples_module
 from mne_hmm.engine.prior import STAY, sticky_chain
 from mne_hmm.engine.start import kmeans_labels, random_labels, spread_strides
 from mne_hmm.engine.train import BRIEF
@@ -141,6 +145,8 @@ def test_free_energy_is_that_of_the_parameters():
     # Log densities of single precision are good to 1e-6 nats.
     free_energy = -truth.log_evidence.sum() / N_SAMPLES
     assert_allclose(training.free_energy[-1], free_energy, rtol=0, atol=2e-6)
+    probabilities = _probabilities(samples, training, MEANS)
+    assert_allclose(probabilities, truth.probabilities, rtol=0, atol=1e-4)
 
 
 # The same answer again
@@ -234,6 +240,18 @@ def test_labels_say_where_to_start():
     assert np.mean(probabilities.argmax(1) == order[states]) > 0.97
 
 
+def test_a_start_on_a_subset_goes_on_on_all_of_the_part(monkeypatch):
+    monkeypatch.setattr(part_module, "WINDOW", 100)
+    samples = _samples(_simulated()[0])
+    training = _train(samples, N_STATES, MEANS, init="subset", n_init=3)
+    courses = [start["free_energy"] for start in training.starts]
+    assert len({tuple(course) for course in courses}) == 3
+    assert sum(start["kept"] for start in training.starts) == 1
+    assert training.rise == 0
+    same = _train(samples, N_STATES, MEANS, init="subset", n_init=3)
+    _check_same_bits(training, same)
+
+
 def test_parameters_say_where_to_start():
     x, _, parameters = _simulated()
     samples = _samples(x)
@@ -307,6 +325,168 @@ def test_given_values_that_are_not_learned_are_there_afterwards():
         second = (centered * gamma[:, [k]]).T @ centered / gamma[:, k].sum()
         # One pass before the last: it had settled to 1e-4 of what there was to gain.
         assert_allclose(training.parameters.covariances[k], second, rtol=0, atol=0.05)
+
+
+# What it costs, and what is on record
+
+
+class _Counted:
+    """Passes over data, in shares of all of them and of the states asked for.
+
+    One that is made again, for the sake of states with few samples, counts once.
+    """
+
+    def __init__(self, monkeypatch, n_samples, n_states):
+        self.n_passes, self.last = 0.0, None
+        real = em_module.expect_batches
+
+        def expect_batches(data, batches, parameters, rule, precise=()):
+            statistics = real(data, batches, parameters, rule, precise)
+            if self.last != (id(data), id(parameters)):
+                met = statistics.moments.weights.sum() / n_samples
+                self.n_passes += met * len(parameters.initial_probs) / n_states
+            self.last = id(data), id(parameters)
+            return statistics
+
+        monkeypatch.setattr(em_module, "expect_batches", expect_batches)
+
+
+def _long(seed, n_states=3, n_samples=6000, n_features=4, spread=0.3):
+    """Draw samples of several recordings, of states that are hard to tell apart."""
+    rng = np.random.default_rng(seed)
+    initial, _, means, covariances = random_model(rng, n_states, n_features, spread=spread)
+    transition = 0.95 * np.eye(n_states) + 0.05 * rng.dirichlet(np.ones(n_states), n_states)
+    states = draw_states(rng, n_samples, initial, transition)
+    x = draw_samples(rng, states, means, covariances)
+    return _samples(x, [[n_samples // 4, n_samples // 12], [n_samples // 3], [n_samples // 3]])
+
+
+@pytest.mark.parametrize("init", ["kmeans", "subset"])
+@pytest.mark.parametrize("refine", [False, True])
+def test_passes_are_counted(monkeypatch, init, refine):
+    monkeypatch.setattr(part_module, "WINDOW", 500)  # a part that is not all there is
+    samples = _long(0)
+    counted = _Counted(monkeypatch, samples.n_samples, N_STATES)
+    reports = []
+    training = _train(
+        samples,
+        N_STATES,
+        MEANS,
+        init=init,
+        refine=refine,
+        n_init=2,
+        report=lambda *args: reports.append(args),
+    )
+    # Sums of posteriors are those of samples to 1e-7.
+    assert training.n_passes == pytest.approx(counted.n_passes, rel=1e-6)
+    # Every run of EM was told of: starts, starts on all of the part, merges, and so on.
+    of_search = [report for report in reports if report[0] == "search"]
+    assert [count for _, count, _, _, _ in of_search] == list(range(1, len(of_search) + 1))
+    assert len({most for *_, most in of_search}) == 1
+    assert [start["init"] for start in training.starts] == [init] * 2
+    assert sum(start["kept"] for start in training.starts) == 1
+    begin = {start["n_states"] for start in training.starts}
+    assert begin == {2 * N_STATES if refine else N_STATES}
+    if not refine:
+        assert len(of_search) == (4 if init == "subset" else 2)
+        assert training.moves == []
+        return
+    # All merges, and those of the best models that were run on all data after the first.
+    merges = [move for move in training.moves if "merged" in move]
+    others = [move for move in training.moves if "merged" not in move]
+    assert training.moves == merges + others
+    assert {move["n_states"] for move in merges} == {5, 4, 3}
+    n_rounds = max(move["round"] for move in merges)
+    assert [move["model"] for move in others] == list(range(2, len(others) + 2))
+    stages = {stage for stage, *_ in reports}
+    assert stages == {"search", "training", *(f"training, model {m['model']}" for m in others)}
+    n_starts = 4 if init == "subset" else 2
+    n_last = len(of_search) - n_starts - len(merges) - (n_rounds - 1)
+    assert n_rounds <= n_last <= 2 * n_rounds
+    for move in merges:
+        assert set(move) == {"round", "merged", "n_states", "free_energy", "kept"}
+
+
+def test_merges_and_splits_never_end_worse():
+    # The second of these has starts that are stuck, 0.1 nats per sample above the best.
+    gains = []
+    for seed in (0, 1):
+        samples = _long(seed, n_states=4, n_features=6)
+        without, refined = (
+            _train(samples, 4, MEANS, n_init=2, refine=refine) for refine in (False, True)
+        )
+        # Every end has settled to 1e-4 of what there was to gain.
+        decrease = without.free_energy[0] - without.free_energy[-1]
+        decrease += without.starts[0]["free_energy"][0] - without.starts[0]["free_energy"][-1]
+        assert refined.free_energy[-1] <= without.free_energy[-1] + 1e-3 * decrease
+        assert refined.rise == without.rise == 0
+        gains.append(without.free_energy[-1] - refined.free_energy[-1])
+    assert max(gains) > 0.05
+
+
+class _Streamed:
+    """Recordings that are read anew in every pass."""
+
+    def __init__(self, arrays):
+        self.rows, self.n_features, self.n_read = arrays, arrays[0].shape[1], 0
+
+    def __len__(self):
+        return len(self.rows)
+
+    def stream(self, order):
+        for number in order:
+            self.n_read += 1
+            yield number, self.rows[number].copy()
+
+
+def test_streamed_data_give_the_same_bits(monkeypatch):
+    monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1000)
+    monkeypatch.setattr(part_module, "WINDOW", 500)
+    samples = _long(1)
+    streamed = Samples(_Streamed(samples.arrays), samples.lengths)
+    assert streamed.streamed
+    assert not samples.streamed
+    results = [
+        _train(some, N_STATES, MEANS, init="subset", n_init=2, refine=True)
+        for some in (samples, streamed)
+    ]
+    _check_same_bits(*results)
+    assert results[0].starts == results[1].starts
+    assert results[0].moves == results[1].moves
+    # Once for the coordinates (and the first sample), once for the part, once for each pass.
+    n_passes = len(results[0].free_energy)
+    assert streamed.arrays.n_read >= 3 * (2 + n_passes)
+
+
+def test_several_workers_come_to_what_one_does(monkeypatch):
+    # Four workers on three recordings: one of them has nothing to do.
+    monkeypatch.setattr(part_module, "WINDOW", 500)
+    samples = _long(0)
+    plan = Plan(N_STATES, MEANS, n_init=2, refine=True)
+
+    def work(workers):
+        return train(samples, plan, rng=np.random.default_rng(0), workers=workers)
+
+    alone = _train(samples, N_STATES, MEANS, n_init=2, refine=True)
+    trainings = together(work, 4)
+    for training in trainings:
+        # All of them go on with the same bits.
+        _check_same_bits(training, trainings[0])
+        # Sums in another order: rounding, of densities in single precision.
+        assert len(training.free_energy) == len(alone.free_energy)
+        assert_allclose(training.free_energy, alone.free_energy, rtol=1e-6, atol=0)
+        for name in Parameters._fields:
+            one, other = (getattr(t.parameters, name) for t in (alone, training))
+            assert_allclose(other, one, rtol=0, atol=1e-4, err_msg=name)
+        assert training.n_passes == pytest.approx(alone.n_passes, rel=1e-12)
+        assert training.starts == trainings[0].starts
+        assert training.moves == trainings[0].moves
+    pairs, free_energies = (
+        [[move.get(name) for move in t.moves] for t in (alone, trainings[0])]
+        for name in ("merged", "free_energy")
+    )
+    assert pairs[0] == pairs[1]
+    assert_allclose(free_energies[1], free_energies[0], rtol=1e-5, atol=0)
 
 
 def test_a_lost_state_is_told_of():
