@@ -82,14 +82,6 @@ class Run:
     statistics: Statistics | None = None
     """Of the data under `parameters`; None before the first pass."""
 
-    before: float = 0.0
-    """Decrease of the free energy in the runs that led here."""
-
-    @property
-    def decrease(self) -> float:
-        """Nats per sample by which all updates have lowered the free energy."""
-        return max(self.before, self.free_energy[0] - self.free_energy[-1])
-
     @property
     def n_updates(self) -> int:
         """Number of updates so far."""
@@ -317,12 +309,12 @@ def converge(
         objective = run.statistics.log_evidence + prior.log_density(run.parameters, rule)
         run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
-        run.converged = has_settled(run.free_energy, tol, run.before)
+        run.converged = has_settled(run.free_energy, tol)
         if watch is not None:
             watch(run)
 
 
-def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
+def has_settled(free_energy: list[float], tol: float) -> bool:
     """Whether the last pass lowered the free energy by next to nothing.
 
     Parameters
@@ -331,8 +323,6 @@ def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bo
         Nats per sample, pass by pass.
     tol : float
         Share of the whole decrease that counts as nothing.
-    before : float
-        Decrease in earlier runs that led to this one.
 
     Returns
     -------
@@ -343,8 +333,7 @@ def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bo
         return False
     last = free_energy[-2] - free_energy[-1]
     rounding = ROUNDING * abs(free_energy[-1])
-    decrease = max(before, free_energy[0] - free_energy[-1])
-    return last <= max(tol * decrease, rounding)
+    return last <= max(tol * (free_energy[0] - free_energy[-1]), rounding)
 
 
 def rises(free_energy: list[float]) -> float:

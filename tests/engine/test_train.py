@@ -222,7 +222,9 @@ def test_labels_say_where_to_start():
     order = np.array([1, 2, 0])  # a 3-cycle: state k of the labels is called order[k]
     training = _train(_samples(x), N_STATES, MEANS, init=order[states], n_init=3, max_iter=0)
     assert len(training.free_energy) == 1  # nothing was updated
-    assert training.starts == []  # there was nothing to choose from
+    (start,) = training.starts  # there was nothing to choose from
+    assert start["init"] == "given"
+    assert start["free_energy"] == training.free_energy
     assert training.n_passes == 1
     found = training.parameters
     for k in range(N_STATES):
@@ -256,7 +258,7 @@ def test_parameters_say_where_to_start():
     x, _, parameters = _simulated()
     samples = _samples(x)
     training = _train(samples, N_STATES, MEANS, init=parameters, n_init=3, max_iter=0)
-    assert training.starts == []
+    assert [start["init"] for start in training.starts] == ["given"]
     for name, got, want in zip(Parameters._fields, training.parameters, parameters, strict=True):
         # To coordinates and back, in float64.
         assert_allclose(got, want, rtol=0, atol=1e-12, err_msg=name)
@@ -292,7 +294,7 @@ def test_given_values_replace_those_of_the_start():
     # With all emissions given there is nothing to search.
     given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
     training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
-    assert training.starts == []
+    assert [start["init"] for start in training.starts] == ["given"]
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=0, atol=1e-12)
     assert_array_equal(training.parameters.transition_matrix, sticky_chain(N_STATES)[1])
 
@@ -383,10 +385,11 @@ def test_passes_are_counted(monkeypatch, init, refine):
     of_search = [report for report in reports if report[0] == "search"]
     assert [count for _, count, _, _, _ in of_search] == list(range(1, len(of_search) + 1))
     assert len({most for *_, most in of_search}) == 1
-    assert [start["init"] for start in training.starts] == [init] * 2
-    assert sum(start["kept"] for start in training.starts) == 1
-    begin = {start["n_states"] for start in training.starts}
-    assert begin == {2 * N_STATES if refine else N_STATES}
+    n_of = [N_STATES, 2 * N_STATES] if refine else [N_STATES]
+    assert [start["init"] for start in training.starts] == [init] * 2 * len(n_of)
+    assert [start["n_states"] for start in training.starts] == np.repeat(n_of, 2).tolist()
+    for some in np.split(np.array([start["kept"] for start in training.starts]), len(n_of)):
+        assert some.sum() == 1  # the best with each number of states
     if not refine:
         assert len(of_search) == (4 if init == "subset" else 2)
         assert training.moves == []
@@ -397,10 +400,15 @@ def test_passes_are_counted(monkeypatch, init, refine):
     assert training.moves == merges + others
     assert {move["n_states"] for move in merges} == {5, 4, 3}
     n_rounds = max(move["round"] for move in merges)
-    assert [move["model"] for move in others] == list(range(2, len(others) + 2))
+    assert others  # the best start without a search at least
+    assert all(move["all_data"] for move in others)
     stages = {stage for stage, *_ in reports}
-    assert stages == {"search", "training", *(f"training, model {m['model']}" for m in others)}
-    n_starts = 4 if init == "subset" else 2
+    assert stages == {
+        "search",
+        "training",
+        *(f"training, model {2 + i}" for i in range(len(others))),
+    }
+    n_starts = 8 if init == "subset" else 4
     n_last = len(of_search) - n_starts - len(merges) - (n_rounds - 1)
     assert n_rounds <= n_last <= 2 * n_rounds
     for move in merges:
