@@ -231,7 +231,7 @@ def weighted_moments(
     data : Data
         The data.
     weights : array, shape (n_samples, n_states)
-        Weight of each sample in each state.
+        Weight of each of this worker's samples in each state.
     covariance_type : "full" | "diag"
         Whether to form outer products or squares.
     with_sums : bool
@@ -240,18 +240,22 @@ def weighted_moments(
     Returns
     -------
     moments : Moments
-        The sums, in float64.
+        The sums over the data of all workers, in float64.
     """
-    total = weights.sum(0, dtype=float)
+    (total,) = data.workers.total([weights.sum(0, dtype=float)])
     precise = states_with_few(total, data.n_features)
-    start, parts = 0, []
+    one = (weights.shape[1], data.n_features)
+    # Zeros, for a worker may have no recording.
+    empty = np.zeros(one if covariance_type == DIAGONAL else (*one, data.n_features))
+    start, parts = 0, [(np.zeros(one), empty)]
     for batch in data:
         rows = tf.constant(weights[start : start + batch.n_samples])
         start += batch.n_samples
         parts.append(
             batch_moments(batch, rows, covariance_type, with_sums=with_sums, precise=precise)
         )
-    sums, products = (np.sum(values, 0) for values in zip(*parts, strict=True))
+    own = [np.sum(values, 0) for values in zip(*parts, strict=True)]
+    sums, products = data.workers.total(own)
     return Moments(total, sums, products)
 
 
