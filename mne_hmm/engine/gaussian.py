@@ -167,6 +167,7 @@ def batch_moments(
     *,
     with_sums: bool = True,
     precise: Collection[int] = (),
+    left_out: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add up weighted samples and their products over a batch.
 
@@ -183,6 +184,8 @@ def batch_moments(
         means do not need them.
     precise : collection of int
         States whose sums are formed in float64.
+    left_out : int | None
+        State whose sums are left at 0; None for no one.
 
     Returns
     -------
@@ -192,16 +195,20 @@ def batch_moments(
         Weighted sums of their products; of their squares, shape (n_states, n_features),
         for diagonal covariances.
     """
-    n_states, n_features = weights.shape[1], batch.blocks[0].shape[1]
-    function = _moment_function(n_states, n_features, covariance_type, with_sums)
+    states = [k for k in range(weights.shape[1]) if k != left_out]
+    chosen = weights if left_out is None else tf.gather(weights, states, axis=1)
+    chosen = tf.cast(chosen, tf.float32)
+    n_features = batch.blocks[0].shape[1]
+    function = _moment_function(len(states), n_features, covariance_type, with_sums)
     parts = [len(block) for block in batch.blocks]
-    weights_of = tf.split(tf.cast(weights, tf.float32), parts) if len(parts) > 1 else [weights]
-    products: np.ndarray | float = 0.0
-    sums: np.ndarray | float = 0.0
-    for x, of_block in zip(batch.blocks, weights_of, strict=True):
-        new = function(x, tf.cast(of_block, tf.float32))
-        products, sums = products + new[0].numpy().astype(float), sums + new[1].numpy()
-    sums, products = np.asarray(sums, float), np.asarray(products)
+    of_blocks = tf.split(chosen, parts) if len(parts) > 1 else [chosen]
+    sums = np.zeros((weights.shape[1], n_features))
+    second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
+    products = np.zeros((weights.shape[1], *second))
+    for x, of_block in zip(batch.blocks, of_blocks, strict=True):
+        new_products, new_sums = function(x, of_block)
+        products[states] += new_products.numpy()
+        sums[states] += new_sums.numpy()
     for k in precise:
         precise_sums, products[k] = _precise_moments(batch, weights[:, k], covariance_type)
         sums[k] = precise_sums if with_sums else 0.0

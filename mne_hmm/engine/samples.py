@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,9 @@ from ._tensorflow import tf
 from .chain import ChunkLayout, best_chunk_length
 from .distribute import ALONE, Workers
 
-# Numbers in the largest temporary of a block: 16 MB in float32. Every call into TensorFlow
+# Numbers in the largest temporary of a block: 32 MB in float32. Every call into TensorFlow
 # wakes its threads, so fewer and larger blocks are faster, up to about this size.
-BLOCK_SIZE = 2**22
+BLOCK_SIZE = 2**23
 # Rows in a block at most, for few columns.
 BLOCK_LENGTH = 2**16
 # Recordings are put together into batches of at least so many rows: a batch costs a few
@@ -154,6 +155,23 @@ class Data:
 
     def __iter__(self) -> Iterator[Batch]:
         return self._load() if self._kept is None else iter(self._kept)
+
+    @cached_property
+    def total(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Sum of this worker's rows and of their outer products, in float64.
+
+        None where rows are read anew in every pass.
+        """
+        if self._kept is None:
+            return None
+        sums = np.zeros(self.n_features)
+        products = np.zeros((self.n_features, self.n_features))
+        for batch in self._kept:
+            for block in batch.blocks:
+                x = tf.cast(block, tf.float64)
+                sums += tf.reduce_sum(x, 0).numpy()
+                products += tf.matmul(x, x, transpose_a=True).numpy()
+        return sums, products
 
     def each(
         self, function: Callable[[Batch], Any], batches: Iterable[Batch] | None = None
