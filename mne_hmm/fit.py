@@ -134,7 +134,8 @@ def fit_hmm(
     Returns
     -------
     hmm : HMM
-        The trained model.
+        The trained model. Unless ``init`` or initial values say which state is which, states
+        are numbered by how much of the time they are on, the most frequent first.
 
     Raises
     ------

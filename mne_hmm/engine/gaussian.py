@@ -38,6 +38,16 @@ class Parameters(NamedTuple):
     """Covariance of each state, shape (n_states, n_features, n_features)."""
 
 
+def reordered(parameters: Parameters, order: np.ndarray) -> Parameters:
+    """Put states in another order; ``order[i]`` is the present number of what becomes i."""
+    return Parameters(
+        parameters.initial_probs[order],
+        parameters.transition_matrix[np.ix_(order, order)],
+        parameters.means[order],
+        parameters.covariances[order],
+    )
+
+
 class Moments(NamedTuple):
     """Weighted sums over samples, per state."""
 

@@ -10,7 +10,7 @@ from .checkpoint import Journal, NoJournal, content_hash
 from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, UpdateRule, converge, rises
-from .gaussian import Parameters
+from .gaussian import Parameters, reordered
 from .part import Part
 from .prior import NO_PRIOR, Prior, sticky_chain
 from .refine import Search, Way, n_states_to_begin_with, worth_a_run
@@ -233,8 +233,14 @@ class _Trainer:
                 {"init": "given", "n_states": plan.n_states, "free_energy": course, "kept": True}
             ]
         assert best.statistics is not None
+        weights = best.statistics.moments.weights
+        parameters = self.coordinates.parameters_out(best.parameters)
+        if plan.searching and not plan.given.some:
+            # The numbers of states found by a search say nothing: the most frequent comes first.
+            order = np.argsort(-weights, kind="stable")
+            weights, parameters = weights[order], reordered(parameters, order)
         return Training(
-            parameters=self.coordinates.parameters_out(best.parameters),
+            parameters=parameters,
             free_energy=[value - self.volume for value in best.free_energy],
             seconds=best.seconds,
             converged=best.converged,
@@ -244,7 +250,7 @@ class _Trainer:
             ],
             moves=[move | {"free_energy": move["free_energy"] - self.volume} for move in moves],
             batches=[value - self.volume for value in batches],
-            lost=np.flatnonzero(best.statistics.moments.weights < LOST).tolist(),
+            lost=np.flatnonzero(weights < LOST).tolist(),
             rise=rises(best.free_energy),
             n_passes=self.n_passes,
             rank=self.coordinates.rank,
