@@ -86,6 +86,9 @@ class Run:
     statistics: Statistics | None = None
     """Of the data under `parameters`; None before the first pass."""
 
+    before: float = 0.0
+    """Decrease of the free energy in a run on a part of the data that led here."""
+
     @property
     def n_updates(self) -> int:
         """Number of updates so far."""
@@ -335,7 +338,7 @@ def converge(
         objective = run.statistics.log_evidence + prior.log_density(run.parameters, rule)
         run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
-        run.converged = has_settled(run.free_energy, tol)
+        run.converged = has_settled(run.free_energy, tol, run.before)
         if watch is not None:
             watch(run)
 
@@ -347,7 +350,7 @@ def _largest(weights, precise, data):
     return state if worth_while and state not in precise else None
 
 
-def has_settled(free_energy: list[float], tol: float) -> bool:
+def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
     """Whether the last pass lowered the free energy by next to nothing.
 
     Parameters
@@ -356,6 +359,8 @@ def has_settled(free_energy: list[float], tol: float) -> bool:
         Nats per sample, pass by pass.
     tol : float
         Share of the whole decrease that counts as nothing.
+    before : float
+        Decrease in an earlier run that led to this one.
 
     Returns
     -------
@@ -366,7 +371,7 @@ def has_settled(free_energy: list[float], tol: float) -> bool:
         return False
     last = free_energy[-2] - free_energy[-1]
     rounding = ROUNDING * abs(free_energy[-1])
-    return last <= max(tol * (free_energy[0] - free_energy[-1]), rounding)
+    return last <= max(tol * (before + free_energy[0] - free_energy[-1]), rounding)
 
 
 def rises(free_energy: list[float]) -> float:

@@ -213,14 +213,15 @@ class _Trainer:
         if plan.searching:
             candidates, starts, moves = self._search(*rngs[:2])
         else:
-            candidates = [self._given_start(data)]
+            candidates = [Run(self._given_start(data))]
         batches: list[float] = []
         if plan.batches is not None:
             candidates = candidates[:1]
-            candidates[0], batches = self._train_on_batches(data, candidates[0], rngs[2])
+            parameters, batches = self._train_on_batches(data, candidates[0].parameters, rngs[2])
+            candidates[0] = Run(parameters)
         best = self._run("training", data, candidates[0])
-        for number, parameters in enumerate(candidates[1:], 2):
-            run = self._run(f"training, model {number}", data, parameters, goal=best)
+        for number, candidate in enumerate(candidates[1:], 2):
+            run = self._run(f"training, model {number}", data, candidate, goal=best)
             better = run.free_energy[-1] < best.free_energy[-1]
             moves.append(
                 {"all_data": True, "n_states": plan.n_states, "kept": better}
@@ -258,7 +259,7 @@ class _Trainer:
 
     # On all data
 
-    def _run(self, name, data, parameters, goal=None):
+    def _run(self, name, data, run, goal=None):
         """Run EM on all data; give up where there is no hope to fall below a goal."""
         plan = self.plan
         done = self.journal.result(name)
@@ -267,7 +268,7 @@ class _Trainer:
             self.n_passes += len(run.free_energy)
             return run
         state = self.journal.state(name)
-        run = Run(parameters) if state is None else run_from(state)
+        run = run if state is None else run_from(state)
 
         newest: dict = {}  # of whole passes: an interrupt may come in the middle of one
 
@@ -342,7 +343,7 @@ class _Trainer:
     # On a part of the data
 
     def _search(self, start_rng, split_rng):
-        """Find the best few models on a part of the data.
+        """Find the best few models on a part of the data, as runs to be begun on all data.
 
         What is best on a part need not be best on all data. So all data tell between the
         model that was searched for, others that come close, and the best start without a search.
@@ -382,15 +383,19 @@ class _Trainer:
             return [run_from(run) for run in done["runs"]], done["notes"]
 
         plain, starts = self._starts(search, plan.n_states, start_rng, known)
-        candidates = [min(plain, key=lambda run: run.free_energy[-1])]
+        best = min(plain, key=lambda run: run.free_energy[-1])
+        # What a start has gained counts when it is judged whether it has settled. A model that
+        # was searched for has nothing but small gains left, and they matter.
+        candidates = [Run(best.parameters, before=best.free_energy[0] - best.free_energy[-1])]
         moves: list[dict] = []
         if n_states > plan.n_states:
             runs, more = self._starts(search, n_states, start_rng, known)
             found = search.refine(runs, split_rng, known)
-            candidates = [*worth_a_run(found.best), *candidates]
+            searched = [Run(run.parameters) for run in worth_a_run(found.best)]
+            candidates = [*searched, *candidates]
             starts, moves = starts + more, found.moves
         self.n_passes += search.n_passes
-        return self._agreed([run.parameters for run in candidates]), starts, moves
+        return self._agreed(candidates), starts, moves
 
     def _starts(self, search, n_states, rng, known):
         """Begin several times with some number of states; the starts, and notes of them."""
@@ -444,10 +449,12 @@ class _Trainer:
         chief = float(self.workers.is_chief)
         (n,) = self.workers.total([np.array([chief * len(candidates)])])
         candidates = (candidates * int(n[0]))[: int(n[0])]
-        return [
-            Parameters(*self.workers.total([chief * value for value in parameters]))
-            for parameters in candidates
-        ]
+        agreed = []
+        for run in candidates:
+            values = [*run.parameters, np.array([run.before])]
+            *parameters, before = self.workers.total([chief * value for value in values])
+            agreed.append(Run(Parameters(*parameters), before=float(before[0])))
+        return agreed
 
 
 def training_facts(

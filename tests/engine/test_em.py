@@ -577,6 +577,20 @@ def test_has_settled(free_energy, tol, settled):
     assert has_settled(free_energy, tol) is settled
 
 
+def test_what_earlier_runs_gained_counts():
+    # 0.0004 is all there was to gain in this run, but next to nothing of 5 nats before it.
+    assert not has_settled([5.0, 4.9996], 1e-4)
+    assert has_settled([5.0, 4.9996], 1e-4, before=5.0)
+    assert not has_settled([5.0, 4.9996], 1e-4, before=3.0)
+    x, parameters = _simulated()
+    data, rule = _data(x), UpdateRule(learn_means=True)
+    run = converge(data, Run(parameters, before=1e6), rule, max_iter=20, tol=1e-4)
+    assert run.converged
+    assert run.n_updates == 1
+    run = converge(data, Run(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
+    assert run.n_updates > 1
+
+
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 @pytest.mark.parametrize("learn_means", [True, False])
 def test_moments_of_the_largest_state_are_what_others_leave(

@@ -342,8 +342,8 @@ class _Counted:
         self.n_passes, self.last = 0.0, None
         real = em_module.expect_batches
 
-        def expect_batches(data, batches, parameters, rule, precise=()):
-            statistics = real(data, batches, parameters, rule, precise)
+        def expect_batches(data, batches, parameters, *args):
+            statistics = real(data, batches, parameters, *args)
             if self.last != (id(data), id(parameters)):
                 met = statistics.moments.weights.sum() / n_samples
                 self.n_passes += met * len(parameters.initial_probs) / n_states
