@@ -56,6 +56,14 @@ def data(folder):
     return mne_hmm.read_prepared(folder)
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Be interrupted by SIGINT also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def every_pass(monkeypatch):
     """Keep the state of every pass, however fast passes are."""
@@ -158,7 +166,7 @@ slow = pytest.mark.slow
 @pytest.mark.parametrize(
     ("undisturbed", "step", "kind"),
     [
-        pytest.param("search", "start-1", "result", marks=slow),
+        pytest.param("search", "start-1-2-states", "result", marks=slow),
         ("search", "round-1-2-states", "result"),
         pytest.param("search", "training", "000001.state", marks=slow),
         pytest.param("search", "training", "result", marks=slow),
