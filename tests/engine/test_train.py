@@ -344,10 +344,13 @@ class _Counted:
 
         def expect_batches(data, batches, parameters, *args):
             statistics = real(data, batches, parameters, *args)
-            if self.last != (id(data), id(parameters)):
+            again = self.last is not None and all(
+                a is b for a, b in zip(self.last, (data, parameters), strict=True)
+            )
+            if not again:
                 met = statistics.moments.weights.sum() / n_samples
                 self.n_passes += met * len(parameters.initial_probs) / n_states
-            self.last = id(data), id(parameters)
+            self.last = data, parameters  # kept, so that nothing new takes their place
             return statistics
 
         monkeypatch.setattr(em_module, "expect_batches", expect_batches)
