@@ -20,7 +20,7 @@ from .em import Run, Statistics, UpdateRule, converge, posterior, update, update
 from .gaussian import FULL, Moments, Parameters, weighted_moments
 from .linalg import log_determinants
 from .part import Part
-from .prior import NO_PRIOR, Prior, sticky_chain
+from .prior import NO_PRIOR, Prior
 from .start import STRIDE, cluster, pooled_parameters, spread_strides
 
 # States to begin with, per state asked for, ...
@@ -88,12 +88,15 @@ class Way:
         ways = [cls(begin, end, n_models, *width) for width in WIDTHS]
         return next((way for way in ways if share * way.n_passes <= MOST_PASSES), ways[-1])
 
+    def merges_tried(self, left: int) -> int:
+        """Tell how many merges are tried for each model on the step that leaves so many states."""
+        return self.n_merges if left - self.end < N_WIDE else 1
+
     def runs(self, n_models: int) -> list[tuple[int, int]]:
         """Tell how many states are left, and how many runs of EM lead there, step by step."""
         out = []
         for left in range(self.begin - 1, self.end - 1, -1):
-            wide = left - self.end < N_WIDE
-            out.append((left, n_models * (self.n_merges if wide else 1)))
+            out.append((left, n_models * self.merges_tried(left)))
             n_models = min(self.beam, out[-1][1])
         return out
 
@@ -123,8 +126,6 @@ class Refinement:
     moves: list[dict] = field(default_factory=list)
     """Every merge that was tried: the round, the two states (numbers before the merge), how
     many states were left, the free energy on the part, and whether the model went on."""
-    n_passes: float = 0.0
-    """Passes over the data, in shares of the data and of the states asked for."""
 
 
 @dataclass
@@ -151,6 +152,7 @@ class Search:
     prior: Prior = NO_PRIOR
     told: Told = lambda run: None
     n_passes: float = 0.0
+    """Passes over the data so far, in shares of the data and of the states asked for."""
 
     @property
     def n_states(self) -> int:
@@ -204,10 +206,9 @@ class Search:
         """Merge states until as many are left as asked for."""
         moves: list[dict] = []
         for left in range(len(runs[0].parameters.initial_probs) - 1, self.n_states - 1, -1):
-            n_merges = self.way.n_merges if left - self.n_states < N_WIDE else 1
 
-            def step(runs=runs, n_merges=n_merges, left=left):
-                return self._one_less(runs, n_merges, number, left)
+            def step(runs=runs, left=left):
+                return self._one_less(runs, self.way.merges_tried(left), number, left)
 
             runs, tried = known(f"round {number}, {left} states", step)
             moves += tried
@@ -241,10 +242,8 @@ class Search:
             whole = np.argsort(probabilities.sum(0))[: weights.shape[1] - n_states]
             weights[:, whole] += weights[:, whole + self.n_states]
             weights = np.delete(weights, whole + self.n_states, 1)
-        initial, transition = sticky_chain(n_states)
-        like = pooled_parameters(n_states, data.n_features)
         start = updated_emissions(
-            like._replace(initial_probs=initial, transition_matrix=transition),
+            pooled_parameters(n_states, data.n_features),
             weighted_moments(data, weights.astype(np.float32), self.rule.covariance_type),
             self.rule,
             self.prior,
