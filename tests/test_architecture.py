@@ -21,6 +21,8 @@ LAYERS = [
     "_utils._mne",
     "_utils.files",
     "timeline",
+    "parcellation",
+    "parcellation.parcels",
     "file_raw",
     "recording",
     "settings",

@@ -69,7 +69,8 @@ def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FU
     posterior : Posterior
         Probabilities of the states; in float32, other than the sums.
     """
-    return posterior(Data(samples, samples.n_features), parameters, covariance_type)
+    data = Data(samples, parameters.means.size, once=True)
+    return posterior(data, parameters, covariance_type)
 
 
 def most_probable_path(
@@ -78,7 +79,7 @@ def most_probable_path(
     """Find the most probable path of states; parameters as for `infer`."""
     emission = Emission(parameters.means, parameters.covariances, covariance_type)
     return decode(
-        emission.log_densities(Data(samples, samples.n_features)),
+        emission.log_densities(Data(samples, parameters.means.size, once=True)),
         samples.chains,
         parameters.transition_matrix,
         parameters.initial_probs,

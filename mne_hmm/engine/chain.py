@@ -32,6 +32,9 @@ CHUNK_LENGTHS = (8, 32, 128, 256)
 # Numbers of chunks are rounded up to a multiple of this, or of more where there are many.
 LEAST_STEP = 8
 
+# From so many chunks on they are smoothed in two groups side by side.
+GROUPED_FROM, N_GROUPS = 128, 2
+
 
 class Posterior(NamedTuple):
     """What the data say about the states, given the parameters."""
@@ -155,7 +158,13 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    return tf.function(function, jit_compile=True, autograph=False).get_concrete_function(*shapes)
+    # Smoothing is several functions, each compiled on its own.
+    graph = _xla(function) if function is not _smooth else tf.function(function, autograph=False)
+    return graph.get_concrete_function(*shapes)
+
+
+def _xla(function):
+    return tf.function(function, jit_compile=True, autograph=False)
 
 
 def _call(function, *arguments):
@@ -300,10 +309,33 @@ def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, d
 
 
 def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
-    operator, scale, b, peak = _operators(log_densities, constants, n_valid, is_first, transition)
-    into, out_of = _walk(operator, scale, is_first, initial)
-    return _recursions(
-        b, peak, into, out_of, n_valid, is_first, transition, initial, log_densities.dtype
+    """Smooth in groups of chunks that know of each other by the walk between them only.
+
+    TensorFlow runs what does not depend on each other side by side.
+    """
+    # The same function for all groups of a shape, so that it is compiled once.
+    operators, walk, recursions = map(_xla, (_operators, _walk, _recursions))
+    n_groups = N_GROUPS if log_densities.shape[0] >= GROUPED_FROM else 1
+    chunks = [tf.split(values, n_groups) for values in (log_densities, n_valid, is_first)]
+    grown = [
+        operators(rows, constants, valid, first, transition)
+        for rows, valid, first in zip(*chunks, strict=True)
+    ]
+    operator, scale = (tf.concat(values, 0) for values in list(zip(*grown, strict=True))[:2])
+    messages = walk(operator, scale, is_first, initial)
+    into, out_of = (tf.split(values, n_groups) for values in messages)
+    dtype = log_densities.dtype
+    smoothed = [
+        recursions(b, peak, *of_group, transition, initial, dtype)
+        for (_, _, b, peak), *of_group in zip(grown, into, out_of, *chunks[1:], strict=True)
+    ]
+    posteriors, transitions, initials, log_evidence, weights = zip(*smoothed, strict=True)
+    return (
+        tf.concat(posteriors, 0),
+        tf.add_n(transitions),
+        tf.add_n(initials),
+        tf.concat(log_evidence, 0),
+        tf.add_n(weights),
     )
 
 

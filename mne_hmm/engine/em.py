@@ -35,10 +35,6 @@ VARIANCE_FLOOR = 1e-6
 # A state with a smaller sum of posterior probabilities has lost its samples.
 LOST = 1e-3
 
-# From so many samples on the moments of the largest state are what others leave of the total. With
-# fewer, tracing one more function costs more than the product.
-LEFT_OUT_FROM = 2**14
-
 # Rounding of the free energy, as a share of it: densities are computed in float32.
 ROUNDING = 1e-7
 
@@ -123,7 +119,6 @@ def expect(
     parameters: Parameters,
     rule: UpdateRule,
     precise: Collection[int] = (),
-    largest: int | None = None,
 ) -> Statistics:
     """Sum up all data under the posterior of their states (the E-step).
 
@@ -141,16 +136,13 @@ def expect(
     precise : collection of int
         States whose moments are formed in float64, as those with few samples should be. Where
         others turn out to have few samples, the pass is made again.
-    largest : int | None
-        The state with most samples. Weights of all states sum to 1, so its moments are what
-        those of the others leave of the total, and need no product. None forms all.
 
     Returns
     -------
     statistics : Statistics
         The sums over the data of all workers.
     """
-    statistics = expect_batches(data, data, parameters, rule, precise, largest)
+    statistics = expect_batches(data, data, parameters, rule, precise)
     few = states_with_few(statistics.moments.weights, data.n_features)
     if rule.learn_emissions and not few <= set(precise):
         return expect(data, parameters, rule, few | set(precise))
@@ -163,7 +155,6 @@ def expect_batches(
     parameters: Parameters,
     rule: UpdateRule,
     precise: Collection[int] = (),
-    largest: int | None = None,
 ) -> Statistics:
     """Do so for some batches of each worker; arguments otherwise as for `expect`."""
     emission = Emission(parameters.means, parameters.covariances, rule.covariance_type)
@@ -181,7 +172,6 @@ def expect_batches(
                     rule.covariance_type,
                     with_sums=with_sums,
                     precise=precise,
-                    left_out=largest,
                 )
         evidence = smoothed.log_evidence.sum(keepdims=True)
         return evidence, smoothed.transitions, smoothed.initial, smoothed.weights, sums, products
@@ -196,18 +186,8 @@ def expect_batches(
     for values in data.each(of_batch, batches):
         for total, value in zip(totals, values, strict=True):
             total += value
-    if largest is not None and rule.learn_emissions:
-        _fill_in(totals[4], totals[5], largest, data.total, with_sums)
     evidence, transitions, initial, weights, sums, products = data.workers.total(totals)
     return Statistics(float(evidence[0]), transitions, initial, Moments(weights, sums, products))
-
-
-def _fill_in(sums, products, state, total, with_sums):
-    """Give a state what the others leave of the total."""
-    of_all = total[1] if products.ndim == 3 else np.diagonal(total[1])
-    products[state] = of_all - products.sum(0)
-    if with_sums:
-        sums[state] = total[0] - sums.sum(0)
 
 
 def update(
@@ -325,29 +305,20 @@ def converge(
     while True:
         began = time.perf_counter()
         precise: set[int] = set()
-        largest = None
         if run.statistics is not None:
             if run.converged or run.n_updates >= max_iter:
                 return run
             # Weights change little from pass to pass: twice as many are few enough.
             weights = run.statistics.moments.weights
             precise = states_with_few(weights / 2, data.n_features)
-            largest = _largest(weights, precise, data)
             run.parameters = update(run.parameters, run.statistics, rule, prior)
-        run.statistics = expect(data, run.parameters, rule, precise, largest)
+        run.statistics = expect(data, run.parameters, rule, precise)
         objective = run.statistics.log_evidence + prior.log_density(run.parameters, rule)
         run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
         run.converged = has_settled(run.free_energy, tol, run.before)
         if watch is not None:
             watch(run)
-
-
-def _largest(weights, precise, data):
-    """Choose the state whose moments need no product, where that is worth while."""
-    state = int(weights.argmax())
-    worth_while = data.n_samples >= LEFT_OUT_FROM and data.total is not None
-    return state if worth_while and state not in precise else None
 
 
 def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:

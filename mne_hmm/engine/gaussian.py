@@ -24,6 +24,11 @@ FULL, DIAGONAL = "full", "diag"
 # would drown the smallest.
 FEW = 10
 
+# Where most weights of a state are smaller than this share of their mean, only the others are
+# looked at. Together they weigh less than this share of all, which is less than rounding in
+# float32. At nearly every sample one state explains the data far better than any other.
+NEGLIGIBLE = 1e-8
+
 
 class Parameters(NamedTuple):
     """Parameters of a hidden Markov model with Gaussian states, in float64."""
@@ -99,10 +104,22 @@ def _moment_function(n_states, n_features, covariance_type, with_sums):
     """Weighted products (or squares) and sums of samples."""
 
     def full(n_states, x, weights):
-        products = [
-            tf.matmul(x * weights[:, k : k + 1], x, transpose_a=True) for k in range(n_states)
-        ]
+        products = [products_of_one(x, weights[:, k]) for k in range(n_states)]
         return tf.stack(products), sums(x, weights)
+
+    def products_of_one(x, weights):
+        some = tf.where(weights > NEGLIGIBLE * tf.reduce_mean(weights))[:, 0]
+
+        def of_some():
+            return weighted(tf.gather(x, some), tf.gather(weights, some))
+
+        def of_all():
+            return weighted(x, weights)
+
+        return tf.cond(2 * tf.size(some) < tf.size(weights), of_some, of_all)
+
+    def weighted(x, weights):
+        return tf.matmul(x * weights[:, None], x, transpose_a=True)
 
     def diagonal(_, x, weights):
         return tf.matmul(weights, x * x, transpose_a=True), sums(x, weights)
@@ -177,7 +194,6 @@ def batch_moments(
     *,
     with_sums: bool = True,
     precise: Collection[int] = (),
-    left_out: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add up weighted samples and their products over a batch.
 
@@ -194,8 +210,6 @@ def batch_moments(
         means do not need them.
     precise : collection of int
         States whose sums are formed in float64.
-    left_out : int | None
-        State whose sums are left at 0; None for no one.
 
     Returns
     -------
@@ -205,37 +219,38 @@ def batch_moments(
         Weighted sums of their products; of their squares, shape (n_states, n_features),
         for diagonal covariances.
     """
-    states = [k for k in range(weights.shape[1]) if k != left_out]
-    chosen = weights if left_out is None else tf.gather(weights, states, axis=1)
-    chosen = tf.cast(chosen, tf.float32)
-    n_features = batch.blocks[0].shape[1]
-    function = _moment_function(len(states), n_features, covariance_type, with_sums)
-    parts = [len(block) for block in batch.blocks]
-    of_blocks = tf.split(chosen, parts) if len(parts) > 1 else [chosen]
-    sums = np.zeros((weights.shape[1], n_features))
+    blocks = list(batch.blocks)
+    n_states, n_features = weights.shape[1], blocks[0].shape[1]
+    function = _moment_function(n_states, n_features, covariance_type, with_sums)
+    sums = np.zeros((n_states, n_features))
     second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
-    products = np.zeros((weights.shape[1], *second))
-    for x, of_block in zip(batch.blocks, of_blocks, strict=True):
+    products = np.zeros((n_states, *second))
+    lengths = [len(block) for block in blocks]
+    parts = tf.split(tf.cast(weights, tf.float32), lengths)
+    for x, of_block in zip(blocks, parts, strict=True):
         new_products, new_sums = function(x, of_block)
-        products[states] += new_products.numpy()
-        sums[states] += new_sums.numpy()
+        products += new_products.numpy()
+        sums += new_sums.numpy()
     for k in precise:
-        precise_sums, products[k] = _precise_moments(batch, weights[:, k], covariance_type)
+        of_state = tf.split(weights[:, k], lengths)
+        precise_sums, products[k] = _precise_moments(blocks, of_state, covariance_type)
         sums[k] = precise_sums if with_sums else 0.0
     return sums, products
 
 
-def _precise_moments(batch, weights, covariance_type):
+def _precise_moments(blocks, weights, covariance_type):
     """Weighted sums and products (or squares) for one state, in float64."""
-    x = tf.concat(batch.blocks, 0)
-    some = tf.where(weights > np.finfo(float).eps)[:, 0]
-    x = tf.cast(tf.gather(x, some), tf.float64)
-    weighted = x * tf.cast(tf.gather(weights, some), tf.float64)[:, None]
-    if covariance_type == DIAGONAL:
-        products = tf.reduce_sum(weighted * x, 0)
-    else:
-        products = tf.matmul(weighted, x, transpose_a=True)
-    return tf.reduce_sum(weighted, 0).numpy(), products.numpy()
+    sums = products = 0.0
+    for x, of_block in zip(blocks, weights, strict=True):
+        some = tf.where(of_block > np.finfo(float).eps)[:, 0]
+        chosen = tf.cast(tf.gather(x, some), tf.float64)
+        weighted = chosen * tf.cast(tf.gather(of_block, some), tf.float64)[:, None]
+        sums += tf.reduce_sum(weighted, 0).numpy()
+        if covariance_type == DIAGONAL:
+            products += tf.reduce_sum(weighted * chosen, 0).numpy()
+        else:
+            products += tf.matmul(weighted, chosen, transpose_a=True).numpy()
+    return sums, products
 
 
 def weighted_moments(

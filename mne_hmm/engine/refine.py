@@ -298,16 +298,21 @@ def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int,
         The pair that loses least of the log likelihood of samples given their states first.
     """
     moments = statistics.moments
-    first, second = np.triu_indices(len(moments.weights), 1)
-    pooled = Moments(*(values[first] + values[second] for values in moments))
+    n_states, n_features = moments.sums.shape
 
     def losses(moments):
-        like = pooled_parameters(len(moments.weights), moments.sums.shape[1])
+        like = pooled_parameters(len(moments.weights), n_features)
         covariances = updated_emissions(like, moments, rule).covariances
         return moments.weights * log_determinants(covariances)
 
     single = losses(moments)
-    order = np.argsort(losses(pooled) - single[first] - single[second], kind="stable")
+    first, second = np.triu_indices(n_states, 1)
+    # State by state: the covariances of all pairs at once would be some 100 MB.
+    pooled = [
+        losses(Moments(*(values[i] + values[i + 1 :] for values in moments)))
+        for i in range(n_states - 1)
+    ]
+    order = np.argsort(np.concatenate(pooled) - single[first] - single[second], kind="stable")
     return [(int(first[place]), int(second[place])) for place in order]
 
 

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from ._tensorflow import tf
 from .chain import ChunkLayout, best_chunk_length
 from .distribute import ALONE, Workers
 
-# Numbers in the largest temporary of a block: 32 MB in float32. Every call into TensorFlow
-# wakes its threads, so fewer and larger blocks are faster, up to about this size.
-BLOCK_SIZE = 2**23
+# Numbers in the temporaries of a block, all states together: 16 MB in float32. Every call into
+# TensorFlow wakes its threads, so fewer and larger blocks are faster, up to about this size.
+BLOCK_SIZE = 2**22
 # Rows in a block at most, for few columns.
 BLOCK_LENGTH = 2**16
 # Recordings are put together into batches of at least so many rows: a batch costs a few
@@ -89,8 +88,8 @@ class Batch:
     ----------
     recordings : list of int
         Numbers of the recordings they are from.
-    blocks : list of tensor, shape (n_rows, n_features)
-        Their rows.
+    blocks : iterable of tensor, shape (n_rows, n_features)
+        Their rows. Where there is one pass only they can be met once.
     layout : ChunkLayout
         Where the chains lie among the rows.
     device : str
@@ -98,7 +97,7 @@ class Batch:
     """
 
     recordings: Sequence[int]
-    blocks: Sequence["tf.Tensor"]
+    blocks: Iterable["tf.Tensor"]
     layout: ChunkLayout
     device: str = ""
 
@@ -121,6 +120,8 @@ class Data:
         What is done to the rows first: takes and gives a tensor in float64.
     workers : Workers
         Who shares the work.
+    once : bool
+        Whether there will be one pass only. No more than a block of rows is then held at a time.
 
     Attributes
     ----------
@@ -140,10 +141,11 @@ class Data:
         *,
         transform: Callable | None = None,
         workers: Workers = ALONE,
+        once: bool = False,
     ):
         self.samples, self.workers = samples, workers
         self.n_samples = samples.n_samples
-        self._transform = transform
+        self._transform, self._once = transform, once
         self._length = block_length(n_columns)
         self.chunk_length = best_chunk_length(samples.chains)
         self.n_slots: int | None = None
@@ -151,27 +153,10 @@ class Data:
         self.chains = [n for i in self.recordings for n in samples.lengths[i]]
         one = tf.zeros((1, samples.n_features), tf.float64)
         self.n_features = int(one.shape[1] if transform is None else transform(one).shape[1])
-        self._kept = None if samples.streamed else list(self._load())
+        self._kept = None if once or samples.streamed else list(self._load())
 
     def __iter__(self) -> Iterator[Batch]:
         return self._load() if self._kept is None else iter(self._kept)
-
-    @cached_property
-    def total(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Sum of this worker's rows and of their outer products, in float64.
-
-        None where rows are read anew in every pass.
-        """
-        if self._kept is None:
-            return None
-        sums = np.zeros(self.n_features)
-        products = np.zeros((self.n_features, self.n_features))
-        for batch in self._kept:
-            for block in batch.blocks:
-                x = tf.cast(block, tf.float64)
-                sums += tf.reduce_sum(x, 0).numpy()
-                products += tf.matmul(x, x, transpose_a=True).numpy()
-        return sums, products
 
     def each(
         self, function: Callable[[Batch], Any], batches: Iterable[Batch] | None = None
@@ -201,8 +186,12 @@ class Data:
         stream = self.samples.stream(self.recordings)
         for count, pack in enumerate(packs):
             device = devices[count % len(devices)]
-            with tf.device(device or None):
-                blocks = [block for _ in pack for block in self.blocks(next(stream)[1])]
+            blocks: Iterable[tf.Tensor] = (
+                block for _ in pack for block in self.blocks(next(stream)[1])
+            )
+            if not self._once:
+                with tf.device(device or None):
+                    blocks = list(blocks)
             lengths = tuple(n for number in pack for n in self.samples.lengths[number])
             yield Batch(pack, blocks, ChunkLayout(lengths, self.chunk_length), device)
 

@@ -207,12 +207,14 @@ class _Trainer:
     def train(self, rng):
         plan, starts, moves = self.plan, [], []
         rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
+        candidates: list[Run] = []
+        if plan.searching:
+            candidates, starts, moves = self._search(*rngs[:2])
+        # Not before: the search has a part of the data, and memory better used than by all.
         data = self.coordinates.apply(
             self.samples, plan.n_states * self.samples.n_features, self.workers
         )
-        if plan.searching:
-            candidates, starts, moves = self._search(*rngs[:2])
-        else:
+        if not plan.searching:
             candidates = [Run(self._given_start(data))]
         batches: list[float] = []
         if plan.batches is not None:

@@ -18,7 +18,15 @@ from scipy.stats import multivariate_normal
 
 from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
 from mne_hmm.engine._tensorflow import tf
-from mne_hmm.engine.chain import LEAST_STEP, TINY, UNREACHED, ChunkLayout, _compiled, smooth_rows
+from mne_hmm.engine.chain import (
+    GROUPED_FROM,
+    LEAST_STEP,
+    TINY,
+    UNREACHED,
+    ChunkLayout,
+    _compiled,
+    smooth_rows,
+)
 
 # Every shape of the chunks is compiled once, which takes a second or two. So tests put
 # many chains into one call, and share shapes where they can.
@@ -432,6 +440,23 @@ def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     long = ChunkLayout.for_lengths([1000 * typical])
     n = max(1000 * typical / 256, 4 * long.chunk_length) + 1
     assert long.n_chunks < n + max(LEAST_STEP, n / 16)
+
+
+@pytest.mark.parametrize("lengths", [(3000,), (1500, 1500), (2294, 5, 1, 700)])
+def test_groups_of_chunks_are_one_recursion(lengths):
+    # The same chains in many chunks, which are smoothed in two groups, and in few, in one.
+    rng = np.random.default_rng(0)
+    initial, transition = random_model(rng, 3, 1)[:2]
+    log_b = 4 * rng.standard_normal((3000, 3))
+    many, few = (ChunkLayout.for_lengths(lengths, n).n_chunks for n in (16, 128))
+    assert few < GROUPED_FROM <= many
+    got = smooth(log_b, lengths, transition, initial, chunk_length=16)
+    want = smooth(log_b, lengths, transition, initial, chunk_length=128)
+    # Rounding of some hundred steps.
+    assert_allclose(got.probabilities, want.probabilities, rtol=0, atol=1e-12)
+    assert_allclose(got.transitions, want.transitions, rtol=0, atol=1e-9)
+    assert_allclose(got.initial, want.initial, rtol=0, atol=1e-12)
+    assert_allclose(got.log_evidence, want.log_evidence, rtol=1e-13, atol=0)
 
 
 def test_every_shape_is_compiled_once():

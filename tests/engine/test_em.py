@@ -30,7 +30,7 @@ from mne_hmm.engine.em import (
     update,
     updated_emissions,
 )
-from mne_hmm.engine.gaussian import Moments, batch_moments
+from mne_hmm.engine.gaussian import Moments
 from mne_hmm.engine.start import parameters_from_labels
 
 # The shape of the reference: one compilation serves all tests.
@@ -589,38 +589,6 @@ def test_what_earlier_runs_gained_counts():
     assert run.n_updates == 1
     run = converge(data, Run(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
     assert run.n_updates > 1
-
-
-@pytest.mark.parametrize("covariance_type", ["full", "diag"])
-@pytest.mark.parametrize("learn_means", [True, False])
-def test_moments_of_the_largest_state_are_what_others_leave(
-    monkeypatch, learn_means, covariance_type
-):
-    x, parameters = _simulated()
-    data, rule = _data(x), UpdateRule(learn_means, covariance_type=covariance_type)
-    courses = []
-    for least in (10**9, 0):
-        monkeypatch.setattr(em_module, "LEFT_OUT_FROM", least)
-        calls = []
-
-        def counted(*args, calls=calls, **kwargs):
-            calls.append(kwargs)
-            return batch_moments(*args, **kwargs)
-
-        monkeypatch.setattr(em_module, "batch_moments", counted)
-        courses.append(converge(data, Run(parameters), rule, max_iter=5, tol=0.0))
-        # The first pass does not know which state is the largest.
-        none_left = [call["left_out"] is None for call in calls]
-        assert none_left == [True] + [bool(least)] * (len(calls) - 1)
-        assert len(calls) > 2
-    usual, left = courses
-    largest = usual.statistics.moments.weights.argmax()
-    assert calls[-1]["left_out"] == largest
-    # Float32 products of the others, good to some 1e-7 of their size, are taken from the total; a
-    # few updates later that is some 1e-6.
-    assert_allclose(left.free_energy, usual.free_energy, rtol=0, atol=1e-6)
-    assert_allclose(left.parameters.covariances, usual.parameters.covariances, rtol=0, atol=1e-5)
-    assert_allclose(left.parameters.means, usual.parameters.means, rtol=0, atol=1e-5)
 
 
 def test_rises():

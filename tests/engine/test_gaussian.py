@@ -116,6 +116,24 @@ def test_moments(case, covariance_type):
     assert_allclose(got.products / products_size, products / products_size, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("n_heavy", [N_SAMPLES // 4, 3 * N_SAMPLES // 4])
+def test_small_weights_count_unless_they_are_negligible(n_heavy):
+    # Most weights of a state are as good as 0, or few are; both have samples that are large.
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(N_SAMPLES, 3)).astype(np.float32)
+    weights = np.full((N_SAMPLES, N_STATES), 1e-20, np.float32)
+    weights[:n_heavy] = rng.random((n_heavy, N_STATES)) + 0.1
+    weights[5], x[5] = 1e-6, 1e3  # as much as a sample of usual size and weight
+    weights[-5:], x[-5:] = 1e-12, 1e3  # a millionth of that
+    order = rng.permutation(N_SAMPLES)
+    x, weights = x[order], weights[order]
+    got = weighted_moments(Data(Samples([x], [[N_SAMPLES]]), 9), weights)
+    size = _sizes(x, weights)[1]
+    # Rounding of float32 in sums of up to 750 products, as above.
+    assert_allclose(got.products / size, _float64_moments(x, weights)[1] / size, atol=2e-6)
+    assert_allclose(got.weights, weights.sum(0, dtype=float), rtol=1e-14, atol=0)
+
+
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
     # Of three states in one proportion, the second has too few samples to be summed in float32.

@@ -1,0 +1,1 @@
+"""From source estimates and brain images to the time courses of parcels."""
