@@ -158,13 +158,13 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    # Smoothing is several functions, each compiled on its own.
-    graph = _xla(function) if function is not _smooth else tf.function(function, autograph=False)
-    return graph.get_concrete_function(*shapes)
+    # What is smoothed in groups is several functions, each compiled on its own.
+    in_groups = function is _smooth and _n_groups(shapes[0].shape[0]) > 1
+    return _graph(function, xla=not in_groups).get_concrete_function(*shapes)
 
 
-def _xla(function):
-    return tf.function(function, jit_compile=True, autograph=False)
+def _graph(function, xla=True):
+    return tf.function(function, jit_compile=xla, autograph=False)
 
 
 def _call(function, *arguments):
@@ -308,14 +308,18 @@ def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, d
     )
 
 
+def _n_groups(n_chunks):
+    return N_GROUPS if n_chunks >= GROUPED_FROM else 1
+
+
 def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
     """Smooth in groups of chunks that know of each other by the walk between them only.
 
     TensorFlow runs what does not depend on each other side by side.
     """
     # The same function for all groups of a shape, so that it is compiled once.
-    operators, walk, recursions = map(_xla, (_operators, _walk, _recursions))
-    n_groups = N_GROUPS if log_densities.shape[0] >= GROUPED_FROM else 1
+    operators, walk, recursions = map(_graph, (_operators, _walk, _recursions))
+    n_groups = _n_groups(log_densities.shape[0])
     chunks = [tf.split(values, n_groups) for values in (log_densities, n_valid, is_first)]
     grown = [
         operators(rows, constants, valid, first, transition)

@@ -11,38 +11,43 @@ import time
 
 import numpy as np
 import pytest
+from parcels import embedded, parcels
 
 import mne_hmm
-from mne_hmm.engine import Parameters, Samples, UpdateRule, decode, smooth
+from mne_hmm.engine import Parameters, Samples, decode, smooth
 from mne_hmm.engine._tensorflow import tf
-from mne_hmm.engine.em import posterior, update
+from mne_hmm.engine.em import UpdateRule, expect, update
 from mne_hmm.engine.gaussian import Emission
-from mne_hmm.engine.start import parameters_from_labels, random_labels, sticky_chain
+from mne_hmm.engine.samples import Data
+from mne_hmm.engine.start import parameters_from_labels, sticky_chain
 
 T, D, K = 75_000, 80, 6
 RULE = UpdateRule(learn_means=False)
 
 
 @pytest.fixture(scope="module")
-def blocks():
-    """Samples of five minutes, in the engine's memory."""
-    x = np.random.default_rng(0).standard_normal((T, D), dtype=np.float32)
-    return Samples([x], [[T]]).blocked(K * D)
+def features():
+    """Five minutes of simulated parcels, embedded and projected, and which network is on."""
+    signals, states = parcels(T + 14, seed=0)
+    return embedded(signals), states[7:-7]
 
 
 @pytest.fixture(scope="module")
-def parameters(blocks) -> Parameters:
-    """Parameters that fit random visits."""
-    rng = np.random.default_rng(1)
-    samples = Samples([np.empty((T, D), np.float32)], [[T]])
-    labels = random_labels(samples, sticky_chain(K)[1], rng)
-    return parameters_from_labels(blocks, labels, K, RULE)
+def data(features) -> Data:
+    """The same in the engine's memory."""
+    return Data(Samples([features[0]], [[T]]), K * D)
 
 
 @pytest.fixture(scope="module")
-def densities(blocks, parameters):
+def parameters(data, features) -> Parameters:
+    """Parameters that fit the networks."""
+    return parameters_from_labels(data, features[1], K, RULE)
+
+
+@pytest.fixture(scope="module")
+def densities(data, parameters):
     """Log density of each sample under each state."""
-    return Emission(parameters.means, parameters.covariances).log_densities(blocks)
+    return Emission(parameters.means, parameters.covariances).log_densities(data)
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +56,13 @@ def raw():
     return mne_hmm.simulate_raw(random_state=0)[0]
 
 
-def test_iteration_against_products(blocks, parameters, benchmark, capsys):
+def test_iteration_against_products(data, parameters, benchmark, capsys):
     """One iteration of EM against the two matrix products it cannot do without.
 
     These are (T x D)(D x KD) and (KD x T)(T x D) in float32, each in one call on the whole
     data, through TensorFlow in the same process. Iterations and products take turns.
     """
-    x = tf.concat([block for _, block in blocks], 0)
+    x = tf.concat([block for batch in data for block in batch.blocks], 0)
     weights = tf.random.stateless_normal((D, K * D), (0, 0))
     y = x @ weights
 
@@ -65,7 +70,7 @@ def test_iteration_against_products(blocks, parameters, benchmark, capsys):
         first = x @ weights
         return first[0, 0].numpy(), tf.matmul(y, x, transpose_a=True)[0, 0].numpy()
 
-    expected = posterior(blocks, parameters)
+    statistics = expect(data, parameters, RULE)
     seconds = []
 
     def products_take_their_turn():
@@ -74,7 +79,7 @@ def test_iteration_against_products(blocks, parameters, benchmark, capsys):
         seconds.append(time.perf_counter() - began)
 
     def iteration():
-        return posterior(blocks, update(blocks, parameters, expected, RULE))
+        return expect(data, update(parameters, statistics, RULE), RULE)
 
     both_products()
     benchmark.pedantic(
