@@ -50,7 +50,7 @@ class DualEstimate:
 
 
 def estimate_recording(
-    hmm: Any, features: np.ndarray, lengths: list[int], sfreq: float
+    hmm: Any, features: np.ndarray, probabilities: np.ndarray, sfreq: float
 ) -> DualEstimate:
     """Estimate what the states of a model look like in one recording.
 
@@ -60,27 +60,22 @@ def estimate_recording(
         The model of the group.
     features : array, shape (n_samples, n_features)
         Features of the recording.
-    lengths : list of int
-        Numbers of samples of its spans.
+    probabilities : array, shape (n_samples, n_states)
+        Probabilities of the states under the model.
     sfreq : float
-        Their sampling rate in hertz.
+        Sampling rate of both in hertz.
 
     Returns
     -------
     estimate : DualEstimate
         One weighted update of what the model learned.
     """
-    from .engine import Parameters, Samples, estimate, infer
+    from .engine import estimate
 
     learned = hmm.learned
-    parameters = Parameters(
-        hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
-    )
-    samples = Samples([features], [lengths])
-    posterior = infer(samples, parameters, covariance_type=learned.covariance_type)
     found = estimate(
         features,
-        posterior.probabilities,
+        probabilities,
         means=None if learned.means else hmm.means_,
         covariance_type=learned.covariance_type,
     )

@@ -198,6 +198,9 @@ def fit_hmm(
     log_dir = check_folder(log_dir, "log_dir")
     rng = check_random_state(random_state)
 
+    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs)
+
+    # TensorFlow takes seconds to load: what is wrong with the data is said before.
     from .engine import (
         GivenParameters,
         Journal,
@@ -214,7 +217,6 @@ def fit_hmm(
     )
 
     workers = Workers.of(strategy)
-    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs)
     if learn_means == "auto":
         learn_means = prepared.preparation.n_embeddings == 1
     learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)

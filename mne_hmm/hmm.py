@@ -204,7 +204,8 @@ class HMM:
         """
         prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
         evidence = sum(
-            float(self._infer(prepared, i).log_evidence.sum()) for i in range(len(prepared))
+            float(self._infer(prepared.data[i], time_map).log_evidence.sum())
+            for i, time_map in enumerate(prepared.time_maps)
         )
         return -evidence / prepared.n_samples
 
@@ -283,7 +284,7 @@ class HMM:
         """
         prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
         estimates = [
-            estimate_recording(self, prepared.data[i], chain_lengths(time_map), prepared.sfreq)
+            self._estimate(prepared.data[i], time_map, prepared.sfreq)
             for i, time_map in enumerate(prepared.time_maps)
         ]
         warn_of_unknown(estimates, prepared.names)
@@ -312,10 +313,14 @@ class HMM:
                 "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
             )
 
-    def _infer(self, prepared, index, viterbi=False):
+    def _estimate(self, features, time_map, sfreq):
+        probabilities = self._infer(features, time_map).probabilities
+        return estimate_recording(self, features, probabilities, sfreq)
+
+    def _infer(self, features, time_map, viterbi=False):
         from .engine import Parameters, Samples, infer, most_probable_path
 
-        samples = Samples([prepared.data[index]], [chain_lengths(prepared.time_maps[index])])
+        samples = Samples([features], [chain_lengths(time_map)])
         parameters = Parameters(
             self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
         )
@@ -323,8 +328,8 @@ class HMM:
         return find(samples, parameters, covariance_type=self.learned.covariance_type)
 
     def _states_of(self, prepared, index, viterbi):
-        result = self._infer(prepared, index, viterbi)
         time_map, names = prepared.time_maps[index], self.state_names
+        result = self._infer(prepared.data[index], time_map, viterbi)
         if viterbi:
             return StateTimeCourse.from_labels(result.labels, time_map, names)
         probabilities = result.probabilities

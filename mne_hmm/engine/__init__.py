@@ -11,12 +11,13 @@ from .dual import estimate
 from .em import UpdateRule, posterior
 from .gaussian import FULL, Emission, Parameters
 from .log import Log, NoLog
+from .plan import GivenParameters, Plan, training_facts
 from .prior import Prior
 from .samples import Data, Samples
 from .shards import Shard, Shards, rows_digest, write_shard
 from .start import sample_states
 from .stochastic import MiniBatches
-from .train import GivenParameters, Plan, Training, train, training_facts
+from .train import Training, train
 
 __all__ = [
     "Emission",

@@ -1,124 +1,26 @@
 """Training: coordinates, several starts on a part of the data, the best run to the end."""
 
-import hashlib
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from .checkpoint import Journal, NoJournal, content_hash
+from .candidates import find_candidates
+from .checkpoint import Journal, NoJournal
 from .coordinates import Coordinates
 from .distribute import ALONE, Workers
-from .em import LOST, Run, UpdateRule, converge, rises
+from .em import LOST, Run, converge, rises
 from .gaussian import Parameters, reordered
-from .part import Part
-from .prior import NO_PRIOR, Prior, sticky_chain
-from .refine import Search, Way, n_states_to_begin_with, worth_a_run
-from .samples import Data, Samples
-from .start import (
-    kmeans_labels,
-    parameters_from_labels,
-    pooled_parameters,
-    random_labels,
-)
+from .plan import GivenParameters, Plan
+from .samples import Samples
+from .start import parameters_from_labels, pooled_parameters
 from .steps import Report, SharedJournal, run_from, to_content
-from .stochastic import MiniBatches, train_on_batches
-
-# Updates each start gets before the best is chosen.
-BRIEF = 8
+from .stochastic import train_on_batches
 
 # A model that was second best on a part of the data is given up where it would not get ahead
 # of the best if this many more updates gained as much as the last of these.
 N_PROMISING = 5
 HOPE = 20
-
-KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
-
-# The stage in which runs of EM on a part of the data are counted, not passes.
-SEARCH = "search"
-
-
-@dataclass(frozen=True)
-class GivenParameters:
-    """Initial values the user fixes, in features; None where training finds its own."""
-
-    initial_probs: np.ndarray | None = None
-    transition_matrix: np.ndarray | None = None
-    means: np.ndarray | None = None
-    covariances: np.ndarray | None = None
-
-    @property
-    def all_emissions(self) -> bool:
-        """Whether nothing about the emissions is left to find."""
-        return self.means is not None and self.covariances is not None
-
-    @property
-    def some(self) -> bool:
-        """Whether anything is given."""
-        return any(value is not None for value in vars(self).values())
-
-    def inside(self, coordinates: Coordinates) -> dict[str, np.ndarray]:
-        """Those that are given, in the engine's coordinates."""
-        values = {name: value for name, value in vars(self).items() if value is not None}
-        if self.means is not None:
-            values["means"] = coordinates.means_in(self.means)
-        if self.covariances is not None:
-            values["covariances"] = coordinates.covariances_in(self.covariances)
-        return values
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to train.
-
-    Parameters
-    ----------
-    n_states : int
-        Number of states.
-    rule : UpdateRule
-        What to learn.
-    init : "kmeans" | "random" | "subset" | array of int, shape (n_samples,) | Parameters
-        Where to start: clusters of smoothed power, random state time courses, the same on a
-        random half of the windows, a given assignment of samples to states, or given
-        parameters.
-    n_init : int
-        Number of starts, each run briefly; the best goes on.
-    given : GivenParameters
-        Initial values that replace those the start finds.
-    refine : bool
-        Whether to begin with too many states and merge them. Not done where the user says
-        where to start or holds parameters fixed.
-    prior : Prior
-        What is believed of the parameters.
-    max_iter : int
-        Largest number of updates of a run on all data.
-    tol : float
-        Share of the whole decrease of the free energy below which a pass is the last.
-    batches : MiniBatches | None
-        How to train on mini-batches before all data are used at once; None for not at all.
-    """
-
-    n_states: int
-    rule: UpdateRule
-    init: str | np.ndarray | Parameters = KMEANS
-    n_init: int = 3
-    given: GivenParameters = field(default_factory=GivenParameters)
-    refine: bool = False
-    prior: Prior = NO_PRIOR
-    max_iter: int = 100
-    tol: float = 1e-4
-    batches: MiniBatches | None = None
-
-    @property
-    def searching(self) -> bool:
-        """Whether the start is left to training."""
-        return isinstance(self.init, str) and not self.given.all_emissions
-
-    @property
-    def refining(self) -> bool:
-        """Whether states are merged and split."""
-        learned = self.rule.learn_covariances and self.rule.learn_transitions
-        return self.refine and self.searching and learned and not self.given.some
 
 
 @dataclass
@@ -209,7 +111,17 @@ class _Trainer:
         rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
         candidates: list[Run] = []
         if plan.searching:
-            candidates, starts, moves = self._search(*rngs[:2])
+            found = find_candidates(
+                self.samples,
+                plan,
+                self.coordinates,
+                rngs=rngs[:2],
+                workers=self.workers,
+                journal=self.journal,
+                tell=self._tell,
+            )
+            candidates, starts, moves = self._agreed(found.runs), found.starts, found.moves
+            self.n_passes += found.n_passes
         # Not before: the search has a part of the data, and memory better used than by all.
         data = self.coordinates.apply(
             self.samples, plan.n_states * self.samples.n_features, self.workers
@@ -342,108 +254,6 @@ class _Trainer:
         own = [of_recordings[number] for number in data.recordings]
         return np.concatenate(own) if own else np.zeros(0, int)
 
-    # On a part of the data
-
-    def _search(self, start_rng, split_rng):
-        """Find the best few models on a part of the data, as runs to be begun on all data.
-
-        What is best on a part need not be best on all data. So all data tell between the
-        model that was searched for, others that come close, and the best start without a search.
-        """
-        plan = self.plan
-        part = Part.of(self.samples, self.coordinates, plan.n_states, self.workers)
-        count = 0
-
-        def told(run):
-            nonlocal count
-            count += 1
-            self._tell(SEARCH, count, run.free_energy[-1], sum(run.seconds), expected)
-
-        n_states = plan.n_states
-        if plan.refining:
-            n_states = n_states_to_begin_with(part, n_states, plan.rule)
-        way = Way.within_means(n_states, plan.n_states, plan.n_init, part.share)
-        expected = plan.n_init + way.n_runs + (plan.n_init if plan.refining else 0)
-        search = Search(part, way, plan.rule, plan.prior, told)
-        part.data.n_slots = n_states
-
-        def known(name, step):
-            """Make a step, unless the journal has what it came to."""
-            # Each worker finds its own way, and the chief's counts: it alone looks up steps.
-            done = self.journal.of_chief.result(name)
-            if done is None:
-                before = search.n_passes
-                runs, notes = step()
-                content = {
-                    "runs": [to_content(run) for run in runs],
-                    "notes": notes,
-                    "n_passes": search.n_passes - before,
-                }
-                self.journal.of_chief.finish(name, content)
-                return runs, notes
-            search.n_passes += done["n_passes"]
-            return [run_from(run) for run in done["runs"]], done["notes"]
-
-        plain, starts = self._starts(search, plan.n_states, start_rng, known)
-        best = min(plain, key=lambda run: run.free_energy[-1])
-        # What a start has gained counts when it is judged whether it has settled. A model that
-        # was searched for has nothing but small gains left, and they matter.
-        candidates = [Run(best.parameters, before=best.free_energy[0] - best.free_energy[-1])]
-        moves: list[dict] = []
-        if n_states > plan.n_states:
-            runs, more = self._starts(search, n_states, start_rng, known)
-            found = search.refine(runs, split_rng, known)
-            searched = [Run(run.parameters) for run in worth_a_run(found.best)]
-            candidates = [*searched, *candidates]
-            starts, moves = starts + more, found.moves
-        self.n_passes += search.n_passes
-        return self._agreed(candidates), starts, moves
-
-    def _starts(self, search, n_states, rng, known):
-        """Begin several times with some number of states; the starts, and notes of them."""
-        runs: list[Run] = []
-        starts: list[dict] = []
-        for attempt, child in enumerate(rng.spawn(self.plan.n_init)):
-            step = partial(self._start, search, n_states, attempt, child)
-            new, notes = known(f"start {attempt + 1}, {n_states} states", step)
-            runs, starts = runs + new, starts + notes
-        # One start on half of the part is not to be compared with another on the other half.
-        if self.plan.init == SUBSET:
-            step = partial(self._on_whole_part, search, runs)
-            runs, _ = known(f"starts on all of the part, {n_states} states", step)
-        best = min(runs, key=lambda run: run.free_energy[-1])
-        for run, start in zip(runs, starts, strict=True):
-            start["kept"] = run is best
-        return runs, starts
-
-    def _start(self, search, n_states, attempt, rng):
-        """Begin on the part of the data, and run briefly."""
-        plan, part = self.plan, search.part
-        samples, data = part.samples, part.data
-        if plan.init == SUBSET:
-            # The windows are in the engine's coordinates already.
-            samples = part.subset(rng)
-            data = Data(samples, n_states * samples.n_features)
-            data.n_slots = n_states
-        if plan.init == KMEANS:
-            labels = kmeans_labels(
-                samples, n_states, rng, attempt=attempt, use_means=plan.rule.learn_means
-            )
-        else:
-            transition = plan.given.transition_matrix
-            if transition is None:
-                transition = sticky_chain(n_states)[1]
-            labels = random_labels(samples, transition, rng)
-        start = parameters_from_labels(data, labels, n_states, plan.rule, plan.prior)
-        start = start._replace(**plan.given.inside(self.coordinates))
-        run = search.run(start, min(BRIEF, plan.max_iter), data)
-        note = {"init": plan.init, "n_states": n_states, "free_energy": list(run.free_energy)}
-        return [run], [note]
-
-    @staticmethod
-    def _on_whole_part(search, runs):
-        return [search.run(run.parameters, 1) for run in runs], []
-
     def _agreed(self, candidates):
         """Take the chief's models, so that all workers go on with the same bits."""
         if self.workers.size == 1:
@@ -457,48 +267,3 @@ class _Trainer:
             *parameters, before = self.workers.total([chief * value for value in values])
             agreed.append(Run(Parameters(*parameters), before=float(before[0])))
         return agreed
-
-
-def training_facts(
-    samples: Samples, plan: Plan, seed: str
-) -> dict[str, str | int | float | bool | None]:
-    """Tell what must be the same for a training to be resumed.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    plan : Plan
-        How to train.
-    seed : str
-        What all randomness comes from.
-
-    Returns
-    -------
-    facts : dict
-        Numbers and hashes by name.
-    """
-    digests = getattr(samples.arrays, "digests", None)
-    if digests is None:
-        data = content_hash(samples.arrays, samples.lengths)
-    else:  # of a folder, whose index has them
-        data = _hash([*digests, repr([list(lengths) for lengths in samples.lengths])])
-    facts: dict[str, str | int | float | bool | None] = {"data": data, "n_states": plan.n_states}
-    facts |= vars(plan.rule)
-    if isinstance(plan.init, str):
-        facts["init"] = plan.init
-    else:
-        arrays = [plan.init] if isinstance(plan.init, np.ndarray) else plan.init
-        facts["init"] = _hash([np.asarray(array).tobytes().hex() for array in arrays])
-    for name, value in vars(plan.given).items():
-        if value is not None:
-            facts[f"initial {name}"] = _hash([value.tobytes().hex()])
-    facts |= {"n_init": plan.n_init, "refine": plan.refine, "max_iter": plan.max_iter}
-    facts |= {"tol": plan.tol} | {f"prior of {k}": v for k, v in vars(plan.prior).items()}
-    if plan.batches is not None:
-        facts |= vars(plan.batches)
-    return facts | {"random_state": seed}
-
-
-def _hash(texts):
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()

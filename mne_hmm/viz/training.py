@@ -63,7 +63,7 @@ def _plot_search(axes, starts, merges):
                 lw=1.8 if kept else 1.0,
                 label="best start" if kept else "other starts",
             )
-        axes.set(xlabel="Update", title="Starts")
+        axes.set(xlabel="Update", title="Starts, on a part of the data")
     else:
         for start in starts:
             axes.plot(start["n_states"], start["free_energy"][-1], "k_", label="starts")
@@ -77,9 +77,8 @@ def _plot_search(axes, starts, merges):
                 label=label,
             )
         axes.invert_xaxis()
-        axes.set(xlabel="States left", title="Search: merges")
-    axes.set_ylabel("Free energy, part of the data (nats per sample)")
-    _legend(axes)
+        axes.set(xlabel="States left", title="Merges, on a part of the data")
+    _finish(axes)
 
 
 def _plot_course(axes, hmm, values):
@@ -88,11 +87,15 @@ def _plot_course(axes, hmm, values):
     for move in hmm.history_["moves"]:
         if move.get("all_data") and not move["kept"]:
             axes.axhline(move["free_energy"], color="0.7", lw=1, label="other models ended")
-    axes.set(xlabel="Update", ylabel="Free energy (nats per sample)", title="All data")
-    _legend(axes)
+    axes.set(xlabel="Update", title="All data")
+    _finish(axes)
 
 
-def _legend(axes):
+def _finish(axes):
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_ylabel("Free energy (nats per sample)")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, names = axes.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
     axes.legend(unique.values(), unique.keys(), frameon=False)

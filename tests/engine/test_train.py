@@ -27,9 +27,9 @@ from mne_hmm.engine import (
 from mne_hmm.engine import em as em_module
 from mne_hmm.engine import part as part_module
 from mne_hmm.engine import samples as samples_module
+from mne_hmm.engine.candidates import BRIEF
 from mne_hmm.engine.prior import STAY, sticky_chain
 from mne_hmm.engine.start import kmeans_labels, random_labels, spread_strides
-from mne_hmm.engine.train import BRIEF
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
