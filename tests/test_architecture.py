@@ -23,6 +23,8 @@ LAYERS = [
     "timeline",
     "parcellation",
     "parcellation.parcels",
+    "parcellation.volume",
+    "parcellation.atlas",
     "file_raw",
     "recording",
     "settings",

@@ -1,0 +1,245 @@
+"""Atlases that are images: reading them, and their weights at positions."""
+
+import gzip
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+from scipy import sparse
+
+from .._utils.check import listed, plural
+from .parcels import Parcels
+
+# What nibabel and gzip raise for files that are damaged, cut off, or no images at all.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+)
+
+# Positions come with the noise of float32, about 1e-6 of a voxel. Where a position lies in the
+# middle between two grid points, that noise must not choose one of them.
+_DECIMALS = 4
+
+
+def read_atlas(atlas: Any) -> Any:
+    """Read an atlas, and check that it is one.
+
+    Parameters
+    ----------
+    atlas : path-like | nibabel image
+        A NIfTI file or an image: whole numbers in three dimensions, one number for each parcel
+        and 0 outside, or weights in four dimensions, one volume for each parcel. Four dimensions
+        of which the last has length 1 are taken as three.
+
+    Returns
+    -------
+    img : nibabel.Nifti1Image
+        The atlas in memory.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a path nor an image.
+    FileNotFoundError
+        If there is no such file.
+    OSError
+        If the file cannot be read.
+    ValueError
+        If the image does not say where it lies, or holds no parcels.
+    """
+    img, data, name = _load(atlas)
+    if data.dtype.kind not in "buif":
+        kind = "complex numbers" if data.dtype.kind == "c" else f"values of type {data.dtype}"
+        raise ValueError(f"{name} holds {kind}; an atlas needs real numbers")
+    if data.ndim == 4 and data.shape[3] == 1:
+        data = data[..., 0]
+    if data.ndim not in (3, 4):
+        raise ValueError(
+            f"{name} has shape {data.shape}; an atlas has three dimensions, with one whole number "
+            "for each parcel, or four, with one volume for each parcel"
+        )
+    _check_place(img, name)
+    data = data.astype(np.result_type(data, np.float32), copy=False)
+    n_bad = data.size - np.count_nonzero(np.isfinite(data))
+    if n_bad:
+        raise ValueError(
+            f"{name} has {plural(n_bad, 'value')} that are NaN or infinite; set them to 0, which "
+            "means outside of the parcels"
+        )
+    if data.min() < 0:
+        what = "label numbers" if data.ndim == 3 else "weights"
+        raise ValueError(
+            f"{name} has {what} down to {data.min():g}; they must not be negative: set to 0 what "
+            "lies outside of the parcels"
+        )
+    if data.ndim == 3:
+        _check_labels(data, name)
+    return nibabel.Nifti1Image(data, img.affine)
+
+
+def weights_at(img: Any, positions: Any) -> np.ndarray:
+    """Weights of parcels at the grid points nearest to positions.
+
+    Parameters
+    ----------
+    img : nibabel image
+        An atlas, as `read_atlas` gives it.
+    positions : array, shape (n_positions, 3)
+        Positions in the atlas' space, in millimeters.
+
+    Returns
+    -------
+    weights : array, shape (n_positions, n_parcels)
+        The weights, 0 outside of the grid. Labels give 1 inside and 0 outside, with parcels in
+        ascending order of their number.
+
+    Raises
+    ------
+    ValueError
+        If positions are not finite numbers in three columns.
+    """
+    positions = np.asarray(positions, dtype=float)
+    if positions.ndim != 2 or positions.shape[1] != 3 or not np.isfinite(positions).all():
+        raise ValueError(
+            "positions must be finite numbers of shape (n_positions, 3), in millimeters, got "
+            f"shape {positions.shape}"
+        )
+    data = np.asanyarray(img.dataobj)
+    to_grid = np.linalg.inv(img.affine)
+    place = positions @ to_grid[:3, :3].T + to_grid[:3, 3]
+    nearest = np.floor(np.round(place, _DECIMALS) + 0.5)
+    inside = ((nearest >= 0) & (nearest < data.shape[:3])).all(axis=1)
+    found = data[tuple(nearest[inside].astype(int).T)]
+    if data.ndim == 3:
+        found = found[:, None] == _label_numbers(data)
+    weights = np.zeros((len(positions), found.shape[1]))
+    weights[inside] = found
+    return weights
+
+
+def parcels_at(img: Any, positions: Any, what: str = "source") -> Parcels:
+    """Parcels of an atlas at positions, with the largest weight of each parcel made 1.
+
+    Parameters
+    ----------
+    img : nibabel image
+        An atlas, as `read_atlas` gives it.
+    positions : array, shape (n_positions, 3)
+        Positions in the atlas' space, in millimeters.
+    what : str
+        What lies at the positions, for the error.
+
+    Returns
+    -------
+    parcels : Parcels
+        Names are ``parcel_0`` and so on, padded with zeros.
+
+    Raises
+    ------
+    ValueError
+        If nothing lies in a parcel.
+    """
+    weights = weights_at(img, positions)
+    n_parcels = weights.shape[1]
+    width = len(str(n_parcels - 1))
+    names = tuple(f"parcel_{number:0{width}}" for number in range(n_parcels))
+    peaks = weights.max(axis=0, initial=0.0)
+    empty = np.flatnonzero(peaks == 0)
+    if len(empty) == n_parcels:
+        raise ValueError(
+            f"no {what} lies in any of the {plural(n_parcels, 'parcel')} of the atlas; check that "
+            f"atlas and {what}s are in the same space, and the atlas' affine"
+        )
+    if len(empty):
+        raise ValueError(
+            f"{plural(len(empty), 'parcel')} of {n_parcels} hold no {what}: "
+            f"{listed(names[number] for number in empty)}; check that atlas and {what}s are in "
+            "the same space, or leave these parcels out of the atlas"
+        )
+    return Parcels(names, sparse.csc_array(weights / peaks))
+
+
+def _load(atlas):
+    """Give an image, its values, and what to call it in errors."""
+    if isinstance(atlas, nibabel.spatialimages.SpatialImage):
+        fname = atlas.get_filename()
+        name = "the atlas" if fname is None else f"atlas {fname}"
+    elif isinstance(atlas, (str, os.PathLike)):
+        name = f"atlas {os.fspath(atlas)}"
+        if not Path(atlas).is_file():
+            raise FileNotFoundError(
+                f"atlas={os.fspath(atlas)!r}: there is no such file; an atlas for volumes is a "
+                "NIfTI file or a nibabel image"
+            )
+    else:
+        raise TypeError(
+            "atlas must be a NIfTI file or a nibabel image for sources in a volume, got "
+            f"{type(atlas).__name__}"
+        )
+    try:
+        if isinstance(atlas, (str, os.PathLike)):
+            _check_compressed(Path(atlas))
+        img: Any = nibabel.load(atlas) if isinstance(atlas, (str, os.PathLike)) else atlas
+        if not isinstance(img, nibabel.spatialimages.SpatialImage):
+            raise ValueError(f"it holds a {type(img).__name__}")
+        data = np.asanyarray(img.dataobj)
+    except _UNREADABLE as error:
+        why = " ".join(str(error).split())
+        raise OSError(
+            f"{name} cannot be read: it is no NIfTI image, or it was cut off ({why}); copy or "
+            "download it again"
+        ) from error
+    return img, data, name
+
+
+def _check_compressed(fname):
+    """Read a compressed file to its end, where the checksum is; nibabel stops before."""
+    if fname.suffix == ".gz":
+        with gzip.open(fname) as file:
+            while file.read(2**20):
+                pass
+
+
+def _check_place(img, name):
+    """Check that an image says where it lies."""
+    # Without a transform nibabel centers the grid, which looks right and is not.
+    header = img.header
+    is_nifti = isinstance(header, nibabel.nifti1.Nifti1Header)
+    uncoded = is_nifti and header["sform_code"] == 0 and header["qform_code"] == 0
+    if img.affine is None or uncoded:
+        raise ValueError(
+            f"{name} does not say where it lies (its sform and qform codes are 0); set its affine "
+            "with nibabel, with code 4 for MNI space"
+        )
+    if not np.isfinite(img.affine).all() or np.linalg.matrix_rank(img.affine) < 4:
+        raise ValueError(f"{name} has an affine that cannot be inverted; set the right one")
+
+
+def _check_labels(data, name):
+    """Check that labels are whole numbers, two of them at least."""
+    fractions = data[data != np.round(data)]
+    if fractions.size:
+        raise ValueError(
+            f"{name} has three dimensions, so its values must be whole numbers, one for each "
+            f"parcel, but {plural(fractions.size, 'value')} are not, such as {fractions[0]:g}; "
+            "give weights as four dimensions, with one volume for each parcel"
+        )
+    numbers = _label_numbers(data)
+    if len(numbers) < 2:
+        found = f"only the label {numbers[0]:g}" if len(numbers) else "no label"
+        raise ValueError(
+            f"{name} holds {found}; an atlas needs two parcels or more, each with a number of its "
+            "own and 0 outside"
+        )
+
+
+def _label_numbers(data):
+    numbers = np.unique(data)
+    return numbers[numbers != 0]
