@@ -11,6 +11,7 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
+from .parcel_inputs import AtlasArguments
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared
 from .priors import Priors
@@ -51,6 +52,9 @@ def fit_hmm(
     strategy: Any = None,
     checkpoint_dir: Any = None,
     log_dir: Any = None,
+    atlas: Any = None,
+    src: Any = None,
+    subjects_dir: Any = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
@@ -127,6 +131,7 @@ def fit_hmm(
         if it does not exist. Start anew by deleting it.
     log_dir : path-like | None
         Folder for the course of training, to be watched in TensorBoard.
+    %(atlas)s
     %(random_state)s
     %(n_jobs)s
     %(verbose)s
@@ -198,7 +203,8 @@ def fit_hmm(
     log_dir = check_folder(log_dir, "log_dir")
     rng = check_random_state(random_state)
 
-    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs)
+    arguments = AtlasArguments(atlas, src, subjects_dir)
+    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
 
     # TensorFlow takes seconds to load: what is wrong with the data is said before.
     from .engine import (
@@ -272,6 +278,7 @@ def fit_hmm(
         random_state=None if isinstance(random_state, np.random.Generator) else random_state,
         versions=software_versions(),
     )
+    hmm.atlas_arguments = arguments
     hmm.annotations_ = _annotate(prepared, samples, training.parameters, learned, workers)
     workers.barrier()  # nobody leaves before the last has all sums
     return hmm
@@ -298,7 +305,9 @@ def _check_batches(batch_size, sequence_length):
     )
 
 
-def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> PreparedData:
+def _prepared(
+    inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs
+) -> PreparedData:
     prepared = as_prepared(inst)
     if prepared is None:
         return prepare(
@@ -307,9 +316,11 @@ def _prepared(inst, preparation, picks, reject_by_annotation, sfreq, n_jobs) -> 
             picks=picks,
             reject_by_annotation=reject_by_annotation,
             sfreq=sfreq,
+            **arguments._asdict(),
             n_jobs=n_jobs,
         )
-    for name, value in (("preparation", preparation), ("picks", picks), ("sfreq", sfreq)):
+    others = {"preparation": preparation, "picks": picks, "sfreq": sfreq}
+    for name, value in (others | arguments._asdict()).items():
         if value is not None:
             raise ValueError(
                 f"{name} cannot be given with PreparedData, which are prepared already; give it "

@@ -14,6 +14,7 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
+from .parcel_inputs import AtlasArguments, with_parcels
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared, same_features
 from .settings import FittedPreparation
@@ -118,6 +119,8 @@ class HMM:
         )
         self.random_state = random_state
         self.versions = versions or {}
+        # Not saved: an atlas may be a file or many labels, and neither is the model's.
+        self.atlas_arguments = AtlasArguments()
 
     @property
     def n_states(self) -> int:
@@ -298,7 +301,7 @@ class HMM:
             self._check_same_preparation(prepared)
             return prepared
         return prepare(
-            inst,
+            with_parcels(inst, self.atlas_arguments, remembered=True),
             self.preparation_,
             reject_by_annotation=reject_by_annotation,
             sfreq=sfreq,

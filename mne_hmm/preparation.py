@@ -24,6 +24,7 @@ from .features import (
     tell_what_is_left_out,
 )
 from .identity import identity_of
+from .parcel_inputs import AtlasArguments, with_parcels
 from .prepared import PreparedData
 from .recording import Recording, as_list, to_recordings
 from .settings import FittedPreparation, Preparation
@@ -40,6 +41,9 @@ def prepare(
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
     cache_dir: Any = None,
+    atlas: Any = None,
+    src: Any = None,
+    subjects_dir: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
 ) -> PreparedData:
@@ -59,6 +63,7 @@ def prepare(
         Folder for the features, where they are more than memory holds: recordings are read
         one at a time, their features go into one file each, and training reads them from
         there. None (default) keeps the features in memory.
+    %(atlas)s
     %(n_jobs)s
     %(verbose)s
 
@@ -121,7 +126,7 @@ def prepare(
             "hmm.predict as they are"
         )
     recordings = to_recordings(
-        inst,
+        with_parcels(inst, AtlasArguments(atlas, src, subjects_dir)),
         picks=picks,
         ch_names=None if fitted is None else fitted.ch_names_,
         reject_by_annotation=reject_by_annotation,

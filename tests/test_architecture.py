@@ -26,6 +26,7 @@ LAYERS = [
     "parcellation.volume",
     "parcellation.atlas",
     "file_raw",
+    "parcel_inputs",
     "recording",
     "settings",
     "signals",

@@ -12,6 +12,16 @@ inst : Raw | array, shape (n_channels, n_times) | path-like | PreparedData | lis
 
 _docdict["inst_to_prepare"] = _docdict["inst"].replace("PreparedData | ", "")
 
+_docdict["atlas"] = """
+atlas : list of Label | str | path-like | nibabel image | None
+    For source estimates and brain images: the atlas whose parcels are taken, as for
+    `parcellate` and `parcellate_nifti`.
+src : SourceSpaces | path-like | None
+    The source space of source estimates. Sources in a volume need it.
+subjects_dir : path-like | None
+    The folder of FreeSurfer subjects; None takes MNE-Python's setting.
+""".strip()
+
 _docdict["picks"] = """
 picks : str | array-like | slice | None
     Channels to use, as everywhere in MNE-Python. None (default) takes the good data

@@ -1,0 +1,107 @@
+"""Source estimates and brain images among the inputs: what needs an atlas becomes parcels."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import mne
+
+from ._utils.check import plural
+
+SOURCE_ESTIMATES = (
+    mne.SourceEstimate,
+    mne.VolSourceEstimate,
+    mne.VectorSourceEstimate,
+    mne.VolVectorSourceEstimate,
+    mne.MixedSourceEstimate,
+    mne.MixedVectorSourceEstimate,
+)
+
+
+class AtlasArguments(NamedTuple):
+    """What turns source estimates and brain images into parcels, as the user gave it."""
+
+    atlas: Any = None
+    src: Any = None
+    subjects_dir: Any = None
+
+
+def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = False) -> Any:
+    """Replace source estimates and brain images by their parcels.
+
+    Parameters
+    ----------
+    inst : object
+        An input, or a list of inputs. An iterator gives source estimates that are pieces of
+        one recording.
+    arguments : AtlasArguments
+        The atlas, and where its parcels are found.
+    remembered : bool
+        Whether these are the arguments of the training, and not of this call.
+
+    Returns
+    -------
+    inst : object
+        The same, with a Raw of parcels for what needs an atlas.
+    """
+    entries = list(inst) if isinstance(inst, (list, tuple)) else [inst]
+    kinds = [_kind(entry) for entry in entries]
+    if not any(kinds):
+        given = [name for name, value in arguments._asdict().items() if value is not None]
+        if given and not remembered:
+            raise ValueError(
+                f"{given[0]} is for source estimates and brain images, but inst holds none "
+                f"({plural(len(entries), 'recording')}); leave it out"
+            )
+        return inst
+    if arguments.atlas is None:
+        first = next(kind for kind in kinds if kind)
+        way_out = (
+            "this model does not know one: make parcels as for its training, with "
+            "mne_hmm.parcellate or mne_hmm.parcellate_nifti, and pass those"
+            if remembered
+            else "pass atlas=... (and src=... for sources in a volume)"
+        )
+        raise ValueError(f"inst has {first}, which needs an atlas; {way_out}")
+    converted = [
+        _parcels_of(entry, kind, arguments) if kind else entry
+        for entry, kind in zip(entries, kinds, strict=True)
+    ]
+    return converted if isinstance(inst, (list, tuple)) else converted[0]
+
+
+def _kind(entry):
+    """Name what needs an atlas; nothing for anything else."""
+    if isinstance(entry, (*SOURCE_ESTIMATES, Iterator)):
+        return "a source estimate"
+    if isinstance(entry, (str, Path)):
+        name = Path(entry).name
+        if name.endswith(".stc"):
+            return "a source estimate"
+        return "a brain image" if name.endswith((".nii", ".nii.gz")) else ""
+    is_image = hasattr(entry, "dataobj") and hasattr(entry, "affine")
+    return "a brain image" if is_image else ""
+
+
+def _parcels_of(entry, kind, arguments):
+    atlas, src, subjects_dir = arguments
+    if kind == "a brain image":
+        from .parcellation.fmri import parcellate_nifti
+
+        return parcellate_nifti(entry, atlas)
+    from .parcellation.parcellate import parcellate
+
+    if isinstance(entry, (str, Path)):
+        entry = _read(Path(entry))
+    return parcellate(entry, atlas, src=src, subjects_dir=subjects_dir)
+
+
+def _read(path):
+    if not path.exists():
+        raise FileNotFoundError(f"inst names a file that does not exist, {path}; check the path")
+    try:
+        return mne.read_source_estimate(path)
+    except Exception as error:  # the reader raises anything when a file is damaged
+        raise OSError(
+            f"{path} cannot be read as a source estimate ({error}); is it complete?"
+        ) from error
