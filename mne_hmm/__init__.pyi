@@ -3,6 +3,7 @@ from .cache import read_prepared
 from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
+from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
@@ -21,8 +22,10 @@ __all__ = [
     "Preparation",
     "PreparedData",
     "Priors",
+    "SignAlignment",
     "StateStatistics",
     "StateTimeCourse",
+    "align_signs",
     "fit_hmm",
     "multi_worker_strategy",
     "prepare",

@@ -25,6 +25,7 @@ from .features import (
 )
 from .identity import identity_of
 from .parcel_inputs import AtlasArguments, with_parcels
+from .parcellation.sign_check import SignCheck
 from .prepared import PreparedData
 from .recording import Recording, as_list, to_recordings
 from .settings import FittedPreparation, Preparation
@@ -172,11 +173,15 @@ def _in_memory(recordings, preparation, n_jobs):
     if isinstance(preparation, FittedPreparation):
         fitted = preparation
     else:
-        products: Any = None
+        total: Any = None
+        signs = SignCheck(recordings, preparation)
         for one in signals:
-            products = _added(products, products_of(one, preparation))
-        fitted = fit_components(products, recordings[0], preparation)
+            products = products_of(one, preparation)
+            signs.add(one.recording, products)
+            total = _added(total, products)
+        fitted = fit_components(total, recordings[0], preparation)
         tell_rank(fitted)
+        signs.tell()
     data, time_maps = [], []
     while signals:  # given free one by one
         features, time_map = features_of(signals.pop(0), fitted)
@@ -209,20 +214,24 @@ def _in_folder(recordings, preparation, folder, n_jobs):
 
 def _fit_in_folder(recordings, preparation, folder: Folder, n_jobs):
     """Fit the components in a pass of their own."""
-    n_done, products = folder.products()
+    n_done, total = folder.products()
     if n_done:
         logger.info(f"Going on after {n_done} of {len(recordings)} recordings")
     todo = range(n_done, len(recordings))
+    signs = SignCheck(recordings, preparation)
     for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
-        products = _added(products, products_of(one, preparation))
-        folder.keep_products(index + 1, products, left_out_of(one))
+        products = products_of(one, preparation)
+        signs.add(one.recording, products)
+        total = _added(total, products)
+        folder.keep_products(index + 1, total, left_out_of(one))
         del one  # before the next is read
     try:
-        fitted = fit_components(products, recordings[0], preparation)
+        fitted = fit_components(total, recordings[0], preparation)
     except ValueError:
         folder.forget()
         raise
     folder.keep_preparation(fitted)
+    signs.tell()
     return fitted
 
 

@@ -1,0 +1,213 @@
+"""The arithmetic of sign flips: lagged covariances, how alike they are, and the best signs.
+
+Recordings are compared by the covariance of their embedded channels: every column standardized,
+the Pearson correlation of the entries on and above the diagonal ``n_lags``. Those are all lags of
+all pairs of different channels, save half of the lags of channels that are neighbors.
+
+A flip changes the sign of all entries of a channel with others, so neither their squares nor their
+products with a template need to be summed again. With ``p[i, j]`` the sum of the products of the
+entries of channels i and j with the template's (less their mean), ``m[i, j]`` the sum of those
+entries, ``a`` the sum of the squares of all M entries and ``b`` that of the template's (less their
+mean), the correlation for the signs ``s`` is::
+
+    sum_ij(s_i s_j p_ij) / sqrt(b * (a - sum_ij(s_i s_j m_ij)**2 / M))
+
+so the search works on two matrices of the size of the channels, whatever the number of lags.
+Conventions are those of osl-dynamics 3.7.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..embedding import lagged_products
+
+# A start must be better by this much to replace one before it: what is less is rounding.
+SMALLEST_GAIN = 1e-10
+
+
+class Entries(NamedTuple):
+    """Entries of a covariance of embedded channels that are compared."""
+
+    rows: np.ndarray
+    columns: np.ndarray
+    cells: np.ndarray
+    """For each entry its pair of channels, as ``first * n_channels + second``."""
+    n_channels: int
+
+    def of(self, covariance: np.ndarray) -> np.ndarray:
+        """Take them out of a covariance, shape (n_entries,)."""
+        return covariance[self.rows, self.columns]
+
+
+def entries_between(rows: np.ndarray, columns: np.ndarray, n_channels: int, n_lags: int) -> Entries:
+    """Entries of different channels, the first above the second."""
+    return Entries(rows, columns, rows // n_lags * n_channels + columns // n_lags, n_channels)
+
+
+def compared_entries(n_channels: int, n_lags: int) -> Entries:
+    """All entries on and above the diagonal ``n_lags``."""
+    rows, columns = np.triu_indices(n_channels * n_lags, k=n_lags)
+    return entries_between(rows, columns, n_channels, n_lags)
+
+
+def lagged_covariance(spans: Sequence[np.ndarray], n_lags: int) -> np.ndarray:
+    """Covariance of the embedded channels, every column standardized.
+
+    Parameters
+    ----------
+    spans : sequence of array, shape (n_samples, n_channels)
+        Good spans of one recording, at least ``n_lags`` samples each. Nothing is embedded across
+        their ends.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    covariance : array, shape (n_channels * n_lags, n_channels * n_lags)
+        The covariance. Its diagonal is n / (n - 1), with n the number of embedded samples, since
+        columns are divided by the standard deviation of a population.
+    """
+    n_samples = sum(len(x) - n_lags + 1 for x in spans)
+    # Products of numbers far from 0 would lose digits; columns are centered below anyway.
+    center = sum(x.sum(0) for x in spans) / sum(map(len, spans))
+    products = np.zeros((spans[0].shape[1] * n_lags,) * 2)
+    sums = np.zeros(len(products))
+    for x in spans:
+        x = x - center
+        n_rows = len(x) - n_lags + 1
+        products += lagged_products(x, n_lags)
+        lags = [x[n_lags - 1 - lag :][:n_rows].sum(0) for lag in range(n_lags)]
+        sums += np.stack(lags, axis=1).ravel()
+    covariance = products / n_samples - np.outer(sums, sums) / n_samples**2
+    spread = np.sqrt(np.diag(covariance))
+    return covariance / np.outer(spread, spread) * (n_samples / (n_samples - 1))
+
+
+def median_recording(values: np.ndarray) -> int:
+    """Which recording is in the middle, by how alike it is to all others whatever the signs.
+
+    Parameters
+    ----------
+    values : array, shape (n_recordings, n_entries)
+        Entries of the recordings' covariances.
+
+    Returns
+    -------
+    index : int
+        The recording at place ``n_recordings // 2`` by the sum of the correlations of its absolute
+        values with those of all others, in ascending order.
+    """
+    likeness = np.corrcoef(np.abs(values))
+    np.fill_diagonal(likeness, 0)
+    return int(np.argsort(likeness.sum(0), kind="stable")[len(values) // 2])
+
+
+class Similarity:
+    """How alike a recording is to a template, for any signs of its channels.
+
+    Parameters
+    ----------
+    values : array, shape (n_entries,)
+        Entries of the recording's covariance.
+    template : array, shape (n_entries,)
+        The same of the template.
+    entries : Entries
+        Which these are.
+    """
+
+    def __init__(self, values: np.ndarray, template: np.ndarray, entries: Entries):
+        centered = template - template.mean()
+        self._products = self._by_pair(values * centered / np.linalg.norm(centered), entries)
+        self._sums = self._by_pair(values, entries)
+        self._squares = float(values @ values)
+        self._n_entries = len(values)
+
+    @staticmethod
+    def _by_pair(values, entries):
+        """Sum over the lags of each pair of channels: a symmetric matrix, 0 on its diagonal."""
+        n = entries.n_channels
+        out = np.bincount(entries.cells, values, minlength=n * n).reshape(n, n)
+        return out + out.T
+
+    def of(self, flips: np.ndarray) -> np.ndarray:
+        """Similarity for some flips.
+
+        Parameters
+        ----------
+        flips : array, shape (..., n_channels)
+            Signs, 1 or -1.
+
+        Returns
+        -------
+        similarity : array, shape (...)
+            The correlations.
+        """
+        products, sums = (
+            np.sum(flips * (flips @ matrix), axis=-1) / 2 for matrix in (self._products, self._sums)
+        )
+        return self._correlation(products, sums)
+
+    def after_one_more(self, flips: np.ndarray) -> np.ndarray:
+        """Similarity if one channel more were flipped, for each channel.
+
+        Parameters
+        ----------
+        flips : array, shape (..., n_channels)
+            Signs, 1 or -1.
+
+        Returns
+        -------
+        similarity : array, shape (..., n_channels)
+            The correlations.
+        """
+        products, sums = (
+            np.sum(terms, axis=-1, keepdims=True) / 2 - 2 * terms
+            for terms in (flips * (flips @ matrix) for matrix in (self._products, self._sums))
+        )
+        return self._correlation(products, sums)
+
+    def _correlation(self, products, sums):
+        variation = self._squares - sums**2 / self._n_entries
+        # All entries may be alike for some signs, and vary by no more than rounding.
+        return products / np.sqrt(np.maximum(variation, 1e-15 * self._squares))
+
+
+def best_flips(similarity: Similarity, starts: np.ndarray) -> np.ndarray:
+    """Search for the signs with the highest similarity.
+
+    From each start, the channel is flipped that brings most, until none brings anything.
+
+    Parameters
+    ----------
+    similarity : Similarity
+        How alike a recording is to the template.
+    starts : array, shape (n_starts, n_channels)
+        Signs to start from. Of starts that end equally well the first counts.
+
+    Returns
+    -------
+    flips : array of int, shape (n_channels,)
+        The best signs. As those of all channels together change nothing, they are given such that
+        fewer channels are flipped, and not the first of them if they are half.
+    """
+    flips = starts.astype(float)
+    moving = np.arange(len(flips))
+    while len(moving):
+        current, one_more = similarity.of(flips[moving]), similarity.after_one_more(flips[moving])
+        channel = one_more.argmax(-1)
+        gains = one_more.max(-1) > current + SMALLEST_GAIN
+        moving, channel = moving[gains], channel[gains]
+        flips[moving, channel] *= -1
+    reached = similarity.of(flips)
+    best = flips[np.argmax(reached > reached.max() - SMALLEST_GAIN)].astype(int)
+    total = best.sum()
+    return best * int(np.sign(total) if total else best[0])
+
+
+def starts_of_search(n_starts: int, n_channels: int, rng: np.random.Generator) -> np.ndarray:
+    """Signs to start from: as they are, and then at random, shape (n_starts, n_channels)."""
+    starts = rng.choice([-1, 1], (n_starts, n_channels))
+    starts[0] = 1
+    return starts
