@@ -3,6 +3,7 @@ from .cache import read_prepared
 from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
+from .parcellation.parcellate import parcellate
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
@@ -25,6 +26,7 @@ __all__ = [
     "StateTimeCourse",
     "fit_hmm",
     "multi_worker_strategy",
+    "parcellate",
     "prepare",
     "read_hmm",
     "read_prepared",
