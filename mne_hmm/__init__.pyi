@@ -4,6 +4,7 @@ from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .parcellation.signs import SignAlignment, align_signs
+from .parcellation.parcellate import parcellate
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
@@ -28,6 +29,7 @@ __all__ = [
     "align_signs",
     "fit_hmm",
     "multi_worker_strategy",
+    "parcellate",
     "prepare",
     "read_hmm",
     "read_prepared",

@@ -1,0 +1,81 @@
+"""Removal of zero-lag correlations between parcels, which leakage alone could explain."""
+
+import numpy as np
+from scipy.linalg import qr, svd
+
+from .._utils._mne import warn
+from .._utils.check import plural
+
+# Directions in which parcels, scaled alike, vary this much less than along the largest are
+# rounding of files in single precision, not signals.
+RANK_TOLERANCE = 1e-6
+# The magnitudes have settled when none changes by more than this part of the largest.
+SETTLED = 1e-13
+MAX_ITERATIONS = 10_000
+
+
+def symmetric(parcels: np.ndarray, *, iterate: bool = True) -> np.ndarray:
+    """Make parcels orthogonal, all alike, and as close to what they were as can be.
+
+    Parameters
+    ----------
+    parcels : array, shape (n_times, n_parcels)
+        Time courses. Their means should be 0, so that orthogonal is uncorrelated.
+    iterate : bool
+        Whether to look for the magnitudes that bring the result closest to ``parcels``
+        :footcite:`ColcloughEtAl2015`. If False, take the first step only, which keeps
+        the magnitudes; that is what osl-dynamics calls symmetric.
+
+    Returns
+    -------
+    orthogonal : array, shape (n_times, n_parcels)
+        Orthogonal time courses.
+
+    Raises
+    ------
+    ValueError
+        If the data have fewer dimensions than there are parcels, so that no such time
+        courses exist.
+
+    References
+    ----------
+    .. footbibliography::
+    """
+    norms = np.linalg.norm(parcels, axis=0)
+    # All that follows depends on the triangular factor alone, which is small.
+    basis, factor = qr(parcels, mode="economic")
+    _check_rank(factor, norms)
+    lengths = norms
+    directions = _closest_orthonormal(factor * lengths)
+    if iterate:
+        for _ in range(MAX_ITERATIONS):
+            # The best lengths for these directions, then the best directions for those.
+            previous, lengths = lengths, np.sum(directions * factor, axis=0)
+            if np.abs(lengths - previous).max() < SETTLED * lengths.max():
+                break
+            directions = _closest_orthonormal(factor * lengths)
+        else:
+            warn(
+                f"the magnitudes of orthogonal parcels have not settled in {MAX_ITERATIONS} "
+                "steps; some parcels are hardly more than mixtures of others: use fewer parcels"
+            )
+    return basis @ (directions * lengths)
+
+
+def _closest_orthonormal(matrix):
+    """Orthonormal columns that are closest to those of a matrix."""
+    left, _, right = svd(matrix, full_matrices=False)
+    return left @ right
+
+
+def _check_rank(factor, norms):
+    n_parcels = len(norms)
+    values = svd(factor / np.where(norms > 0, norms, 1), compute_uv=False)
+    rank = int(np.sum(values > RANK_TOLERANCE * values[0]))
+    if rank < n_parcels:
+        raise ValueError(
+            f"{plural(n_parcels, 'parcel')} cannot be made orthogonal, as the data have only "
+            f"{plural(rank, 'dimension')} (sources have no more than there were channels, less "
+            "what was projected out); use an atlas of fewer parcels, or pass "
+            'orthogonalize="none"'
+        )
