@@ -4,32 +4,38 @@ from pathlib import Path
 from typing import Any
 
 import mne
-import numpy as np
 from mne.io import BaseRaw
 
+from .array_files import ArrayFile, is_array_file, read_array_file
 
-def open_file(path: Path) -> BaseRaw | np.ndarray:
+
+def open_file(path: Path) -> BaseRaw | ArrayFile:
     """Open a file of signals, whatever kind it is of.
 
     Parameters
     ----------
     path : Path
-        A ``.npy`` file, or anything :func:`mne.io.read_raw` reads.
+        A file of arrays, or anything :func:`mne.io.read_raw` reads.
 
     Returns
     -------
-    opened : BaseRaw | array
-        Raw, or the array of a ``.npy`` file, whose values are read when they are used.
+    opened : BaseRaw | ArrayFile
+        Raw, or what a file of arrays holds.
+
+    Raises
+    ------
+    UnclearFileError
+        If a file of arrays does not say what its signals are.
     """
-    if path.suffix == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+    if is_array_file(path):
+        return read_array_file(path)
     return mne.io.read_raw(path, verbose="ERROR")
 
 
 class FileRaw(BaseRaw):
     """Signals of a file, loaded anew whenever they are asked for.
 
-    For ``.npy`` files, and for formats whose readers load everything at once: a list of
+    For files of arrays, and for formats whose readers load everything at once: a list of
     such files would otherwise be in memory all together. It has no annotations: good spans
     are found when a file is opened.
 
@@ -60,8 +66,8 @@ class FileRaw(BaseRaw):
     ) -> None:
         # The signals come calibrated, and with the file's projections, as they are loaded.
         opened = open_file(Path(self.filenames[0]))
-        if isinstance(opened, np.ndarray):
-            data[:] = opened[idx, start:stop]
+        if isinstance(opened, ArrayFile):
+            data[:] = opened.values[idx, start:stop]
         else:
             first = opened.first_samp
             data[:] = opened.get_data(start=start - first, stop=stop - first)[idx]

@@ -17,6 +17,7 @@ from .model_file import Learned, read_model, write_model
 from .parcel_inputs import AtlasArguments, with_parcels
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared, same_features
+from .recording import is_several
 from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
 from .timeline import TimeMap
@@ -162,8 +163,8 @@ class HMM:
         Returns
         -------
         states : StateTimeCourse | list of StateTimeCourse
-            The states on each recording's own time grid. A list if ``inst`` is a list or
-            PreparedData.
+            The states on each recording's own time grid. A list if ``inst`` is a list, a
+            folder, a pattern or PreparedData.
 
         Raises
         ------
@@ -173,7 +174,7 @@ class HMM:
         check_option(method, "method", ("posterior", "viterbi"))
         prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
         states = [self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))]
-        several = isinstance(inst, (list, tuple, PreparedData))
+        several = is_several(inst) or isinstance(inst, PreparedData)
         return states if several else states[0]
 
     @verbose
@@ -270,8 +271,8 @@ class HMM:
         Returns
         -------
         estimate : DualEstimate | list of DualEstimate
-            Means and covariances of the recording. A list if ``inst`` is a list or
-            PreparedData.
+            Means and covariances of the recording. A list if ``inst`` is a list, a
+            folder, a pattern or PreparedData.
 
         Raises
         ------
@@ -291,7 +292,7 @@ class HMM:
             for i, time_map in enumerate(prepared.time_maps)
         ]
         warn_of_unknown(estimates, prepared.names)
-        several = isinstance(inst, (list, tuple, PreparedData))
+        several = is_several(inst) or isinstance(inst, PreparedData)
         return estimates if several else estimates[0]
 
     def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):

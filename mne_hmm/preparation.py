@@ -79,10 +79,12 @@ def prepare(
     ValueError
         If a recording has no good span, holds values that are not finite, is flat in a
         channel, lacks a channel, or is sampled too slowly for ``h_freq``; or if
-        ``n_components`` is more than the data have. Also if ``cache_dir`` holds the
+        ``n_components`` is more than the data have. Also if a file does not tell which array
+        or which axis to take, a folder holds files of several kinds, or ``cache_dir`` holds the
         features of other recordings or settings, or other files.
     OSError
-        If ``cache_dir`` is no folder or cannot be written to.
+        If a file is not there or cannot be read, or ``cache_dir`` is no folder or cannot be
+        written to.
 
     See Also
     --------
@@ -95,11 +97,13 @@ def prepare(
     default, and only then cut into good spans. Principal components are found over all
     recordings together.
 
+    With ``n_jobs`` above 1 as many recordings of a list are filtered side by side, without
+    changing a bit of the result.
+
     With ``cache_dir`` every recording is read twice, first for the components and then for
-    the features; once if the preparation is fitted. With ``n_jobs`` above 1 as many recordings
-    are filtered side by side, without changing a bit of the result. A call that was
-    interrupted goes on where it stopped when it is made again with the same arguments, and
-    one that was finished gives what it left. Only one call at a time may fill a folder.
+    the features; once if the preparation is fitted. A call that was interrupted goes on where
+    it stopped when it is made again with the same arguments, and one that was finished gives
+    what it left. Only one call at a time may fill a folder.
 
     Examples
     --------
@@ -153,7 +157,7 @@ def _same_rate(recordings, fitted):
             raise ValueError(
                 f"preparation.sfreq is None, so rates stay as they are, but {first.label} has "
                 f"{first.timeline.sfreq:g} Hz and {one.label} {one.timeline.sfreq:g} Hz; set a "
-                "rate, as in Preparation(sfreq=250)"
+                f"rate, as in Preparation(sfreq={first.timeline.sfreq:g})"
             )
     if fitted is not None and first.timeline.sfreq != fitted.sfreq_:
         raise ValueError(
@@ -165,10 +169,8 @@ def _same_rate(recordings, fitted):
 
 def _in_memory(recordings, preparation, n_jobs):
     """Prepare recordings in one pass; their signals wait for the components."""
-    signals = [
-        prepare_signals(recording, preparation, n_jobs)
-        for recording in ProgressBar(recordings, mesg="Preparing")
-    ]
+    everything = _signals(recordings, range(len(recordings)), preparation, n_jobs, "Preparing")
+    signals = [one for _, one in everything]
     tell_what_is_left_out([left_out_of(one) for one in signals], preparation)
     if isinstance(preparation, FittedPreparation):
         fitted = preparation

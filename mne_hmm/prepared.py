@@ -82,13 +82,15 @@ class PreparedData:
 
     def __str__(self):
         n_spans, seconds = sum(map(len, self.spans)), self.n_samples / self.sfreq
+        left_out = sum(self.seconds_left_out)
+        total = sum(one.timeline.n_times / one.timeline.sfreq for one in self.time_maps)
         return "\n".join(
             [
                 f"PreparedData: {plural(len(self), 'recording')} in {plural(n_spans, 'span')}",
                 f"  channels   {len(self.ch_names)} ({listed(self.ch_names)})",
                 f"  features   {self.n_features}",
                 f"  samples    {self.n_samples:,} at {self.sfreq:g} Hz ({seconds:.1f} s)",
-                f"  left out   {sum(self.seconds_left_out):.1f} s",
+                f"  left out   {left_out:.1f} of {total:.1f} s ({left_out / total:.1%})",
             ]
         )
 

@@ -11,7 +11,9 @@ from mne.io import BaseRaw
 
 from ._utils._mne import picks_to_idx
 from ._utils.check import check_number, listed
+from .array_files import ArrayFile, UnclearFileError, is_array_file
 from .file_raw import FileRaw, open_file
+from .file_search import expanded, needs_atlas, stands_for_several
 from .timeline import Timeline
 
 # Annotations that tell of a jump in time, which no filter may cross. A concatenation
@@ -37,7 +39,8 @@ class Recording:
     label : str
         What to call the recording in messages.
     named : bool
-        Whether the channels' names mean anything; those of arrays do not.
+        Whether the channels' names mean anything; those of arrays do not, but for tables
+        that name their columns.
     """
 
     raw: BaseRaw
@@ -77,6 +80,11 @@ def as_list(inst: Any) -> list[Any]:
     return [inst]
 
 
+def is_several(inst: Any) -> bool:
+    """Tell whether an input stands for a list of recordings, be it of one."""
+    return isinstance(inst, (list, tuple)) or stands_for_several(inst)
+
+
 def to_recordings(
     inst: Any,
     *,
@@ -90,7 +98,7 @@ def to_recordings(
     Parameters
     ----------
     inst : Raw | array | path-like | list of these
-        The input.
+        The input. Folders and patterns stand for the files they name.
     picks : str | array-like | slice | None
         Channels to use, as everywhere in MNE-Python.
     ch_names : sequence of str | None
@@ -105,7 +113,7 @@ def to_recordings(
     recordings : list of Recording
         One for each input.
     """
-    entries = as_list(inst)
+    entries = [one for entry in as_list(inst) for one in expanded(entry)]
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
     _check_one_kind(entries)
     recordings: list[Recording] = []
@@ -123,8 +131,8 @@ def _check_one_kind(entries):
         if isinstance(entry, (BaseRaw, np.ndarray)):
             kinds.setdefault(isinstance(entry, np.ndarray), f"{type(entry).__name__} ({i})")
         elif isinstance(entry, (str, Path)) and Path(entry).exists():
-            suffix = Path(entry).suffix
-            kinds.setdefault(suffix == ".npy", f"{suffix} file ({i})")
+            path = Path(entry)
+            kinds.setdefault(is_array_file(path), f"{path.suffix} file ({i})")
     if len(kinds) > 1:
         raise TypeError(
             f"inst must be a list of one kind, got {', '.join(kinds.values())}; turn arrays into "
@@ -139,13 +147,20 @@ def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, s
     """
     path = Path(entry) if isinstance(entry, (str, Path)) else None
     loaded = _load(entry, label)
-    named = isinstance(loaded, BaseRaw)
-    if named and sfreq is not None:
+    is_raw = isinstance(loaded, BaseRaw)
+    if is_raw and sfreq is not None:
         raise ValueError(
             f"sfreq={sfreq} is the sampling rate of arrays, but inst is a Raw, which knows its "
             "own; leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
         )
-    raw = loaded if named else _raw_from_array(loaded, sfreq, label, path)
+    named = is_raw or (isinstance(loaded, ArrayFile) and loaded.ch_names is not None)
+    raw = loaded if is_raw else _raw_from_array(loaded, sfreq, label, path)
+    if others and named != others[0].named:
+        have, lack = (label, others[0].label) if named else (others[0].label, label)
+        raise ValueError(
+            f"{have} has names of channels and {lack} has none; give all recordings of a list "
+            "names, or none"
+        )
     if ch_names is not None:
         chosen = _model_picks(raw, ch_names, label, named)
     elif others and named:
@@ -178,6 +193,12 @@ def _load(entry, label):
     """Raw objects and arrays as they are, files as what they hold."""
     if isinstance(entry, (str, Path)):
         path = Path(entry)
+        if needs_atlas(path):
+            raise ValueError(
+                f"{label}: {path} cannot be taken as it is: a source estimate needs atlas=..., "
+                "and so does a brain image; pass Raw of the parcels' time courses (for NIfTI "
+                "mne_hmm.parcellation.fmri.parcellate_nifti makes them)"
+            )
         if not path.exists():
             raise FileNotFoundError(
                 f"{label}: inst names a file that does not exist, {path}; check the path (the "
@@ -186,21 +207,16 @@ def _load(entry, label):
         entry = _read(path, label)
     if isinstance(entry, BaseRaw):
         return entry
+    if isinstance(entry, ArrayFile):
+        _check_real(entry.values, label)
+        return entry
     if isinstance(entry, np.ndarray):
         if entry.ndim != 2:
             raise ValueError(
                 f"{label}: an array must be of shape (n_channels, n_times), got "
                 f"{entry.shape}; pass several recordings as a list of such arrays"
             )
-        if entry.dtype.kind not in "fiu":
-            way_out = (
-                "take their envelope, numpy.abs(array), or real part, array.real"
-                if entry.dtype.kind == "c"
-                else "convert it, as in array.astype(float)"
-            )
-            raise TypeError(
-                f"{label}: an array must hold real numbers, got {entry.dtype}; {way_out}"
-            )
+        _check_real(entry, label)
         return entry
     raise TypeError(
         f"{label}: inst must be a Raw, an array of shape (n_channels, n_times), a path, "
@@ -208,18 +224,32 @@ def _load(entry, label):
     )
 
 
+def _check_real(array, label):
+    if array.dtype.kind not in "fiu":
+        way_out = (
+            "take their envelope, numpy.abs(array), or real part, array.real"
+            if array.dtype.kind == "c"
+            else "convert it, as in array.astype(float)"
+        )
+        raise TypeError(f"{label}: an array must hold real numbers, got {array.dtype}; {way_out}")
+
+
 def _read(path, label):
     """Read a file, whatever kind it is of."""
     try:
         return open_file(path)
+    except UnclearFileError as error:
+        raise ValueError(f"{label}: {error}") from None
     except Exception as error:  # readers raise anything when a file is damaged
         raise OSError(
             f"{label}: {path} cannot be read ({error}); is it complete, and of a kind that "
-            "mne.io.read_raw or, for .npy, numpy.load reads?"
+            "mne.io.read_raw reads (or, for arrays, .npy, .npz, .mat, .csv, .tsv or .txt)?"
         ) from error
 
 
-def _raw_from_array(array, sfreq, label, path=None):
+def _raw_from_array(loaded, sfreq, label, path=None):
+    in_file = isinstance(loaded, ArrayFile)
+    array, names = (loaded.values, loaded.ch_names) if in_file else (loaded, None)
     if sfreq is None:
         raise ValueError(
             f"{label} is an array and sfreq is None; pass its sampling rate in hertz, sfreq=..."
@@ -227,8 +257,9 @@ def _raw_from_array(array, sfreq, label, path=None):
     sfreq = check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
     if 0 in array.shape:
         raise ValueError(f"{label}: an array must not be empty, got shape {array.shape}")
-    names = [f"channel_{i}" for i in range(len(array))]
-    info = mne.create_info(names, sfreq, "misc")
+    if names is None:
+        names = [f"channel_{i}" for i in range(len(array))]
+    info = mne.create_info(list(names), sfreq, "misc")
     if path is not None:
         return FileRaw(path, info, array.shape[1])
     return mne.io.RawArray(np.asarray(array, float), info, copy="auto", verbose="ERROR")

@@ -171,7 +171,7 @@ def test_file_that_is_no_recording(tmp_path, name):
 def test_npy_file_with_a_wrong_array(tmp_path):
     fname = tmp_path / "x.npy"
     np.save(fname, np.zeros((2, 3, 4)))
-    check(ValueError, ["(x.npy)", "of shape (n_channels, n_times)", "(2, 3, 4)"], fname, sfreq=1)
+    check(ValueError, ["(x.npy)", "(2, 3, 4)", "of shape (n_channels, n_times)"], fname, sfreq=1)
 
 
 # Samples

@@ -2,13 +2,15 @@
 
 import contextlib
 from functools import partial
+from pathlib import Path
 
 from mne._fiff.pick import _picks_to_idx as picks_to_idx
+from mne.io._read_raw import _get_supported, split_name_ext
 from mne.utils import ProgressBar
 from mne.utils import _check_pandas_installed as check_pandas
 from mne.utils import warn as _mne_warn
 
-__all__ = ["check_pandas", "picks_to_idx", "progress_note", "warn"]
+__all__ = ["check_pandas", "picks_to_idx", "progress_note", "raw_suffix", "warn"]
 
 # Warnings point at the user's line, not at ours.
 warn = partial(_mne_warn, module="mne_hmm", ignore_namespaces=("mne", "mne_hmm"))
@@ -18,3 +20,9 @@ def progress_note(progress: ProgressBar, note: str) -> None:
     """Show a note at the end of a progress bar, where its backend can."""
     with contextlib.suppress(AttributeError):
         progress._tqdm.set_postfix_str(note, refresh=False)
+
+
+def raw_suffix(path: Path) -> str | None:
+    """Suffix by which MNE-Python's readers know a file, or a folder that is one recording."""
+    suffix = split_name_ext(path)[1]
+    return suffix if suffix in _get_supported() else None

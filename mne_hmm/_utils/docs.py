@@ -6,8 +6,12 @@ _docdict = {key: mne_docdict[key] for key in ("verbose", "n_jobs", "overwrite")}
 
 _docdict["inst"] = """
 inst : Raw | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
-    The recordings. One entry of a list is one recording. Arrays need ``sfreq``; a path
-    is anything :func:`mne.io.read_raw` reads, or a ``.npy`` file that holds an array.
+    The recordings. One entry of a list is one recording. A path is anything
+    :func:`mne.io.read_raw` reads, or a file that holds one array: ``.npy``, ``.npz``,
+    ``.mat``, ``.csv``, ``.tsv`` or ``.txt``. A folder or a pattern such as ``"data/*.npy"``
+    stands for its files, all of one kind, in natural order. Arrays need ``sfreq``. In a
+    table whose first row has names, columns are channels; in other files time is the axis that is
+    at least 5 times longer than the other and at least 100 long.
 """.strip()
 
 _docdict["inst_to_prepare"] = _docdict["inst"].replace("PreparedData | ", "")
@@ -37,7 +41,8 @@ reject_by_annotation : bool
 
 _docdict["sfreq"] = """
 sfreq : float | None
-    Sampling rate of arrays in hertz; needed for arrays, wrong for anything else.
+    Sampling rate of arrays, in memory or in files, in hertz; needed for arrays, wrong for
+    anything else. For fMRI it is 1 / TR.
 """.strip()
 
 _docdict["random_state"] = """

@@ -1,0 +1,171 @@
+"""Folders and patterns become the files they stand for, in natural order."""
+
+import glob
+import os
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import mne
+
+from ._utils._mne import raw_suffix
+from ._utils.check import plural
+from .array_files import SUFFIXES as ARRAY_SUFFIXES
+
+# What is known, but needs an atlas to become signals.
+IMAGE_SUFFIXES = (".stc", ".nii", ".nii.gz")
+
+# Files that MNE-Python reads with another of the same name, by the suffix of that one.
+READ_WITH = {
+    ".eeg": (".vhdr", ".ahdr"),
+    ".dat": (".vhdr", ".ahdr", ".lay", ".dap"),
+    ".vmrk": (".vhdr",),
+    ".amrk": (".ahdr",),
+    ".rs3": (".dap",),
+    ".cdt.dpa": (".cdt",),
+    ".cdt.cef": (".cdt",),
+}
+
+
+def stands_for_several(entry: Any) -> bool:
+    """Tell whether an input is a folder or a pattern, which stand for any number of files.
+
+    Parameters
+    ----------
+    entry : object
+        Any input. Folders that are one recording, as those of CTF, stand for themselves.
+    """
+    if not isinstance(entry, (str, Path)):
+        return False
+    path = Path(entry)
+    if path.exists():
+        return path.is_dir() and raw_suffix(path) is None
+    return glob.has_magic(str(entry))
+
+
+def expanded(entry: Any) -> list[Any]:
+    """Put the files of a folder or a pattern in its place.
+
+    Parameters
+    ----------
+    entry : object
+        Any input; what is no folder or pattern stays as it is.
+
+    Returns
+    -------
+    entries : list
+        The files, one for each recording, in natural order: 2 comes before 10.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no file that can be read.
+    ValueError
+        If there are files of several kinds, or the folder holds prepared data.
+    """
+    if not stands_for_several(entry):
+        return [entry]
+    path = Path(entry)
+    if path.is_dir():
+        _refuse_prepared(path)
+        found, where, pattern = list(path.iterdir()), f"the folder {path}", path / "*"
+    else:
+        found = [Path(name) for name in glob.glob(str(entry), recursive=True)]
+        where, pattern = f"the pattern {str(entry)!r}", path
+    kinds = {one: kind for one in found if (kind := _kind(one)) is not None}
+    there = {str(one).lower() for one in kinds}
+    kinds = {one: kind for one, kind in kinds.items() if not _is_read_with(one, kind, there)}
+    if not kinds:
+        others = f", only {plural(len(found), 'other')}" if found else ""
+        raise FileNotFoundError(
+            f"inst: {where} stands for no file that can be read{others}; check it (the working "
+            f"folder is {Path.cwd()}; files in folders below are found by a pattern with **, as "
+            "in 'data/**/*.fif')"
+        )
+    counts = Counter(kinds.values())
+    if len(counts) > 1:
+        told = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+        example = pattern.with_name("*" + counts.most_common(1)[0][0])
+        raise ValueError(
+            f"inst: {where} stands for files of several kinds ({told}); choose one with a "
+            f"pattern, as in {str(example)!r}"
+        )
+    return _without_parts(sorted(kinds, key=_natural))
+
+
+def needs_atlas(path: Path) -> bool:
+    """Tell whether a path is of a source estimate or a brain image.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or the stem of the files of a source estimate.
+    """
+    if path.exists():
+        return path.name.lower().endswith(IMAGE_SUFFIXES)
+    return any(path.with_name(path.name + end).exists() for end in ("-lh.stc", "-vl.stc"))
+
+
+def _refuse_prepared(folder):
+    """Check that a folder is none that `prepare` filled (see cache.py)."""
+    index = folder / "index.json"
+    if index.is_file() and "mne_hmm prepared data" in index.read_text(errors="replace")[:1000]:
+        raise ValueError(
+            f"inst: {folder} is a folder of prepared data; pass what "
+            f"mne_hmm.read_prepared({str(folder)!r}) gives"
+        )
+
+
+def _kind(path):
+    """Suffix of a file that can be read; None for any other."""
+    if path.name.startswith("."):  # hidden, as those that macOS leaves beside others
+        return None
+    suffix = raw_suffix(path)
+    if suffix is not None:
+        return ".fif" if suffix == ".fif.gz" else suffix
+    if path.is_dir():
+        return None
+    known = (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES)
+    return next((one for one in known if path.name.lower().endswith(one)), None)
+
+
+def _is_read_with(path, kind, there):
+    """Tell whether a file is read with another one that is there."""
+    stem = str(path).lower().removesuffix(kind)
+    if kind == ".stc":
+        return stem.endswith("-rh") and f"{stem.removesuffix('-rh')}-lh.stc" in there
+    return any(stem + main in there for main in READ_WITH.get(kind, ()))
+
+
+def _natural(path):
+    """Key by which 2 comes before 10, folder by folder."""
+    return [
+        [(int(part), part) if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+        for name in (*path.parent.parts, path.stem, path.suffix)
+    ]
+
+
+def _without_parts(paths):
+    """Leave out later parts of split FIF files, which are read with the first."""
+    there = {os.path.realpath(path) for path in paths}
+    parts: set[str] = set()
+    for path in paths:
+        if not _may_be_split(path, there):
+            continue
+        try:
+            filenames = mne.io.read_raw(path, verbose="ERROR").filenames
+        except Exception:  # it is told when the file is read
+            continue
+        parts.update(os.path.realpath(name) for name in filenames[1:])
+    return [path for path in paths if os.path.realpath(path) not in parts]
+
+
+def _may_be_split(path, there):
+    """Tell whether there is a file that has the name of a FIF file's second part."""
+    name = path.name
+    if "_split-01" in name:
+        second = name.replace("_split-01", "_split-02")
+    else:
+        second = re.sub(r"(\.fif(\.gz)?)$", r"-1\1", name)
+    return second != name and os.path.realpath(path.with_name(second)) in there
