@@ -43,9 +43,10 @@ class Pieces:
             raise TypeError(_wrong_type("inst", inst))
         self.source: Any = inst
         pieces = iter(inst)
-        self.first: Any = next(pieces, None)
-        if self.first is None:
+        first = list(itertools.islice(pieces, 1))
+        if not first:
             raise ValueError("inst is empty; pass at least one source estimate")
+        self.first: Any = first.pop()
         self.rest = pieces if pieces is inst else None
         _check_kind(self.first, 0)
         self.is_vector = isinstance(self.first, VECTOR_KINDS)

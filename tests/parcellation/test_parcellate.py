@@ -343,6 +343,7 @@ def test_more_parcels_than_dimensions(asked):
         (None, "inst must be a SourceEstimate.*got NoneType"),
         ("file.stc", "got str"),
         (np.zeros((3, 4)), "got ndarray"),
+        ([None], "piece 0 of inst must be.*got NoneType"),
         ([np.zeros((3, 4))], "piece 0 of inst must be.*got ndarray"),
         (mne.EvokedArray(np.zeros((1, 5)), mne.create_info(1, 100.0)), "got EvokedArray"),
     ],
