@@ -37,6 +37,6 @@ prepared = mne_hmm.prepare("timeseries/*.csv", preparation, sfreq=1 / TR)
 print(prepared)
 
 # images
-from mne_hmm.parcellation.fmri import parcellate_nifti  # noqa: E402
+from mne_hmm import parcellate_nifti  # noqa: E402
 
 from_images = parcellate_nifti("sub-4_bold.nii.gz", "atlas.nii.gz")

@@ -3,8 +3,9 @@ from .cache import read_prepared
 from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
-from .parcellation.signs import SignAlignment, align_signs
+from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
+from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
@@ -30,6 +31,7 @@ __all__ = [
     "fit_hmm",
     "multi_worker_strategy",
     "parcellate",
+    "parcellate_nifti",
     "prepare",
     "read_hmm",
     "read_prepared",

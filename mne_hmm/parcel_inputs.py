@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import mne
 
 from ._utils.check import plural
+from .file_search import expanded, needs_atlas, stands_for_several
 
 SOURCE_ESTIMATES = (
     mne.SourceEstimate,
@@ -16,6 +17,8 @@ SOURCE_ESTIMATES = (
     mne.MixedSourceEstimate,
     mne.MixedVectorSourceEstimate,
 )
+
+IMAGES = (".nii", ".nii.gz")
 
 
 class AtlasArguments(NamedTuple):
@@ -44,7 +47,9 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
     inst : object
         The same, with a Raw of parcels for what needs an atlas.
     """
-    entries = list(inst) if isinstance(inst, (list, tuple)) else [inst]
+    several = isinstance(inst, (list, tuple)) or stands_for_several(inst)
+    given_entries = list(inst) if isinstance(inst, (list, tuple)) else [inst]
+    entries = [one for entry in given_entries for one in expanded(entry)]
     kinds = [_kind(entry) for entry in entries]
     if not any(kinds):
         given = [name for name, value in arguments._asdict().items() if value is not None]
@@ -67,7 +72,7 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
         _parcels_of(entry, kind, arguments) if kind else entry
         for entry, kind in zip(entries, kinds, strict=True)
     ]
-    return converted if isinstance(inst, (list, tuple)) else converted[0]
+    return converted if several else converted[0]
 
 
 def _kind(entry):
@@ -75,10 +80,10 @@ def _kind(entry):
     if isinstance(entry, (*SOURCE_ESTIMATES, Iterator)):
         return "a source estimate"
     if isinstance(entry, (str, Path)):
-        name = Path(entry).name
-        if name.endswith(".stc"):
-            return "a source estimate"
-        return "a brain image" if name.endswith((".nii", ".nii.gz")) else ""
+        if not needs_atlas(Path(entry)):
+            return ""
+        is_image = Path(entry).name.lower().endswith(IMAGES)
+        return "a brain image" if is_image else "a source estimate"
     is_image = hasattr(entry, "dataobj") and hasattr(entry, "affine")
     return "a brain image" if is_image else ""
 
@@ -97,8 +102,6 @@ def _parcels_of(entry, kind, arguments):
 
 
 def _read(path):
-    if not path.exists():
-        raise FileNotFoundError(f"inst names a file that does not exist, {path}; check the path")
     try:
         return mne.read_source_estimate(path)
     except Exception as error:  # the reader raises anything when a file is damaged

@@ -197,7 +197,7 @@ def _load(entry, label):
             raise ValueError(
                 f"{label}: {path} cannot be taken as it is: a source estimate needs atlas=..., "
                 "and so does a brain image; pass Raw of the parcels' time courses (for NIfTI "
-                "mne_hmm.parcellation.fmri.parcellate_nifti makes them)"
+                "mne_hmm.parcellate_nifti makes them)"
             )
         if not path.exists():
             raise FileNotFoundError(

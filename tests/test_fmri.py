@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose
 
 from mne_hmm import Preparation, fit_hmm, prepare
 from mne_hmm.parcellation import fmri
-from mne_hmm.parcellation.fmri import parcellate_nifti
+from mne_hmm import parcellate_nifti
 
 SHAPE = (6, 7, 5)
 N_VOLUMES = 120
