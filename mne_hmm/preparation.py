@@ -82,6 +82,7 @@ def prepare(
     See Also
     --------
     read_prepared : Reads the features in a folder.
+    align_signs : Gives parcels signs that agree between recordings.
     fit_hmm : Prepares and trains in one call.
 
     Notes
@@ -89,6 +90,10 @@ def prepare(
     Recordings are filtered over their whole length, as :meth:`mne.io.Raw.filter` does by
     default, and only then cut into good spans. Principal components are found over all
     recordings together.
+
+    A warning tells where the signs of embedded ``misc`` channels, as parcels are kept, seem to
+    differ between the first twenty recordings: where some flips would make a recording clearly
+    more similar to the others. :func:`align_signs` finds and applies them.
 
     With ``cache_dir`` every recording is read twice, first for the components and then for
     the features; once if the preparation is fitted. With ``n_jobs`` above 1 as many recordings
