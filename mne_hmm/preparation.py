@@ -89,6 +89,7 @@ def prepare(
     See Also
     --------
     read_prepared : Reads the features in a folder.
+    align_signs : Gives parcels signs that agree between recordings.
     fit_hmm : Prepares and trains in one call.
 
     Notes
@@ -99,6 +100,10 @@ def prepare(
 
     With ``n_jobs`` above 1 as many recordings of a list are filtered side by side, without
     changing a bit of the result.
+
+    A warning tells where the signs of embedded ``misc`` channels, as parcels are kept, seem to
+    differ between the first twenty recordings: where some flips would make a recording clearly
+    more similar to the others. :func:`align_signs` finds and applies them.
 
     With ``cache_dir`` every recording is read twice, first for the components and then for
     the features; once if the preparation is fitted. A call that was interrupted goes on where
