@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mne_hmm import Preparation, fit_hmm, prepare
+from mne_hmm import Preparation, fit_hmm, parcellate_nifti, prepare
 from mne_hmm.parcellation import fmri
-from mne_hmm import parcellate_nifti
 
 SHAPE = (6, 7, 5)
 N_VOLUMES = 120
