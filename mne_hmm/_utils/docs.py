@@ -5,9 +5,11 @@ from mne.utils.docs import docdict as mne_docdict
 _docdict = {key: mne_docdict[key] for key in ("verbose", "n_jobs", "overwrite")}
 
 _docdict["inst"] = """
-inst : Raw | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
+inst : Raw | Epochs | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
     The recordings. One entry of a list is one recording. Arrays need ``sfreq``; a path
-    is anything :func:`mne.io.read_raw` reads, or a ``.npy`` file that holds an array.
+    is anything :func:`mne.io.read_raw` reads, a ``-epo.fif`` file of epochs, or a ``.npy``
+    file that holds an array. Each epoch is a span of its own, which filters, embedding and
+    Markov chains do not cross; bad epochs are dropped, as by ``epochs.drop_bad()``.
 """.strip()
 
 _docdict["inst_to_prepare"] = _docdict["inst"].replace("PreparedData | ", "")
@@ -22,7 +24,8 @@ picks : str | array-like | slice | None
 _docdict["reject_by_annotation"] = """
 reject_by_annotation : bool
     If True (default), spans annotated as bad (``BAD…``) are left out. Either way the
-    recording is cut at its discontinuities (``EDGE…`` and ``BAD_ACQ_SKIP``).
+    recording is cut at its discontinuities (``EDGE…`` and ``BAD_ACQ_SKIP``). Without
+    effect on Epochs, which MNE-Python has rejected by annotation already.
 """.strip()
 
 _docdict["sfreq"] = """
