@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 
 from ._utils.check import listed, plural
 from ._utils.files import read_model_file, write_model_file, written_atomically
+from .epoch_grid import EpochGrid
 from .features import LeftOut
 from .identity import differences
 from .model_file import preparation_content, preparation_from
@@ -379,7 +380,11 @@ def _digest(path):
 
 
 def _time_map_content(time_map):
-    timeline = asdict(time_map.timeline)
+    epochs = time_map.timeline.epochs
+    timeline = asdict(replace(time_map.timeline, epochs=None))
+    del timeline["epochs"]
+    if epochs is not None:
+        timeline["epochs"] = epochs.content()
     meas_date = timeline["meas_date"]
     timeline["meas_date"] = None if meas_date is None else meas_date.isoformat()
     return {"timeline": timeline, "spans": [astuple(span) for span in time_map.spans]}
@@ -389,5 +394,7 @@ def _time_map_from(content):
     timeline = dict(content["timeline"])
     if timeline["meas_date"] is not None:
         timeline["meas_date"] = datetime.fromisoformat(timeline["meas_date"])
+    if "epochs" in timeline:
+        timeline["epochs"] = EpochGrid.from_content(timeline["epochs"])
     spans = [Span(tuple(rows), tuple(limits), *rest) for rows, limits, *rest in content["spans"]]
     return TimeMap(Timeline(**timeline), tuple(spans))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import mne
 import numpy as np
 from mne.utils import logger, verbose
 
@@ -466,14 +467,24 @@ def _annotate(prepared, samples, parameters, learned, workers):
         )
         own[number] = result.probabilities.argmax(1).astype(kind)
     names = default_state_names(n_states)
-    out = []
+    out, overlapping = [], []
     for number, time_map in enumerate(prepared.time_maps):
         labels = own.get(number)
         if labels is None:
             labels = np.zeros(time_map.n_rows, kind)
         if workers.size > 1:
             (labels,) = workers.total([labels])
+        if time_map.timeline.overlap(time_map.modeled()):
+            overlapping.append(prepared.names[number])
+            out.append(mne.Annotations([], [], [], orig_time=time_map.timeline.meas_date))
+            continue
         out.append(
             StateTimeCourse.from_labels(labels.astype(int), time_map, names).to_annotations()
+        )
+    if overlapping and workers.is_chief:
+        warn(
+            "Epochs overlap in the recording they were cut out of, by the samples of their events "
+            f"(in arrays these may be made up), so annotations_ are left empty for "
+            f"{listed(overlapping, 4)}; hmm.predict gives states with an axis for the epochs"
         )
     return out

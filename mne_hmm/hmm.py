@@ -83,7 +83,8 @@ class HMM:
     converged_ : bool
         Whether training had settled when it stopped.
     annotations_ : list of mne.Annotations
-        States of the training recordings, one entry per recording.
+        States of the training recordings, one entry per recording. Empty where epochs
+        overlap.
     state_names : tuple of str
         Names of the states.
     """
@@ -163,8 +164,8 @@ class HMM:
         Returns
         -------
         states : StateTimeCourse | list of StateTimeCourse
-            The states on each recording's own time grid. A list if ``inst`` is a list, a
-            folder, a pattern or PreparedData.
+            The states on each recording's own time grid; for epochs, with an axis for the
+            epochs. A list if ``inst`` is a list, a folder, a pattern or PreparedData.
 
         Raises
         ------

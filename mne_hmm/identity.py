@@ -23,6 +23,7 @@ WORDS = {
     "ch_names": "channels",
     "timeline": "sampling rate, number of samples or start",
     "good": "annotations (the good spans)",
+    "epochs": "epochs (their events, times or metadata)",
 }
 
 
@@ -108,6 +109,7 @@ def _identity_of_one(recording):
             None if meas_date is None else meas_date.isoformat(),
         ],
         "good": [_digest_of_spans(recording.pieces), _digest_of_spans(recording.spans)],
+        "epochs": _digest_of_epochs(timeline.epochs),
     }
 
 
@@ -134,6 +136,11 @@ def _digest_of_projections(raw: BaseRaw):
     for vectors in active:
         digest.update(np.ascontiguousarray(vectors).data)
     return digest.hexdigest()
+
+
+def _digest_of_epochs(grid):
+    """All that goes into the folder with their features."""
+    return None if grid is None else hashlib.sha256(json.dumps(grid.content()).encode()).hexdigest()
 
 
 def _digest_of_spans(spans):

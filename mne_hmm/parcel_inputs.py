@@ -53,26 +53,32 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
     kinds = [_kind(entry) for entry in entries]
     if not any(kinds):
         given = [name for name, value in arguments._asdict().items() if value is not None]
-        if given and not remembered:
+        if given and not remembered and all(map(_is_there, entries)):
             raise ValueError(
                 f"{given[0]} is for source estimates and brain images, but inst holds none "
                 f"({plural(len(entries), 'recording')}); leave it out"
             )
         return inst
     if arguments.atlas is None:
-        first = next(kind for kind in kinds if kind)
+        entry, kind = next(one for one in zip(entries, kinds, strict=True) if one[1])
+        name = f" ({Path(entry).name})" if isinstance(entry, (str, Path)) else ""
         way_out = (
             "this model does not know one: make parcels as for its training, with "
             "mne_hmm.parcellate or mne_hmm.parcellate_nifti, and pass those"
             if remembered
             else "pass atlas=... (and src=... for sources in a volume)"
         )
-        raise ValueError(f"inst has {first}, which needs an atlas; {way_out}")
+        raise ValueError(f"inst has {kind}{name}, which needs an atlas; {way_out}")
     converted = [
         _parcels_of(entry, kind, arguments) if kind else entry
         for entry, kind in zip(entries, kinds, strict=True)
     ]
     return converted if several else converted[0]
+
+
+def _is_there(entry):
+    """Tell whether an input is anything but the path of a file that is not there."""
+    return not isinstance(entry, (str, Path)) or Path(entry).exists()
 
 
 def _kind(entry):

@@ -29,7 +29,7 @@ from .parcellation.sign_check import SignCheck
 from .prepared import PreparedData
 from .recording import Recording, as_list, to_recordings
 from .settings import FittedPreparation, Preparation
-from .signals import Signals, prepare_signals
+from .signals import Signals, prepare_signals, tell_of_short_epochs
 
 
 @verbose
@@ -150,6 +150,7 @@ def prepare(
         names = [recording.label for recording in recordings]
         folder = open_to_fill(cache_dir, identity_of(recordings, preparation), names)
         prepared = _in_folder(recordings, preparation, folder, n_jobs)
+    tell_of_short_epochs(recordings, preparation)
     logger.info(str(prepared))
     return prepared
 

@@ -65,7 +65,7 @@ class PreparedData:
 
     @property
     def times(self) -> list[np.ndarray]:
-        """Seconds from each recording's first sample to each of its rows."""
+        """Seconds from each recording's first sample to each row; epochs count end to end."""
         return [time_map.times for time_map in self.time_maps]
 
     @property

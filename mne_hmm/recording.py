@@ -12,8 +12,9 @@ from mne.io import BaseRaw
 from ._utils._mne import picks_to_idx
 from ._utils.check import check_number, listed
 from .array_files import ArrayFile, UnclearFileError, is_array_file
+from .epochs_raw import EpochsRaw, is_epochs_file, open_epochs
 from .file_raw import FileRaw, open_file
-from .file_search import expanded, needs_atlas, stands_for_several
+from .file_search import expanded, stands_for_several
 from .timeline import Timeline
 
 # Annotations that tell of a jump in time, which no filter may cross. A concatenation
@@ -60,7 +61,11 @@ class Recording:
         """The recording's own time grid."""
         raw = self.raw
         return Timeline(
-            float(raw.info["sfreq"]), raw.n_times, int(raw.first_samp), raw.info["meas_date"]
+            float(raw.info["sfreq"]),
+            raw.n_times,
+            int(raw.first_samp),
+            raw.info["meas_date"],
+            raw.grid if isinstance(raw, EpochsRaw) else None,
         )
 
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -97,7 +102,7 @@ def to_recordings(
 
     Parameters
     ----------
-    inst : Raw | array | path-like | list of these
+    inst : Raw | Epochs | array | path-like | list of these
         The input. Folders and patterns stand for the files they name.
     picks : str | array-like | slice | None
         Channels to use, as everywhere in MNE-Python.
@@ -128,7 +133,7 @@ def _check_one_kind(entries):
     """Check that a list holds no arrays beside what has named channels, before files are opened."""
     kinds: dict[bool, str] = {}
     for i, entry in enumerate(entries):
-        if isinstance(entry, (BaseRaw, np.ndarray)):
+        if isinstance(entry, (BaseRaw, mne.BaseEpochs, np.ndarray)):
             kinds.setdefault(isinstance(entry, np.ndarray), f"{type(entry).__name__} ({i})")
         elif isinstance(entry, (str, Path)) and Path(entry).exists():
             path = Path(entry)
@@ -149,9 +154,14 @@ def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, s
     loaded = _load(entry, label)
     is_raw = isinstance(loaded, BaseRaw)
     if is_raw and sfreq is not None:
+        known = (
+            "Epochs, which know their"
+            if isinstance(loaded, EpochsRaw)
+            else "a Raw, which knows its"
+        )
         raise ValueError(
-            f"sfreq={sfreq} is the sampling rate of arrays, but inst is a Raw, which knows its "
-            "own; leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
+            f"sfreq={sfreq} is the sampling rate of arrays, but inst is {known} own; "
+            "leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
         )
     named = is_raw or (isinstance(loaded, ArrayFile) and loaded.ch_names is not None)
     raw = loaded if is_raw else _raw_from_array(loaded, sfreq, label, path)
@@ -182,6 +192,8 @@ def _label(entry, index, n_entries):
     name = ""
     if isinstance(entry, (str, Path)):
         name = Path(entry).name
+    elif isinstance(entry, mne.BaseEpochs) and entry.filename is not None:
+        name = Path(entry.filename).name
     elif isinstance(entry, BaseRaw) and entry.filenames and entry.filenames[0] is not None:
         name = Path(entry.filenames[0]).name
     if n_entries == 1:
@@ -191,20 +203,16 @@ def _label(entry, index, n_entries):
 
 def _load(entry, label):
     """Raw objects and arrays as they are, files as what they hold."""
-    if isinstance(entry, (str, Path)):
-        path = Path(entry)
-        if needs_atlas(path):
-            raise ValueError(
-                f"{label}: {path} cannot be taken as it is: a source estimate needs atlas=..., "
-                "and so does a brain image; pass Raw of the parcels' time courses (for NIfTI "
-                "mne_hmm.parcellate_nifti makes them)"
-            )
+    path = Path(entry) if isinstance(entry, (str, Path)) else None
+    if path is not None:
         if not path.exists():
             raise FileNotFoundError(
                 f"{label}: inst names a file that does not exist, {path}; check the path (the "
                 f"working folder is {Path.cwd()})"
             )
         entry = _read(path, label)
+    if isinstance(entry, mne.BaseEpochs):
+        return EpochsRaw(entry, label, path)
     if isinstance(entry, BaseRaw):
         return entry
     if isinstance(entry, ArrayFile):
@@ -218,8 +226,13 @@ def _load(entry, label):
             )
         _check_real(entry, label)
         return entry
+    if isinstance(entry, mne.Evoked):
+        raise TypeError(
+            f"{label}: inst is an Evoked, an average in which the states of the epochs are lost; "
+            "pass the Epochs it was made of"
+        )
     raise TypeError(
-        f"{label}: inst must be a Raw, an array of shape (n_channels, n_times), a path, "
+        f"{label}: inst must be a Raw, Epochs, an array of shape (n_channels, n_times), a path, "
         f"PreparedData or a list of these, got {type(entry).__module__}.{type(entry).__name__}"
     )
 
@@ -237,13 +250,14 @@ def _check_real(array, label):
 def _read(path, label):
     """Read a file, whatever kind it is of."""
     try:
-        return open_file(path)
+        return open_epochs(path) if is_epochs_file(path) else open_file(path)
     except UnclearFileError as error:
         raise ValueError(f"{label}: {error}") from None
     except Exception as error:  # readers raise anything when a file is damaged
         raise OSError(
             f"{label}: {path} cannot be read ({error}); is it complete, and of a kind that "
-            "mne.io.read_raw reads (or, for arrays, .npy, .npz, .mat, .csv, .tsv or .txt)?"
+            "mne.io.read_raw or mne.read_epochs reads (or, for arrays, .npy, .npz, .mat, .csv, "
+            ".tsv or .txt)?"
         ) from error
 
 
@@ -364,6 +378,8 @@ def cut(bounds: tuple[int, int], cuts: list[tuple[int, int]]) -> list[tuple[int,
 
 def _pieces_and_spans(raw, picks, reject_by_annotation):
     """Stretches without a jump in time, and good spans."""
+    if isinstance(raw, EpochsRaw):
+        return raw.bounds, raw.bounds
     jumps = _annotated(raw, DISCONTINUITIES)
     bad = _annotated(raw, BAD) if reject_by_annotation else jumps
 

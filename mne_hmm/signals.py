@@ -1,5 +1,6 @@
 """The signals of one recording: filtered, resampled, cut into good spans, standardized."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -8,6 +9,7 @@ import mne
 import numpy as np
 from scipy.fft import next_fast_len
 
+from ._utils._mne import warn
 from ._utils.check import listed, plural
 from .recording import Recording, cut
 from .settings import Preparation, check_rate
@@ -121,7 +123,7 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
             ]
             signals.n_short += len(spans) - len(fitting)
             if fitting:
-                y = _filtered(piece, preparation, ratio, sfreq, n_jobs)
+                y = _filtered(piece, preparation, ratio, recording.timeline, n_jobs)
                 _keep_spans(signals, y, fitting, origin)
     only_silence = signals.n_silent > 0 and np.isinf(extent.width).all()
     _check_flat(np.zeros_like(extent.width) if only_silence else extent.width, recording)
@@ -158,13 +160,37 @@ def _without_signal(x, sfreq):
     return [(int(a), int(b) + 1) for a, b in edges.reshape(-1, 2) if b - a + 1 >= shortest]
 
 
-def _filtered(x, preparation, ratio, sfreq, n_jobs):
+def _filtered(x, preparation, ratio, timeline, n_jobs):
     """Filter, resample and take the envelope of a stretch without a jump."""
     l_freq, h_freq = preparation.l_freq, preparation.h_freq
     if l_freq is not None or h_freq is not None:
-        x = mne.filter.filter_data(x, sfreq, l_freq, h_freq, n_jobs=n_jobs, verbose="WARNING")
+        # Of short epochs `tell_of_short_epochs` says once what MNE-Python says of each.
+        verbose = "WARNING" if timeline.epochs is None else "ERROR"
+        x = mne.filter.filter_data(
+            x, timeline.sfreq, l_freq, h_freq, n_jobs=n_jobs, verbose=verbose
+        )
     x = _resampled(x, ratio, n_jobs)
     return _envelope(x) if preparation.envelope else x
+
+
+def tell_of_short_epochs(recordings: Sequence[Recording], preparation: Preparation) -> None:
+    """Warn once of epochs that are shorter than the filter."""
+    l_freq, h_freq = preparation.l_freq, preparation.h_freq
+    if l_freq is None and h_freq is None:
+        return
+    for recording in recordings:
+        grid, sfreq = recording.timeline.epochs, recording.timeline.sfreq
+        if grid is None:
+            continue
+        taps = len(mne.filter.create_filter(None, sfreq, l_freq, h_freq, verbose="ERROR"))
+        if taps > grid.shape[1]:
+            warn(
+                f"The epochs of {recording.label} are {grid.shape[1] / sfreq:.2f} s long, shorter "
+                f"than the filter ({taps / sfreq:.2f} s for l_freq={l_freq} and h_freq={h_freq}), "
+                "which distorts them. Filter the Raw before it is cut into epochs, and pass "
+                "preparation=Preparation(l_freq=None, h_freq=None)"
+            )
+            return
 
 
 def _rows(ratio, origin, span):
@@ -198,10 +224,14 @@ def _check_finite(x, recording, origin):
     channels = np.flatnonzero(~finite.all(1))
     sample = origin + int(np.argmin(finite.all(0)))
     names = [recording.ch_names[c] for c in channels]
+    if recording.timeline.epochs is None:
+        way_out = 'annotate such spans as bad ("BAD_nan")'
+    else:
+        way_out = "drop such epochs (epochs.drop)"
     raise ValueError(
-        f"{recording.label} holds NaN or infinite values in {listed(names)}, first at "
-        f"{sample / recording.timeline.sfreq:.3f} s; annotate such spans as bad "
-        '("BAD_nan"), or leave the channels out (picks=..., or raw.info["bads"])'
+        f"{recording.label} holds NaN or infinite values in {listed(names)}, first "
+        f"{recording.timeline.where(sample)}; {way_out}, or leave the channels out (picks=..., "
+        'or info["bads"])'
     )
 
 
@@ -219,6 +249,7 @@ def _no_span_message(recording, preparation):
     n_good = sum(b - a for a, b in recording.spans)
     total = recording.timeline.n_times / recording.timeline.sfreq
     n_lags = preparation.n_embeddings
+    epochs = recording.timeline.epochs is not None
     rate = preparation.sfreq or recording.timeline.sfreq
     if n_good == 0:
         return (
@@ -229,7 +260,8 @@ def _no_span_message(recording, preparation):
         f"{recording.label} has no good span long enough: {plural(len(recording.spans), 'span')}, "
         f"{n_good / recording.timeline.sfreq:.3f} s together, but an embedding of "
         f"{plural(n_lags, 'lag')} needs more than {plural(n_lags, 'sample')} in a row "
-        f"({n_lags / rate:.3f} s at {rate:g} Hz); check raw.annotations, or use fewer lags "
+        f"({n_lags / rate:.3f} s at {rate:g} Hz); "
+        f"{'cut longer epochs' if epochs else 'check raw.annotations'}, or use fewer lags "
         "(n_embeddings)"
     )
 

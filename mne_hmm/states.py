@@ -22,15 +22,17 @@ class StateTimeCourse:
 
     Parameters
     ----------
-    probabilities : array, shape (n_states, n_times)
+    probabilities : array, shape (n_states, n_times) | (n_epochs, n_states, n_times)
         Probability of each state at each sample of the recording. NaN where the recording
         was not modeled: bad spans, and the samples the embedding takes off their edges.
-    labels : array of int, shape (n_times,)
+        States of epochs have an axis for the epochs.
+    labels : array of int, shape (n_times,) | (n_epochs, n_times)
         Most probable state at each sample; -1 where the recording was not modeled.
     timeline : Timeline
         The recording's time grid.
     spans : list of tuple of int
-        First sample, and the one after the last, of each span that was modeled.
+        First sample, and the one after the last, of each span that was modeled. Samples of
+        epochs are counted through, as if they were laid end to end.
     state_names : tuple of str
         Names of the states.
 
@@ -71,9 +73,11 @@ class StateTimeCourse:
         state_names : tuple of str
             Names of the states.
         """
+        shape = time_map.timeline.shape
+        spread = time_map.spread(probabilities, np.nan).reshape(*shape, -1)
         return cls(
-            np.ascontiguousarray(time_map.spread(probabilities, np.nan).T),
-            time_map.spread(np.asarray(labels, np.int64), -1),
+            np.ascontiguousarray(np.moveaxis(spread, -1, -2)),
+            time_map.spread(np.asarray(labels, np.int64), -1).reshape(shape),
             time_map.timeline,
             time_map.modeled(),
             tuple(state_names),
@@ -104,7 +108,7 @@ class StateTimeCourse:
 
     @property
     def times(self) -> np.ndarray:
-        """Seconds from the recording's first sample to each sample, shape (n_times,)."""
+        """Seconds from the recording's first sample to each sample; of epochs, from the event."""
         return self.timeline.times
 
     @property
@@ -117,7 +121,7 @@ class StateTimeCourse:
     @property
     def visits(self) -> Visits:
         """Uninterrupted stays in one state; see `mne_hmm.statistics.Visits`."""
-        return find_visits(self.labels, self.spans)
+        return find_visits(self.labels.ravel(), self.spans)
 
     def to_annotations(self, min_duration: float = 0.0) -> mne.Annotations:
         """Get the states as annotations.
@@ -132,16 +136,34 @@ class StateTimeCourse:
         annotations : mne.Annotations
             One annotation per visit, named ``hmm/state_0`` and so on. They never overlap,
             never cross a bad span, and add to those of the recording:
-            ``raw.set_annotations(raw.annotations + annotations)``.
+            ``raw.set_annotations(raw.annotations + annotations)``. For epochs that is the
+            Raw they were cut out of.
+
+        Raises
+        ------
+        ValueError
+            If epochs overlap, so that annotations would.
 
         Notes
         -----
+        Epochs know where they lie in their Raw by the samples of their events. Where there is
+        no measurement date, they do not know at which sample the Raw begins: if that is not
+        sample 0, take ``raw.first_time`` from the onsets.
+
         MNE-Python shifts annotations that are set a second time if the recording has no
         measurement date and does not start at sample 0, say because it was cropped
         (mne-tools/mne-python#11731). If such a recording has annotations already, give it
         a date before anything else: ``raw.set_meas_date(0)``.
         """
         check_number(min_duration, "min_duration", rule="a number of seconds ≥ 0", low=0)
+        pair = self.timeline.overlap(self.spans)
+        if pair is not None:
+            raise ValueError(
+                f"epochs {pair[0]} and {pair[1]} overlap in the recording they were cut out of, by "
+                "the samples of their events (in arrays these may be made up), and so would "
+                "annotations; use labels and probabilities, which have an axis for the epochs, "
+                "or to_epochs()"
+            )
         visits = self.visits
         # The little less is for the rounding of the product.
         kept = visits.stops - visits.starts >= min_duration * self.timeline.sfreq - 1e-6
@@ -153,18 +175,9 @@ class StateTimeCourse:
 
     def _annotations(self, starts, stops, descriptions):
         """Annotations from samples of the recording."""
-        line = self.timeline
-        # Without a measurement date onsets count from the recording's first sample, with
-        # one from the start of acquisition: so MNE-Python reads them.
-        first = 0.0 if line.meas_date is None else line.first_time
-        # MNE-Python rounds onsets to microseconds. Rounded here, with the ends, visits meet
-        # where they should, and the last one does not outlast the recording.
-        begin, end = (
-            np.round(1e6 * first) + np.round(1e6 * np.asarray(samples) / line.sfreq)
-            for samples in (starts, stops)
-        )
+        begin, end = self.timeline.microseconds(starts, stops)
         return mne.Annotations(
-            begin / 1e6, (end - begin) / 1e6, descriptions, orig_time=line.meas_date
+            begin / 1e6, (end - begin) / 1e6, descriptions, orig_time=self.timeline.meas_date
         )
 
     def to_raw(self) -> mne.io.RawArray:
@@ -175,7 +188,14 @@ class StateTimeCourse:
         raw : mne.io.RawArray
             One ``misc`` channel per state, on the time grid of the recording. Samples that
             were not modeled are NaN and annotated as bad.
+
+        Raises
+        ------
+        ValueError
+            If these are states of epochs, which are no Raw.
         """
+        if self.timeline.epochs is not None:
+            raise ValueError("these are states of epochs, which are no Raw; use to_epochs()")
         raw = mne.io.RawArray(
             self.probabilities.copy(),
             self.info,
@@ -185,6 +205,27 @@ class StateTimeCourse:
         edges = np.flatnonzero(np.diff(np.concatenate([[0], self.labels < 0, [0]])))
         missing = self._annotations(edges[::2], edges[1::2], [NOT_MODELED] * (len(edges) // 2))
         return raw.set_annotations(self.to_annotations() + missing)
+
+    def to_epochs(self) -> mne.EpochsArray:
+        """Get the state probabilities as epochs of their own.
+
+        Returns
+        -------
+        epochs : mne.EpochsArray
+            One ``misc`` channel per state, with the events, times and metadata of the epochs
+            the states were found in. Samples that were not modeled are NaN.
+
+        Raises
+        ------
+        ValueError
+            If these are states of a recording that did not come as epochs.
+        """
+        if self.timeline.epochs is None:
+            raise ValueError(
+                "these are states of a recording without epochs; cut mne.Epochs(raw, events) out "
+                "of raw = to_raw(), or give epochs to predict"
+            )
+        return self.timeline.epochs.epochs_of(self.probabilities.copy(), self.info)
 
     def statistics(self, *, include_censored: bool = False) -> StateStatistics:
         """Compute occupancy, lifetimes, intervals and switching rates.
@@ -201,7 +242,7 @@ class StateTimeCourse:
             One value per state. What cannot be said is NaN.
         """
         return compute_statistics(
-            self.labels,
+            self.labels.ravel(),
             self.spans,
             self.timeline.sfreq,
             self.state_names,
@@ -214,14 +255,24 @@ class StateTimeCourse:
         Returns
         -------
         df : pandas.DataFrame
-            Columns ``time`` (seconds), ``label`` and one per state; needs pandas.
+            Columns ``time`` (seconds), ``label`` and one per state; needs pandas. Of epochs
+            also, as in MNE-Python, ``condition`` (name of the event) and ``epoch`` (its
+            number before any were dropped).
         """
         pd = check_pandas()
-        columns = dict(zip(self.state_names, self.probabilities, strict=True))
-        return pd.DataFrame({"time": self.times, "label": self.labels, **columns})
+        n_epochs = self.labels.size // len(self.times)
+        columns = {"time": np.tile(self.times, n_epochs)}
+        if self.timeline.epochs is not None:
+            grid = self.timeline.epochs
+            columns["condition"] = np.repeat(grid.conditions, len(self.times))
+            columns["epoch"] = np.repeat(grid.selection, len(self.times))
+        columns["label"] = self.labels.ravel()
+        for number, name in enumerate(self.state_names):
+            columns[name] = self.probabilities[..., number, :].ravel()
+        return pd.DataFrame(columns)
 
     def plot(self, *, start=0.0, duration=10.0, axes=None, show=True):
-        """Plot the state probabilities over time.
+        """Plot the state probabilities over time; of epochs, end to end.
 
         Parameters
         ----------
@@ -246,9 +297,12 @@ class StateTimeCourse:
     def __str__(self):
         n_modeled = sum(stop - start for start, stop in self.spans)
         sfreq = self.timeline.sfreq
+        samples = f"{len(self.times):,} samples"
+        if self.timeline.epochs is not None:
+            samples = f"{plural(len(self.labels), 'epoch')} of {samples}"
         return (
-            f"<StateTimeCourse | {plural(self.n_states, 'state')}, {len(self.labels):,} samples at "
-            f"{sfreq:g} Hz, {n_modeled / sfreq:.1f} of {len(self.labels) / sfreq:.1f} s modeled>"
+            f"<StateTimeCourse | {plural(self.n_states, 'state')}, {samples} at "
+            f"{sfreq:g} Hz, {n_modeled / sfreq:.1f} of {self.labels.size / sfreq:.1f} s modeled>"
         )
 
     __repr__ = __str__

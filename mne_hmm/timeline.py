@@ -6,8 +6,11 @@ their ends. This module is the one place that knows the way back.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
+
+from .epoch_grid import EpochGrid
 
 
 @dataclass(frozen=True)
@@ -24,12 +27,21 @@ class Timeline:
         Number of the first sample, counted from the start of acquisition.
     meas_date : datetime | None
         When acquisition started.
+    epochs : EpochGrid | None
+        Where the epochs lie, if the recording came as epochs. Its samples are those of all
+        epochs then, laid end to end.
     """
 
     sfreq: float
     n_times: int
     first_samp: int = 0
     meas_date: datetime | None = None
+    epochs: EpochGrid | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one value per sample: (n_times,), or (n_epochs, n_times) of each epoch."""
+        return (self.n_times,) if self.epochs is None else self.epochs.shape
 
     @property
     def first_time(self) -> float:
@@ -38,8 +50,62 @@ class Timeline:
 
     @property
     def times(self) -> np.ndarray:
-        """Seconds from the first sample to each sample, shape (n_times,)."""
+        """Seconds from the first sample to each sample; of epochs, from the event."""
+        if self.epochs is not None:
+            return self.epochs.times.copy()
         return np.arange(self.n_times) / self.sfreq
+
+    def microseconds(self, starts: Any, stops: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Find where runs of samples begin and end, as MNE-Python counts onsets.
+
+        Without a measurement date onsets count from the recording's first sample, with one
+        from the start of acquisition. MNE-Python rounds them to microseconds. Rounded here,
+        with the ends, runs meet where they should, and the last one does not outlast the
+        recording.
+
+        Parameters
+        ----------
+        starts, stops : array of int, shape (n_runs,)
+            First sample of each run, and the one after the last.
+
+        Returns
+        -------
+        begin, end : array, shape (n_runs,)
+            Whole microseconds.
+        """
+        if self.epochs is not None:
+            begin, end = self.epochs.places(starts, stops)
+            return np.round(1e6 * begin / self.epochs.raw_sfreq), np.round(
+                1e6 * end / self.epochs.raw_sfreq
+            )
+        first = 0.0 if self.meas_date is None else self.first_time
+        begin, end = (
+            np.round(1e6 * first) + np.round(1e6 * np.asarray(samples) / self.sfreq)
+            for samples in (starts, stops)
+        )
+        return begin, end
+
+    def overlap(self, spans: list[tuple[int, int]]) -> tuple[int, int] | None:
+        """Find two epochs that overlap in the recording they were cut out of.
+
+        Parameters
+        ----------
+        spans : list of tuple of int
+            The samples that matter: first of each run, and the one after the last.
+
+        Returns
+        -------
+        epochs : tuple of int | None
+            Numbers of the first two; None if none overlap.
+        """
+        return None if self.epochs is None else self.epochs.overlap(spans)
+
+    def where(self, sample: int) -> str:
+        """Tell in words where a sample is."""
+        if self.epochs is None:
+            return f"at {sample / self.sfreq:.3f} s"
+        epoch, inside = divmod(sample, self.epochs.shape[1])
+        return f"in epoch {epoch} at {self.epochs.times[inside]:.3f} s"
 
 
 @dataclass(frozen=True)

@@ -56,16 +56,20 @@ def test_empty_list(inst):
     ],
 )
 def test_unknown_types(inst, kind):
-    check(TypeError, ["inst must be a Raw, an array", "a path", "or a list", "got", kind], inst)
+    check(
+        TypeError,
+        ["inst must be a Raw, Epochs, an array", "a path", "or a list", "got", kind],
+        inst,
+    )
 
 
 def test_unknown_type_in_a_list_is_numbered():
     check(TypeError, ["recording 1: inst must be", "got builtins.list"], [make_raw(), [1, 2]])
 
 
-def test_epochs_are_named_as_such():
-    epochs = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True)
-    check(TypeError, ["inst must be", "got mne.epochs.Epochs"], epochs)
+def test_evoked():
+    evoked = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True).average()
+    check(TypeError, ["recording", "inst is an Evoked", "pass the Epochs"], evoked)
 
 
 def test_mixed_list():
@@ -113,6 +117,45 @@ def test_rate_with_a_raw(tmp_path):
     check(ValueError, parts, make_raw(), sfreq=250)
     make_raw().save(tmp_path / "x_raw.fif")
     check(ValueError, parts, tmp_path / "x_raw.fif", sfreq=250)
+
+
+def test_rate_with_epochs():
+    epochs = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True)
+    parts = ["sfreq=250", "of arrays", "inst is Epochs", "leave sfreq out", "Preparation(sfreq="]
+    check(ValueError, parts, epochs, sfreq=250)
+
+
+def test_epochs_beside_an_array():
+    epochs = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True)
+    check(TypeError, ["one kind", "Epochs (0), ndarray (1)"], [epochs, make_raw().get_data()])
+
+
+def test_no_good_epoch():
+    reject = {"reject": {"eeg": 1e-6}, "preload": False, "baseline": None}
+    events = mne.make_fixed_length_events(make_raw(), duration=1.0)
+    epochs = mne.Epochs(make_raw(), events, tmin=0, tmax=0.5, **reject)
+    parts = ["no good epoch (all 8 were dropped)", "epochs.plot_drop_log()", "reject"]
+    check(ValueError, parts, epochs)
+    check(ValueError, ["recording 1 has no good epoch;"], [make_raw(), epochs])
+
+
+def test_complex_epochs():
+    info = mne.create_info(2, SFREQ, "misc")
+    epochs = mne.EpochsArray(np.full((3, 2, 100), 1j), info, verbose="ERROR")
+    check(TypeError, ["real numbers", "got complex", "numpy.abs"], epochs)
+
+
+def test_values_that_are_not_finite_in_epochs():
+    epochs = mne.make_fixed_length_epochs(make_raw(), 1.0, preload=True, verbose="ERROR")
+    epochs._data[3, 1, 50] = np.nan
+    parts = ["NaN or infinite", "in b, first in epoch 3 at 0.200 s", "epochs.drop"]
+    check(ValueError, parts, epochs)
+
+
+def test_epochs_that_are_too_short():
+    epochs = mne.make_fixed_length_epochs(make_raw(), 0.04, preload=True, verbose="ERROR")
+    light = Preparation(l_freq=None, h_freq=None, n_embeddings=15, n_components=6)
+    check(ValueError, ["no good span long enough: 200 spans", "cut longer epochs"], epochs, light)
 
 
 @pytest.mark.parametrize("shape", [(10,), (2, 3, 400), ()])

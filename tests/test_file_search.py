@@ -138,9 +138,10 @@ def test_folders_of_prepared_data(tmp_path):
 @pytest.mark.parametrize("name", ["x-lh.stc", "x-vl.stc", "x", "bold.nii", "bold.nii.gz"])
 def test_what_needs_an_atlas(tmp_path, name):
     touch(tmp_path, "x-lh.stc", "x-rh.stc", "x-vl.stc", "bold.nii", "bold.nii.gz")
-    parts = [f"({name})", "a source estimate needs atlas=...", "parcellate_nifti"]
-    refuse(ValueError, parts, tmp_path / name)
-    refuse(FileNotFoundError, ["nothing"], tmp_path / "nothing.nii")
+    with pytest.raises(ValueError, match=rf"\({re.escape(name)}\), which needs an atlas"):
+        prepare(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"nothing\.nii"):
+        prepare(tmp_path / "nothing.nii", atlas="atlas.nii")
     assert names(tmp_path / "x-?h.stc") == ["x-lh.stc"]
 
 

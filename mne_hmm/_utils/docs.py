@@ -5,13 +5,16 @@ from mne.utils.docs import docdict as mne_docdict
 _docdict = {key: mne_docdict[key] for key in ("verbose", "n_jobs", "overwrite")}
 
 _docdict["inst"] = """
-inst : Raw | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
+inst : Raw | Epochs | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
     The recordings. One entry of a list is one recording. A path is anything
-    :func:`mne.io.read_raw` reads, or a file that holds one array: ``.npy``, ``.npz``,
-    ``.mat``, ``.csv``, ``.tsv`` or ``.txt``. A folder or a pattern such as ``"data/*.npy"``
-    stands for its files, all of one kind, in natural order. Arrays need ``sfreq``. In a
-    table whose first row has names, columns are channels; in other files time is the axis that is
-    at least 5 times longer than the other and at least 100 long.
+    :func:`mne.io.read_raw` reads, a ``-epo.fif`` file of epochs, or a file that holds one array:
+    ``.npy``, ``.npz``, ``.mat``, ``.csv``, ``.tsv`` or ``.txt``. A folder or a pattern such as
+    ``"data/*.npy"`` stands for its files, all of one kind, in natural order. Arrays need
+    ``sfreq``. In a table whose first row has names, columns are channels; in other files time is
+    the axis that is at least 5 times longer than the other and at least 100 long. Each epoch is a
+    span of its own, which filters, embedding and Markov chains do not cross; bad epochs are
+    dropped, as by ``epochs.drop_bad()``. Source estimates (also ``.stc`` files) and brain images
+    (nibabel or NIfTI files) need ``atlas``.
 """.strip()
 
 _docdict["inst_to_prepare"] = _docdict["inst"].replace("PreparedData | ", "")
@@ -36,7 +39,8 @@ picks : str | array-like | slice | None
 _docdict["reject_by_annotation"] = """
 reject_by_annotation : bool
     If True (default), spans annotated as bad (``BAD…``) are left out. Either way the
-    recording is cut at its discontinuities (``EDGE…`` and ``BAD_ACQ_SKIP``).
+    recording is cut at its discontinuities (``EDGE…`` and ``BAD_ACQ_SKIP``). Without
+    effect on Epochs, which MNE-Python has rejected by annotation already.
 """.strip()
 
 _docdict["sfreq"] = """

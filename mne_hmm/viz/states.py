@@ -27,16 +27,19 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
     fig : matplotlib.figure.Figure
         The figure. Where the recording was not modeled it is left white.
     """
-    length = len(states.labels) / states.timeline.sfreq
+    length = states.labels.size / states.timeline.sfreq
     rule = f"seconds from 0 to the end of the recording ({length:.3f} s)"
     start = check_number(start, "start", rule=rule, low=0, high=length)
     duration = check_number(duration, "duration", rule="seconds above 0", above=0)
     sfreq = states.timeline.sfreq
-    shown = slice(round(start * sfreq), round((start + duration) * sfreq) + 1)
+    first, last = round(start * sfreq), round((start + duration) * sfreq)
+    shown = np.arange(first, min(last + 1, states.labels.size))
+    # Epochs come end to end.
+    probabilities = np.moveaxis(states.probabilities, -2, 0).reshape(states.n_states, -1)
     fig, axes = figure_of(axes, (10, 2.5))
     axes.stackplot(
-        states.times[shown],
-        np.nan_to_num(states.probabilities[:, shown]),
+        shown / sfreq,
+        np.nan_to_num(probabilities[:, shown]),
         labels=states.state_names,
         colors=state_colors(states.n_states),
         step="mid",
@@ -45,7 +48,7 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
     axes.set(
         xlim=(start, min(start + duration, length)),
         ylim=(0, 1),
-        xlabel="Time (s)",
+        xlabel="Time (s)" if states.timeline.epochs is None else "Time (s), epochs end to end",
         ylabel="Probability",
     )
     columns = -(-states.n_states // 10)

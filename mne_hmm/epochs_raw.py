@@ -1,0 +1,134 @@
+"""Epochs, laid end to end, as Raw objects that hold no signals."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from mne.io import BaseRaw
+
+from .epoch_grid import EpochGrid
+
+# How MNE-Python wants files of epochs to be named.
+ENDINGS = ("epo.fif", "epo.fif.gz")
+
+
+def is_epochs_file(path: Path) -> bool:
+    """Tell from its name whether a file holds epochs."""
+    return path.name.endswith(tuple(mark + ending for mark in "-_" for ending in ENDINGS))
+
+
+def open_epochs(path: Path) -> mne.BaseEpochs:
+    """Open a file of epochs, whose signals are read when they are used."""
+    with warnings.catch_warnings():
+        # Metadata are read in a way that pandas wants to give up.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return mne.read_epochs(path, preload=False, verbose="ERROR")
+
+
+class EpochsRaw(BaseRaw):
+    """Signals of epochs, read epoch by epoch when they are asked for.
+
+    Bad epochs are dropped from the epochs themselves, as by anything in MNE-Python that looks
+    at their data. Nothing is glued: each epoch is a stretch of its own.
+
+    Parameters
+    ----------
+    epochs : mne.BaseEpochs
+        The epochs.
+    label : str
+        What to call them in messages.
+    path : Path | None
+        Their file, if they were just opened from one. It is open only while it is read: there
+        may be more files than may be open at once.
+
+    Attributes
+    ----------
+    grid : EpochGrid
+        What is known of the epochs besides their signals.
+    """
+
+    def __init__(self, epochs: mne.BaseEpochs, label: str, path: Path | None = None):
+        _drop_bad(epochs, label)
+        if np.iscomplexobj(_data_of(epochs, 0)):
+            raise TypeError(
+                f"{label}: epochs must hold real numbers, got complex ones; take their envelope "
+                "(numpy.abs) or real part"
+            )
+        self.grid = EpochGrid.of(epochs)
+        n_epochs, n_times = self.grid.shape
+        super().__init__(
+            epochs.info.copy(),
+            preload=False,
+            first_samps=[0] * n_epochs,
+            last_samps=[n_times - 1] * n_epochs,
+            filenames=[None] * n_epochs,
+            raw_extras=[{"reader": _Reader(epochs, path)}] * n_epochs,
+            verbose="ERROR",
+        )
+
+    @property
+    def bounds(self) -> tuple[tuple[int, int], ...]:
+        """First sample of each epoch, and the one after its last."""
+        n_epochs, n_times = self.grid.shape
+        return tuple((i * n_times, (i + 1) * n_times) for i in range(n_epochs))
+
+    def _read_segment_file(
+        self, data: Any, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
+    ) -> None:
+        # The signals come calibrated, and with their projections.
+        data[:] = self._raw_extras[fi]["reader"].read(fi)[idx, start:stop]
+
+
+class _Reader:
+    """Reads one epoch after another."""
+
+    def __init__(self, epochs, path):
+        self.path = path
+        self.n_epochs = len(epochs.events)
+        self.epochs = epochs if path is None else None
+
+    def read(self, number):
+        """Signals of an epoch, shape (n_channels, n_times)."""
+        if self.epochs is None:
+            self.epochs = open_epochs(self.path)
+        data = _data_of(self.epochs, number)
+        if self.path is not None and number == self.n_epochs - 1:
+            self.epochs = None
+        return data
+
+    def __getstate__(self):
+        """Travel to another process, as open files cannot."""
+        epochs = None if self.path is not None else self.epochs
+        if epochs is not None and not epochs.preload:
+            epochs = epochs.copy().load_data()
+        return {**vars(self), "epochs": epochs}
+
+
+def _drop_bad(epochs, label):
+    n_all = len(epochs.events)
+    if n_all:
+        epochs.drop_bad(verbose="ERROR")
+        # Where nothing is to be rejected, MNE-Python 1.13 does not look at the data, and keeps
+        # epochs that stick out of the recording.
+        if not epochs.preload and not getattr(epochs, "reject_by_annotation", True):
+            short = [i for i in range(len(epochs.events)) if not _can_be_read(epochs, i)]
+            epochs.drop(short, reason="TOO_SHORT", verbose="ERROR")
+    if len(epochs.events) == 0:
+        raise ValueError(
+            f"{label} has no good epoch{f' (all {n_all} were dropped)' if n_all else ''}; see "
+            "epochs.plot_drop_log(), and choose other events or thresholds (reject, flat)"
+        )
+
+
+def _can_be_read(epochs, number):
+    try:
+        _data_of(epochs, number)
+    except (ValueError, TypeError):
+        return False
+    return True
+
+
+def _data_of(epochs, number):
+    return epochs.get_data(item=int(number), copy=True, verbose="ERROR")[0]
