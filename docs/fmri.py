@@ -37,6 +37,9 @@ prepared = mne_hmm.prepare("timeseries/*.csv", preparation, sfreq=1 / TR)
 print(prepared)
 
 # images
-from mne_hmm import parcellate_nifti  # noqa: E402
+hmm = mne_hmm.fit_hmm(
+    "sub-4_bold.nii.gz", 3, atlas="atlas.nii.gz", preparation=preparation, random_state=0
+)
 
-from_images = parcellate_nifti("sub-4_bold.nii.gz", "atlas.nii.gz")
+# time courses
+from_images = mne_hmm.parcellate_nifti("sub-4_bold.nii.gz", "atlas.nii.gz")
