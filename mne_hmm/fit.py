@@ -204,10 +204,12 @@ def fit_hmm(
     log_dir = check_folder(log_dir, "log_dir")
     rng = check_random_state(random_state)
 
+    # TensorFlow takes seconds to load: unless it is needed for that, what is wrong with the data
+    # is said before.
+    workers = None if strategy is None else _workers(strategy)
     arguments = AtlasArguments(atlas, src, subjects_dir)
     prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
 
-    # TensorFlow takes seconds to load: what is wrong with the data is said before.
     from .engine import (
         GivenParameters,
         Journal,
@@ -218,12 +220,11 @@ def fit_hmm(
         Prior,
         Samples,
         UpdateRule,
-        Workers,
         train,
         training_facts,
     )
 
-    workers = Workers.of(strategy)
+    workers = workers or _workers(None)
     if learn_means == "auto":
         learn_means = prepared.preparation.n_embeddings == 1
     learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)
@@ -283,6 +284,13 @@ def fit_hmm(
     hmm.annotations_ = _annotate(prepared, samples, training.parameters, learned, workers)
     workers.barrier()  # nobody leaves before the last has all sums
     return hmm
+
+
+def _workers(strategy):
+    """Who shares the work: by a strategy, or by the one in scope."""
+    from .engine import Workers
+
+    return Workers.of(strategy)
 
 
 def _check_batches(batch_size, sequence_length):

@@ -83,7 +83,9 @@ def _is_there(entry):
 
 def _kind(entry):
     """Name what needs an atlas; nothing for anything else."""
-    if isinstance(entry, (*SOURCE_ESTIMATES, Iterator)):
+    # Epochs are iterators of arrays.
+    is_pieces = isinstance(entry, Iterator) and not isinstance(entry, mne.BaseEpochs)
+    if is_pieces or isinstance(entry, SOURCE_ESTIMATES):
         return "a source estimate"
     if isinstance(entry, (str, Path)):
         if not needs_atlas(Path(entry)):

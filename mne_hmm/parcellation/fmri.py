@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import mne
-import nibabel
 import numpy as np
 from mne.utils import logger, verbose
 from scipy import linalg, sparse
@@ -109,6 +108,8 @@ def parcellate_nifti(
 
 def _opened(img):
     """Give an image, and what to call it."""
+    import nibabel  # which sets up a logger of its own, so only when it is needed
+
     if isinstance(img, (str, os.PathLike)):
         path = Path(img)
         if not path.exists():
