@@ -325,6 +325,7 @@ def test_folders_that_were_fitted_by_themselves_do_not_join(tmp_path, filled, ra
         as_prepared([read_prepared(filled), other])
 
 
+@pytest.mark.slow
 def test_training_and_prediction_are_those_in_memory(filled, fnames, in_memory):
     prepared = read_prepared(filled)
     kwargs = {"n_states": 2, "n_init": 1, "refine": False, "random_state": 0}

@@ -210,6 +210,7 @@ def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, every_p
         assert_same(fit(data, path, **plan), hmm)
 
 
+@pytest.mark.slow
 def test_a_model_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
     """Hope is given up after the same pass, wherever training was cut off."""
     train = sys.modules["mne_hmm.engine.train"]

@@ -252,6 +252,7 @@ hmm.save(fname)
 """
 
 
+@pytest.mark.slow
 def test_two_devices_are_one(tmp_path, monkeypatch):
     """Batches are spread over devices and added up in the same order, in scope or as argument."""
     # Each of these recordings is a batch of its own.

@@ -469,6 +469,7 @@ def test_streamed_data_give_the_same_bits(monkeypatch):
     assert streamed.arrays.n_read >= 3 * (2 + n_passes)
 
 
+@pytest.mark.slow
 def test_several_workers_come_to_what_one_does(monkeypatch):
     # Four workers on three recordings: one of them has nothing to do.
     monkeypatch.setattr(part_module, "WINDOW", 500)
