@@ -14,7 +14,8 @@ from ._utils.check import plural
 from .array_files import SUFFIXES as ARRAY_SUFFIXES
 
 # What is known, but needs an atlas to become signals.
-IMAGE_SUFFIXES = (".stc", ".nii", ".nii.gz")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+IMAGE_SUFFIXES = (".stc", *NIFTI_SUFFIXES)
 
 # Files that MNE-Python reads with another of the same name, by the suffix of that one.
 READ_WITH = {

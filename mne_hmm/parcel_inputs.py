@@ -7,18 +7,16 @@ from typing import Any, NamedTuple
 import mne
 
 from ._utils.check import plural
-from .file_search import expanded, needs_atlas, stands_for_several
+from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
+from .parcellation.pieces import KINDS, VECTOR_KINDS
+from .recording import as_list, is_several
 
 SOURCE_ESTIMATES = (
-    mne.SourceEstimate,
-    mne.VolSourceEstimate,
-    mne.VectorSourceEstimate,
-    mne.VolVectorSourceEstimate,
+    *KINDS,
+    *VECTOR_KINDS,
     mne.MixedSourceEstimate,
     mne.MixedVectorSourceEstimate,
 )
-
-IMAGES = (".nii", ".nii.gz")
 
 
 class AtlasArguments(NamedTuple):
@@ -47,9 +45,7 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
     inst : object
         The same, with a Raw of parcels for what needs an atlas.
     """
-    several = isinstance(inst, (list, tuple)) or stands_for_several(inst)
-    given_entries = list(inst) if isinstance(inst, (list, tuple)) else [inst]
-    entries = [one for entry in given_entries for one in expanded(entry)]
+    entries = [one for entry in as_list(inst) for one in expanded(entry)]
     kinds = [_kind(entry) for entry in entries]
     if not any(kinds):
         given = [name for name, value in arguments._asdict().items() if value is not None]
@@ -73,7 +69,7 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
         _parcels_of(entry, kind, arguments) if kind else entry
         for entry, kind in zip(entries, kinds, strict=True)
     ]
-    return converted if several else converted[0]
+    return converted if is_several(inst) else converted[0]
 
 
 def _is_there(entry):
@@ -90,7 +86,7 @@ def _kind(entry):
     if isinstance(entry, (str, Path)):
         if not needs_atlas(Path(entry)):
             return ""
-        is_image = Path(entry).name.lower().endswith(IMAGES)
+        is_image = Path(entry).name.lower().endswith(NIFTI_SUFFIXES)
         return "a brain image" if is_image else "a source estimate"
     is_image = hasattr(entry, "dataobj") and hasattr(entry, "affine")
     return "a brain image" if is_image else ""

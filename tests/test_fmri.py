@@ -2,8 +2,6 @@
 
 import re
 import runpy
-import sys
-import types
 from pathlib import Path
 
 import nibabel
@@ -19,31 +17,6 @@ N_VOLUMES = 120
 TR = 1.89
 # Oblique, and to the left as scanners do.
 AFFINE = nibabel.affines.from_matvec([[-3, 0.5, 0], [0.4, 3, 0.2], [0, -0.3, 4]], [9, -8, 7])
-
-
-@pytest.fixture(autouse=True)
-def atlas_module(monkeypatch):
-    """Stand in for the module of atlases where there is none yet."""
-    if hasattr(sys.modules.get("mne_hmm.parcellation.atlas"), "find_parcels"):
-        return
-
-    def read_atlas(atlas):
-        return nibabel.load(atlas) if isinstance(atlas, str) else atlas
-
-    def weights_at(img, positions):
-        data = np.asarray(img.dataobj, float)
-        if data.ndim == 3:
-            data = np.stack([data == one for one in np.unique(data[data > 0])], axis=-1)
-        place = nibabel.affines.apply_affine(np.linalg.inv(img.affine), positions)
-        nearest = np.round(place).astype(int)
-        inside = ((nearest >= 0) & (nearest < data.shape[:3])).all(1)
-        weights = np.zeros((len(positions), data.shape[3]))
-        weights[inside] = data[tuple(nearest[inside].T)]
-        return weights
-
-    module = types.ModuleType("mne_hmm.parcellation.atlas")
-    module.read_atlas, module.weights_at = read_atlas, weights_at
-    monkeypatch.setitem(sys.modules, module.__name__, module)
 
 
 def make_labels(n_parcels=4):

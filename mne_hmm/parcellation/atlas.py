@@ -13,9 +13,7 @@ from scipy import sparse
 
 from .._utils.check import listed, plural
 from .parcels import Parcels
-from .volume import parcels_at, read_atlas, weights_at
-
-__all__ = ["find_parcels", "read_atlas", "weights_at"]
+from .volume import parcels_at, read_atlas
 
 # What common parcellations call the part of the surface that is no cortex.
 _NO_CORTEX = ("unknown", "corpuscallosum", "medial_wall", "???", "background+")

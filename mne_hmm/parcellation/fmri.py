@@ -76,7 +76,7 @@ def parcellate_nifti(
     Each voxel has the weights of the atlas' grid point that is nearest to it. Voxels with values
     that are not finite, as some programs write outside of the brain, belong to no parcel.
     """
-    from .atlas import read_atlas, weights_at
+    from .volume import read_atlas, weights_at
 
     check_option(method, "method", ("mean", "pca"))
     img, label = _opened(img)

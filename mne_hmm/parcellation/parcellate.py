@@ -106,7 +106,7 @@ def parcellate(
     ----------
     .. footbibliography::
     """
-    from .atlas import find_parcels
+    from .atlas import find_parcels  # loads nibabel, which sets up a logger of its own
 
     check_option(method, "method", METHODS)
     check_option(orthogonalize, "orthogonalize", ORTHOGONALIZE)
