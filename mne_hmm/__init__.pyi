@@ -11,6 +11,7 @@ from .prepared import PreparedData
 from .priors import Priors
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
+from .spectra import StateSpectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
 from .workers import multi_worker_strategy
@@ -25,6 +26,7 @@ __all__ = [
     "PreparedData",
     "Priors",
     "SignAlignment",
+    "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
     "align_signs",

@@ -334,11 +334,13 @@ class HMM:
 
     def _states_of(self, prepared, index, viterbi):
         time_map, names = prepared.time_maps[index], self.state_names
+        ch_names = self.preparation_.ch_names_
         result = self._infer(prepared.data[index], time_map, viterbi)
         if viterbi:
-            return StateTimeCourse.from_labels(result.labels, time_map, names)
+            return StateTimeCourse.from_labels(result.labels, time_map, names, ch_names)
         probabilities = result.probabilities
-        return StateTimeCourse.from_rows(probabilities, probabilities.argmax(1), time_map, names)
+        labels = probabilities.argmax(1)
+        return StateTimeCourse.from_rows(probabilities, labels, time_map, names, ch_names)
 
     def sample(self, n_samples: int, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
         """Draw features and states from the model.

@@ -95,6 +95,7 @@ def simulate_raw(
         Timeline(sfreq, n_times),
         [(0, n_times)],
         tuple(f"state_{k}" for k in range(n_states)),
+        tuple(names),
     )
     return raw, states
 

@@ -35,6 +35,9 @@ class StateTimeCourse:
         epochs are counted through, as if they were laid end to end.
     state_names : tuple of str
         Names of the states.
+    ch_names : tuple of str
+        Channels of the recording that the states were found in; empty where nothing is known
+        of them.
 
     Examples
     --------
@@ -51,6 +54,7 @@ class StateTimeCourse:
     timeline: Timeline
     spans: list[tuple[int, int]]
     state_names: tuple[str, ...]
+    ch_names: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def from_rows(
@@ -59,6 +63,7 @@ class StateTimeCourse:
         labels: np.ndarray,
         time_map: TimeMap,
         state_names: tuple[str, ...],
+        ch_names: tuple[str, ...] = (),
     ) -> "StateTimeCourse":
         """Bring states of prepared samples to the recording's grid.
 
@@ -72,6 +77,8 @@ class StateTimeCourse:
             Where they lie in time.
         state_names : tuple of str
             Names of the states.
+        ch_names : tuple of str
+            Channels they were found in.
         """
         shape = time_map.timeline.shape
         spread = time_map.spread(probabilities, np.nan).reshape(*shape, -1)
@@ -81,11 +88,16 @@ class StateTimeCourse:
             time_map.timeline,
             time_map.modeled(),
             tuple(state_names),
+            tuple(ch_names),
         )
 
     @classmethod
     def from_labels(
-        cls, labels: np.ndarray, time_map: TimeMap, state_names: tuple[str, ...]
+        cls,
+        labels: np.ndarray,
+        time_map: TimeMap,
+        state_names: tuple[str, ...],
+        ch_names: tuple[str, ...] = (),
     ) -> "StateTimeCourse":
         """Bring labels of prepared samples to the recording's grid, as probabilities of 0 and 1.
 
@@ -97,9 +109,11 @@ class StateTimeCourse:
             Where they lie in time.
         state_names : tuple of str
             Names of the states.
+        ch_names : tuple of str
+            Channels they were found in.
         """
         certain = np.equal(labels[:, None], np.arange(len(state_names)))
-        return cls.from_rows(certain.astype(float), labels, time_map, state_names)
+        return cls.from_rows(certain.astype(float), labels, time_map, state_names, ch_names)
 
     @property
     def n_states(self) -> int:

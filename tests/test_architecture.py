@@ -81,6 +81,7 @@ LAYERS = [
     "progress",
     "fit",
     "workers",
+    "spectra",
     "viz._colors",
     "viz.states",
     "viz.training",
