@@ -172,7 +172,9 @@ def find_spectral_components(
         each about delta/theta, alpha, beta, and noise.
     n_init : int
         Number of starts; the one that explains most is kept. The first begins at the leading
-        singular vectors, as in osl-dynamics. The others begin at random.
+        singular vectors, as in osl-dynamics, and ends at the same profiles whatever the seed.
+        The others begin at random, and can end at somewhat different profiles that explain about
+        as much.
     %(random_state)s
 
     Returns

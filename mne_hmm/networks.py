@@ -157,8 +157,9 @@ class StateNetworks:
         the lower one. No edge is kept where one normal distribution does as well by the Bayesian
         information criterion, or where the two have their means less than one standard deviation
         of the lower one apart: then the edges are one group, with heavy tails or without.
-        osl-dynamics (``connectivity.gmm_threshold``) cuts at the same place, but scales nothing
-        unless told to, and always keeps some edges.
+        osl-dynamics (``connectivity.gmm_threshold``) cuts at the same place, but for the weakest
+        edge of the upper group, which it drops; it scales nothing unless told to, and keeps some
+        edges in every case, which can be most of them where there is one group.
 
         Coherence has a floor and a common pattern that all states share. Edges that make a
         state different stand out in ``networks.relative()``.

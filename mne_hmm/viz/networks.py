@@ -89,7 +89,7 @@ def plot_network_matrix(networks, *, axes=None, show=True):
         )
         ax.set_title(state, fontsize="medium")
         _name_some_channels(ax, networks.ch_names, with_rows=number == 0)
-    fig.colorbar(image, ax=list(axes), label=fill(networks.label, 30), shrink=0.8)
+    _label(fig.colorbar(image, ax=list(axes), shrink=0.8), networks.label)
     show_if(show)
     return fig
 
@@ -208,6 +208,10 @@ def plot_connectome(networks, atlas, state, *, axes=None, show=True):
     fig, axes = figure_of(axes, (9, 3.2))
     low, high, colormap = _color_scale(values[values != 0])
     strength = np.abs(values).sum(axis=1)
+    axes.set_title(networks.state_names[number])
+    _color_bar(axes, low, high, colormap, networks.label)
+    # nilearn puts axes of its own where these are, which must have found their place before.
+    fig.draw_without_rendering()
     plotting.plot_connectome(
         values,
         positions,
@@ -219,8 +223,6 @@ def plot_connectome(networks, atlas, state, *, axes=None, show=True):
         axes=axes,
         colorbar=False,
     )
-    axes.set_title(networks.state_names[number])
-    _color_bar(axes, low, high, colormap, networks.label)
     show_if(show)
     return fig
 
@@ -260,13 +262,16 @@ def _color_bar(axes, low, high, colormap, label):
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    axes.figure.colorbar(
-        ScalarMappable(Normalize(low, high), colormap),
-        ax=axes,
-        label=fill(label, 30),
-        shrink=0.7,
-        pad=0.02,
+    bar = axes.figure.colorbar(
+        ScalarMappable(Normalize(low, high), colormap), ax=axes, shrink=0.7, pad=0.02
     )
+    _label(bar, label)
+
+
+def _label(bar, text):
+    """Label a bar of colors, in two lines where the text is long."""
+    bar.set_label(fill(text, 36), fontsize="small")
+    bar.ax.tick_params(labelsize="small")
 
 
 def _name_some_channels(axes, names, *, with_rows):
