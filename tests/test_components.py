@@ -5,12 +5,11 @@ import sys
 
 import numpy as np
 import pytest
+from hand_made import FREQS, bump, noise, spectra_of, two_rhythms
 from scipy.optimize import nnls
 
 import mne_hmm
 from mne_hmm import find_spectral_components
-
-from hand_made import FREQS, bump, noise, spectra_of, two_rhythms
 
 
 @pytest.fixture(scope="module")

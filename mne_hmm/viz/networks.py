@@ -74,8 +74,7 @@ def plot_network_matrix(networks, *, axes=None, show=True):
     edges = networks.values[np.isfinite(networks.values)]
     high = np.abs(edges).max(initial=0.0) or 1.0
     signed = (edges < 0).any()
-    colormap = _colormap("RdBu_r" if signed else "YlOrRd").copy()
-    colormap.set_bad("0.85")
+    colormap = _colormap("RdBu_r" if signed else "YlOrRd").with_extremes(bad="0.85")
     diagonal = np.eye(len(networks.ch_names), dtype=bool)
     for number, (ax, values, state) in enumerate(
         zip(axes, networks.values, networks.state_names, strict=True)
