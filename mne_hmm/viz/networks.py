@@ -3,11 +3,9 @@
 import os
 from textwrap import fill
 
-import nibabel
 import numpy as np
 
 from .._utils.check import check_number, check_state, import_extra
-from ..parcellation.volume import read_atlas
 from ._colors import figure_of, grid_of, show_if
 
 
@@ -321,6 +319,11 @@ def _draw_circle(viz, axes, edges, indices, names, angles, **colors):
 
 def _positions(plotting, atlas, n_channels):
     """Positions of the channels in MNI space in millimeters, shape (n_channels, 3)."""
+    # Loading nibabel is left to those who need it.
+    import nibabel
+
+    from ..parcellation.volume import read_atlas
+
     if isinstance(atlas, (str, os.PathLike, nibabel.spatialimages.SpatialImage)):
         img = read_atlas(atlas)
         if img.ndim == 4:
