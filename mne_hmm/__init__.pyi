@@ -1,8 +1,10 @@
 from . import viz
 from .cache import read_prepared
+from .components import SpectralComponents, find_spectral_components
 from .dual_estimate import DualEstimate
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
+from .networks import StateNetworks, coherence_networks
 from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
 from .parcellation.signs import SignAlignment, align_signs
@@ -26,10 +28,14 @@ __all__ = [
     "PreparedData",
     "Priors",
     "SignAlignment",
+    "SpectralComponents",
+    "StateNetworks",
     "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
     "align_signs",
+    "coherence_networks",
+    "find_spectral_components",
     "fit_hmm",
     "multi_worker_strategy",
     "parcellate",

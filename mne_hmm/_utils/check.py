@@ -1,6 +1,8 @@
 """Checks of arguments. Every error names the argument, the rule, the value and a way out."""
 
+import importlib
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,30 @@ def check_random_state(random_state: Any) -> np.random.Generator:
             f"numpy.random.Generator, got {random_state!r}"
         )
     return np.random.default_rng(None if random_state is None else int(random_state))
+
+
+def check_state(state: Any, state_names: Sequence[str]) -> int:
+    """Return the number of a state that was given by number or name."""
+    if isinstance(state, str):
+        if state not in state_names:
+            raise ValueError(
+                f"state={state!r} is none of the states; they are {listed(state_names, 30)}"
+            )
+        return list(state_names).index(state)
+    last = len(state_names) - 1
+    rule = f"the name of a state or its number, from 0 to {last}"
+    return check_number(state, "state", rule=rule, low=0, high=last, integer=True)
+
+
+def import_extra(module: str, extra: str, purpose: str) -> Any:
+    """Import an optional package, or say how to install it and what for."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"{module.partition('.')[0]} is needed {purpose}; install it with "
+            f'pip install "mne-hmm[{extra}]"'
+        ) from error
 
 
 def listed(names, most=6) -> str:

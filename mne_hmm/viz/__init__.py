@@ -1,6 +1,19 @@
 """Figures. Matplotlib is imported inside the functions that draw."""
 
+from .networks import (
+    plot_components,
+    plot_connectome,
+    plot_network_circle,
+    plot_network_matrix,
+)
 from .states import plot_states
 from .training import plot_history
 
-__all__ = ["plot_history", "plot_states"]
+__all__ = [
+    "plot_components",
+    "plot_connectome",
+    "plot_history",
+    "plot_network_circle",
+    "plot_network_matrix",
+    "plot_states",
+]

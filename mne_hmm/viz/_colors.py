@@ -23,6 +23,29 @@ def figure_of(axes, figsize):
     return plt.subplots(figsize=figsize, layout="constrained")
 
 
+def grid_of(n, axes, size):
+    """Get n given axes and their figure, or a new grid of axes of this size in inches."""
+    import matplotlib.pyplot as plt
+
+    if axes is not None:
+        axes = np.atleast_1d(axes).ravel()
+        if len(axes) != n:
+            raise ValueError(f"axes must be {n}, got {len(axes)}")
+        return axes[0].figure, axes
+    n_columns = min(n, 4)
+    n_rows = -(-n // n_columns)
+    fig, grid = plt.subplots(
+        n_rows,
+        n_columns,
+        figsize=(size[0] * n_columns + 1, size[1] * n_rows),
+        layout="constrained",
+        squeeze=False,
+    )
+    for unused in grid.ravel()[n:]:
+        unused.remove()
+    return fig, grid.ravel()[:n]
+
+
 def show_if(show):
     """Show open figures, as MNE-Python's plotting functions do."""
     from mne.viz.utils import plt_show
