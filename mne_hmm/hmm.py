@@ -303,7 +303,7 @@ class HMM:
             self._check_same_preparation(prepared)
             return prepared
         return prepare(
-            with_parcels(inst, self.atlas_arguments, remembered=True),
+            with_parcels(inst, self.atlas_arguments, remembered=True, n_jobs=n_jobs),
             self.preparation_,
             reject_by_annotation=reject_by_annotation,
             sfreq=sfreq,

@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mne
+from mne.parallel import parallel_func
+from mne.utils import logger
 
 from ._utils.check import plural
+from ._utils.jobs import told, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
 from .parcellation.pieces import KINDS, VECTOR_KINDS
 from .recording import as_list, is_several
@@ -27,7 +30,9 @@ class AtlasArguments(NamedTuple):
     subjects_dir: Any = None
 
 
-def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = False) -> Any:
+def with_parcels(
+    inst: Any, arguments: AtlasArguments, *, remembered: bool = False, n_jobs: int | None = None
+) -> Any:
     """Replace source estimates and brain images by their parcels.
 
     Parameters
@@ -39,6 +44,8 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
         The atlas, and where its parcels are found.
     remembered : bool
         Whether these are the arguments of the training, and not of this call.
+    n_jobs : int | None
+        How many to make side by side.
 
     Returns
     -------
@@ -65,11 +72,30 @@ def with_parcels(inst: Any, arguments: AtlasArguments, *, remembered: bool = Fal
             else "pass atlas=... (and src=... for sources in a volume)"
         )
         raise ValueError(f"inst has {kind}{name}, which needs an atlas; {way_out}")
-    converted = [
-        _parcels_of(entry, kind, arguments) if kind else entry
-        for entry, kind in zip(entries, kinds, strict=True)
-    ]
+    converted = _converted(entries, kinds, arguments, n_jobs)
     return converted if is_several(inst) else converted[0]
+
+
+def _converted(entries, kinds, arguments, n_jobs):
+    """Turn what needs it into parcels, one after another or as many at once as jobs."""
+    converted = list(entries)
+    todo = [i for i, kind in enumerate(kinds) if kind]
+    # Iterators give their pieces in the process they live in.
+    movable = [i for i in todo if not isinstance(entries[i], Iterator)]
+    parallel, run, n_at_once = parallel_func(
+        with_warnings, n_jobs, max_jobs=len(movable), verbose="ERROR"
+    )
+    if n_at_once == 1:
+        movable = []
+    for start in range(0, len(movable), n_at_once):
+        group = movable[start : start + n_at_once]
+        made = parallel(run(_parcels_of, entries[i], kinds[i], arguments) for i in group)
+        for i in group:
+            converted[i] = told(*made.pop(0))
+        logger.info(f"Parcels of {start + len(group)} of {plural(len(movable), 'recording')}")
+    for i in sorted(set(todo) - set(movable)):
+        converted[i] = _parcels_of(entries[i], kinds[i], arguments)
+    return converted
 
 
 def _is_there(entry):

@@ -5,7 +5,6 @@ standardize. What is fitted here (the principal components) stays with the model
 applied to every recording the model meets later.
 """
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,6 +13,7 @@ from mne.parallel import parallel_func
 from mne.utils import ProgressBar, logger, verbose
 
 from ._utils.docs import fill_doc
+from ._utils.jobs import told, with_warnings
 from .cache import Folder, open_to_fill
 from .features import (
     features_of,
@@ -99,7 +99,9 @@ def prepare(
     recordings together.
 
     With ``n_jobs`` above 1 as many recordings of a list are filtered side by side, without
-    changing a bit of the result.
+    changing a bit of the result. Parcels of source estimates and brain images are made side by
+    side, too, and rounding may change their last digits. Source estimates in pieces from an
+    iterator are always made in this process.
 
     A warning tells where the signs of embedded ``misc`` channels, as parcels are kept, seem to
     differ between the first twenty recordings: where some flips would make a recording clearly
@@ -136,7 +138,7 @@ def prepare(
             "hmm.predict as they are"
         )
     recordings = to_recordings(
-        with_parcels(inst, AtlasArguments(atlas, src, subjects_dir)),
+        with_parcels(inst, AtlasArguments(atlas, src, subjects_dir), n_jobs=n_jobs),
         picks=picks,
         ch_names=None if fitted is None else fitted.ch_names_,
         reject_by_annotation=reject_by_annotation,
@@ -264,7 +266,7 @@ def _signals(
     their last bits, and other processes have other numbers of threads.
     """
     parallel, run, n_at_once = parallel_func(
-        _values_and_warnings, n_jobs, max_jobs=len(chosen), verbose="ERROR"
+        with_warnings, n_jobs, max_jobs=len(chosen), verbose="ERROR"
     )
     progress = ProgressBar(len(chosen), mesg=message)
     for start in range(0, len(chosen), n_at_once):
@@ -272,22 +274,13 @@ def _signals(
         if n_at_once == 1:
             yield group[0], prepare_signals(recordings[group[0]], preparation, n_jobs)
         else:
-            results = parallel(run(recordings[index], preparation) for index in group)
+            results = parallel(run(_values, recordings[index], preparation) for index in group)
             for index in group:
-                yield index, _received(recordings[index], *results.pop(0))
+                yield index, Signals(recordings[index], *told(*results.pop(0)))
         progress.update(start + len(group))
 
 
-def _values_and_warnings(recording, preparation):
+def _values(recording, preparation):
     """Prepare signals in another process; what they belong to need not travel back."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        signals = prepare_signals(recording, preparation, 1)
-    values = [getattr(signals, field.name) for field in fields(Signals)[1:]]
-    return values, [(w.message, w.category, w.filename, w.lineno) for w in caught]
-
-
-def _received(recording, values, caught):
-    for warning in caught:
-        warnings.warn_explicit(*warning)
-    return Signals(recording, *values)
+    signals = prepare_signals(recording, preparation, 1)
+    return [getattr(signals, field.name) for field in fields(Signals)[1:]]

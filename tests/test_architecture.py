@@ -20,6 +20,7 @@ LAYERS = [
     "_utils.check",
     "_utils._mne",
     "_utils.files",
+    "_utils.jobs",
     "epoch_grid",
     "timeline",
     "parcellation",

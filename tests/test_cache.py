@@ -250,8 +250,8 @@ def test_signals_of_as_many_as_jobs_are_in_memory(tmp_path, fnames, monkeypatch)
         most = max(most, sum(one() is not None for one in alive))
         return signals
 
-    original = preparation._received
-    monkeypatch.setattr(preparation, "_received", watched)
+    original = preparation.Signals
+    monkeypatch.setattr(preparation, "Signals", watched)
     into(tmp_path, fnames, n_jobs=2)
     assert len(alive) == 8
     assert most == 1  # and one more that waits for its turn

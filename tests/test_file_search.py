@@ -242,4 +242,4 @@ def test_several_recordings_are_filtered_in_other_processes(monkeypatch):
 
     monkeypatch.setattr("mne_hmm.preparation.parallel_func", watched)
     prepare([X, X], AS_IS, sfreq=SFREQ, n_jobs=2)
-    assert seen == [("_values_and_warnings", 2)]
+    assert seen == [("with_warnings", 2)]

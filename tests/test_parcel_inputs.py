@@ -57,6 +57,40 @@ def test_images_go_all_the_way(scan, atlas, tmp_path):
     assert len(prepared) == 2
 
 
+def test_side_by_side(scan, atlas, tmp_path):
+    """With jobs each recording of a list gets its own parcels."""
+    nibabel.save(scan, tmp_path / "run.nii")
+    scans = [
+        nibabel.Nifti1Image(factor * scan.get_fdata(), AFFINE, scan.header) for factor in (1, 2)
+    ]
+    entries = [*scans, tmp_path / "run.nii"]
+    alone = with_parcels(entries, AtlasArguments(atlas))
+    together = with_parcels(entries, AtlasArguments(atlas), n_jobs=2)
+    assert len(together) == 3
+    for a, b in zip(alone, together, strict=True):
+        # Only rounding differs: other processes have other numbers of threads.
+        assert_allclose(b.get_data(), a.get_data(), rtol=1e-10)
+        assert a.info["sfreq"] == b.info["sfreq"]
+    assert not np.allclose(alone[0].get_data(), alone[1].get_data())
+
+
+def test_pieces_stay_in_this_process(test_data):
+    """An iterator cannot be sent to another process, whatever the number of jobs."""
+    subjects_dir = test_data / "subjects"
+    labels = mne.read_labels_from_annot("fsaverage5", "aparc", subjects_dir=subjects_dir)[:2]
+    vertices = [labels[0].vertices[:20], labels[1].vertices[:20]]
+    data = np.random.default_rng(0).standard_normal((40, 50))
+
+    def pieces():
+        for start in (0, 25):
+            part = data[:, start : start + 25]
+            yield mne.SourceEstimate(part, vertices, start / 100, 0.01, subject="fsaverage5")
+
+    arguments = AtlasArguments(labels, None, subjects_dir)
+    both = with_parcels([pieces(), pieces()], arguments, n_jobs=2)
+    assert_array_equal(both[1].get_data(), with_parcels(pieces(), arguments).get_data())
+
+
 def test_what_needs_no_atlas_stays_as_it_is(simulated):
     raw, _ = simulated
     entries = [raw, raw]
