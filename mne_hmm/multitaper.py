@@ -267,10 +267,11 @@ class CrossSpectra:
         covered = self.covered
         if windows.edges == "osl":
             covered = self.energy * self.n_windows / self.n_times
-        covered = np.where(self.covered > 0, covered, np.nan)
+        on = self.covered > 0
+        scaled = np.full_like(self.total, np.nan)
+        scaled[on] = self.total[on] / covered[on, np.newaxis, np.newaxis, np.newaxis]
         factors = windows.one_sided / windows.sfreq / len(windows.tapers)
-        scaled = self.total * factors[:, np.newaxis, np.newaxis]
-        scaled /= covered[:, np.newaxis, np.newaxis, np.newaxis]
+        scaled *= factors[:, np.newaxis, np.newaxis]
         return np.ascontiguousarray(np.moveaxis(scaled, 1, -1))
 
 

@@ -408,7 +408,8 @@ def compute_state_spectra(
     Signals are taken as they are, without the filters of the preparation. The mean of each
     span is taken off, so a constant offset does not leak. Slow drifts do: states come and go
     within tenths of a second, which spreads whatever goes on meanwhile over several hertz.
-    Filter recordings with drifts before, as in ``raw.filter(0.5, None)``.
+    Filter recordings with drifts before, as in ``raw.filter(1, None)``: in EEG as it was
+    recorded they can more than double the power below 3 Hz.
 
     Spans are those that were modeled, less what has been annotated as bad since. No window
     crosses from one to the next. Spans shorter than a window are padded with zeros, which
@@ -579,7 +580,7 @@ def _spectra_of(task):
     for start, stop, inside in stretches:
         signals = recording.read(start, stop)
         for a, b in inside:
-            x, gamma = signals[:, a - start : b - start], probabilities[:, a:b]
+            x, gamma = signals[:, a - start : b - start], probabilities[:, a:b].astype(float)
             check_finite(x, gamma, recording, a, b)
             x = x - x.mean(axis=1, keepdims=True)
             squares += np.square(x).sum(axis=1)

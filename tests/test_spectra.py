@@ -26,7 +26,9 @@ def course(weights, sfreq, spans=None, ch_names=()):
     weights[:, ~known] = np.nan
     labels = np.where(known, np.nan_to_num(weights).argmax(0), -1)
     names = tuple(f"state_{k}" for k in range(n_states))
-    return mne_hmm.StateTimeCourse(weights, labels, Timeline(sfreq, n_times), spans, names, ch_names)
+    return mne_hmm.StateTimeCourse(
+        weights, labels, Timeline(sfreq, n_times), spans, names, ch_names
+    )
 
 
 def raw_of(x, sfreq, kind="eeg"):
@@ -114,7 +116,7 @@ def test_connectivity_agrees_with_mne_connectivity(simulated):
         rows, columns = np.tril_indices(8, -1)
         dense = [one.get_data("dense")[rows, columns] for one in (mine, other)]
         # Other weights of tapers, and means of epochs: little beside values up to 0.9.
-        assert_allclose(*dense, rtol=0, atol=0.03)
+        assert_allclose(*dense, rtol=0, atol=0.04)
         assert np.corrcoef(*map(np.ravel, dense))[0, 1] > 0.995
 
 
@@ -290,7 +292,7 @@ def test_bad_spans_are_left_out(simulated):
     expected = mne_hmm.compute_state_spectra(raw, replace(states, spans=spans))
     assert_array_equal(found.csd, expected.csd)
     everything = mne_hmm.compute_state_spectra(marked, states, reject_by_annotation=False)
-    assert everything.psd.min() > 100 * found.psd.max()
+    assert (everything.psd / found.psd).min() > 1000
     marked.set_annotations(mne.Annotations([0.0], [60.0], ["BAD_all"]))
     with pytest.raises(ValueError, match="no good sample whose states are known"):
         mne_hmm.compute_state_spectra(marked, states)
@@ -394,7 +396,7 @@ def test_spectrum(simulated):
     """Power in the channels' own units, by the number or the name of the state."""
     raw, states = simulated
     eeg = raw.copy().apply_function(lambda x: 1e-5 * x, picks="all")
-    eeg.set_channel_types(dict.fromkeys(raw.ch_names, "eeg"))
+    eeg.set_channel_types(dict.fromkeys(raw.ch_names, "eeg"), on_unit_change="ignore")
     found = mne_hmm.compute_state_spectra(eeg, states)
     spectrum = found.to_spectrum("state_1")
     assert isinstance(spectrum, mne.time_frequency.SpectrumArray)
@@ -453,7 +455,7 @@ def test_figure_of_mixed_channels():
     raw = raw_of(1e-6 * rng.standard_normal((2, 1000)), 100.0, ["eeg", "mag"])
     states = course(np.ones((1, 1000)), 100.0)
     found = mne_hmm.compute_state_spectra(raw, states)
-    with pytest.raises(ValueError, match="different units .types eeg, mag.*picks='eeg'"):
+    with pytest.raises(ValueError, match=r"different units \(types eeg, mag.*picks='eeg'"):
         found.plot(show=False)
     axes = found.plot(picks="eeg", show=False).axes[0]
     assert axes.get_ylabel() == "Power (µV²/Hz)"
@@ -504,9 +506,9 @@ def test_wrong_states(simulated, fitted, three):
         mne_hmm.compute_state_spectra(raws[:2], [courses[0], renamed])
     with pytest.raises(ValueError, match="lacks parcel_03, which"):
         mne_hmm.compute_state_spectra(raw.copy().drop_channels("parcel_03"), states)
-    with pytest.raises(ValueError, match="holds? NaN within states.spans"):
-        holes = states.probabilities.copy()
-        holes[:, 700] = np.nan
+    holes = states.probabilities.copy()
+    holes[:, 700] = np.nan
+    with pytest.raises(ValueError, match=r"hold NaN within states\.spans"):
         mne_hmm.compute_state_spectra(raw, replace(states, probabilities=holes))
 
 
