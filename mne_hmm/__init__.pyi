@@ -13,7 +13,7 @@ from .prepared import PreparedData
 from .priors import Priors
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
-from .spectra import StateSpectra
+from .spectra import StateSpectra, average_state_spectra, compute_state_spectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
 from .workers import multi_worker_strategy
@@ -34,7 +34,9 @@ __all__ = [
     "StateStatistics",
     "StateTimeCourse",
     "align_signs",
+    "average_state_spectra",
     "coherence_networks",
+    "compute_state_spectra",
     "find_spectral_components",
     "fit_hmm",
     "multi_worker_strategy",

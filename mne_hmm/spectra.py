@@ -1,12 +1,26 @@
 """Spectra of states: power and coherence of what recordings do while a state is on."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import mne
 import numpy as np
+from mne.parallel import parallel_func
+from mne.utils import ProgressBar, verbose
 
-from ._utils.check import check_number, check_option, plural
+from ._utils._mne import warn
+from ._utils.check import check_number, check_option, listed, plural
+from ._utils.docs import fill_doc
+from .hmm import HMM
+from .multitaper import CrossSpectra, Windows
+from .paired import check_finite, common_spans, pair_with_states
+from .recording import Recording
+from .states import StateTimeCourse
+
+# Samples that the probabilities of a state must add up to, or it was never on.
+SHORTEST = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +47,8 @@ class StateSpectra:
     standardized : bool
         Whether each channel had been divided by its standard deviation.
     recordings : tuple of StateSpectra
-        Spectra of the single recordings; empty where there is only one, or they were not kept.
+        Spectra of the single recordings, in single precision; empty where there is only one, or
+        they were not kept.
     """
 
     freqs: np.ndarray = field(repr=False)
@@ -53,6 +68,15 @@ class StateSpectra:
     def n_states(self) -> int:
         """Number of states."""
         return len(self.state_names)
+
+    @property
+    def never_on(self) -> tuple[str, ...]:
+        """Names of the states that nothing is known of."""
+        return tuple(np.array(self.state_names)[self._unknown].tolist())
+
+    @property
+    def _unknown(self):
+        return np.isnan(self.csd[:, 0, 0, 0])
 
     @cached_property
     def psd(self) -> np.ndarray:
@@ -148,6 +172,151 @@ class StateSpectra:
         share = self.weights[on] / self.weights[on].sum()
         return np.tensordot(share, self.csd[on], 1)
 
+    def state_number(self, state: int | str) -> int:
+        """Find a state by its number or name.
+
+        Parameters
+        ----------
+        state : int | str
+            Number of the state, from 0, or its name.
+
+        Returns
+        -------
+        number : int
+            Its number.
+
+        Raises
+        ------
+        ValueError
+            If there is no such state.
+        """
+        if isinstance(state, str):
+            if state not in self.state_names:
+                raise ValueError(
+                    f"state={state!r} is not among the states: {listed(self.state_names, 12)}"
+                )
+            return self.state_names.index(state)
+        last = self.n_states - 1
+        rule = f"the name of a state or its number, from 0 to {last}"
+        return check_number(state, "state", rule=rule, low=0, high=last, integer=True)
+
+    def to_spectrum(self, state: int | str) -> mne.time_frequency.SpectrumArray:
+        """Get the power of a state as MNE-Python has spectra.
+
+        Parameters
+        ----------
+        state : int | str
+            Number of the state, from 0, or its name.
+
+        Returns
+        -------
+        spectrum : mne.time_frequency.SpectrumArray
+            Power spectral densities of the channels, as in ``psd``: in V²/Hz of channels in
+            volts, and in 1/Hz where channels were standardized, whatever MNE-Python writes
+            beside the numbers then.
+
+        Raises
+        ------
+        ValueError
+            If there is no such state.
+        """
+        psd = self.psd[self.state_number(state)].astype(float)
+        return mne.time_frequency.SpectrumArray(
+            psd, self.info.copy(), self.freqs.copy(), verbose="ERROR"
+        )
+
+    def to_connectivity(self, state: int | str, kind: str = "coherence"):
+        """Get the coherence of a state as mne-connectivity has it.
+
+        Parameters
+        ----------
+        state : int | str
+            Number of the state, from 0, or its name.
+        kind : "coherence" | "imaginary"
+            Magnitude of the coherency, or its imaginary part.
+
+        Returns
+        -------
+        connectivity : mne_connectivity.SpectralConnectivity
+            All pairs of channels, by frequency.
+
+        Raises
+        ------
+        ValueError
+            If there is no such state.
+        ImportError
+            If mne-connectivity is not installed; ``coherence`` and ``imaginary_coherence`` hold
+            the same as arrays.
+
+        Notes
+        -----
+        The sign of imaginary coherence is that of mne-connectivity, where cross-spectra are
+        ``X_i conj(X_j)``, and so the opposite of that in ``imaginary_coherence``.
+        """
+        check_option(kind, "kind", ("coherence", "imaginary"))
+        number = self.state_number(state)
+        try:
+            from mne_connectivity import SpectralConnectivity
+        except ImportError as error:
+            raise ImportError(
+                "to_connectivity needs mne-connectivity for its SpectralConnectivity: "
+                'pip install "mne-hmm[analysis]"; coherence and imaginary_coherence hold the same '
+                "as arrays"
+            ) from error
+        values = self.coherence if kind == "coherence" else -self.imaginary_coherence
+        n_channels = len(self.ch_names)
+        return SpectralConnectivity(
+            values[number].reshape(n_channels**2, -1).astype(float),
+            self.freqs.copy(),
+            n_channels,
+            names=self.ch_names,
+            method="coh" if kind == "coherence" else "imcoh",
+        )
+
+    def plot(self, *, picks=None, axes=None, show=True):
+        """Plot the power of each state, mean over channels.
+
+        Parameters
+        ----------
+        picks : str | array-like | slice | None
+            Channels to take the mean over. None takes all.
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_state_spectra
+
+        return plot_state_spectra(self, picks=picks, axes=axes, show=show)
+
+    def plot_coherence(self, *, kind="coherence", picks=None, axes=None, show=True):
+        """Plot the coherence of each state, mean over pairs of channels.
+
+        Parameters
+        ----------
+        kind : "coherence" | "imaginary"
+            Magnitude of the coherency, or the magnitude of its imaginary part.
+        picks : str | array-like | slice | None
+            Channels whose pairs to take the mean over. None takes all.
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_state_coherence
+
+        return plot_state_coherence(self, kind=kind, picks=picks, axes=axes, show=show)
+
     def __str__(self):
         return (
             f"<StateSpectra | {plural(self.n_states, 'state')}, "
@@ -156,3 +325,299 @@ class StateSpectra:
         )
 
     __repr__ = __str__
+
+
+@verbose
+@fill_doc
+def compute_state_spectra(
+    inst: Any,
+    states: StateTimeCourse | HMM | Sequence[StateTimeCourse],
+    *,
+    method: str = "multitaper",
+    fmin: float = 1.0,
+    fmax: float = 45.0,
+    window: float = 2.0,
+    bandwidth: float | None = None,
+    standardize: bool = False,
+    edges: str = "exact",
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+    keep_recordings: bool = True,
+    n_jobs: int | None = None,
+    verbose: Any = None,
+) -> StateSpectra:
+    """Compute power and cross-spectra of recordings while each state is on.
+
+    Signals are multiplied by the probability of the state, tapered and transformed
+    :footcite:`VidaurreEtAl2016`, window by window.
+
+    Parameters
+    ----------
+    %(inst_to_prepare)s
+    states : StateTimeCourse | HMM | list of StateTimeCourse
+        The states of the recording, as :meth:`HMM.predict` gives them; a list of them for a
+        list of recordings. With a model, the states are found first. The channels are those
+        the states were found in.
+    method : "multitaper" | "welch"
+        Several orthogonal tapers per window, whose spectra are averaged, or one Hann taper and
+        windows that overlap by half.
+    fmin, fmax : float
+        The band to keep, in hertz; both ends are in it.
+    window : float
+        Length of a window in seconds. Frequencies lie ``1 / window`` apart.
+    bandwidth : float | None
+        Full bandwidth of the tapers in hertz, as in MNE-Python. None is ``8 / window``, a time
+        half-bandwidth of 4, so 4 Hz by default. There are ``bandwidth * window - 1`` tapers: 7.
+    standardize : bool
+        Whether each channel of each recording is divided by its standard deviation over the
+        samples that were modeled. If False (default), spectra are in the channels' own units;
+        take True where the recordings of a list have different ones.
+    edges : "exact" | "osl"
+        Where windows lie. "exact": within each span, and the sums are divided by what
+        windows, tapers and probabilities cover, so that nothing is lost at the edges. "osl":
+        as in osl-dynamics, centered on the first sample of a span and then end to end, with
+        zeros around the span and nothing to make up for them, divided by the sum of squared
+        probabilities.
+    %(reject_by_annotation)s
+    %(sfreq)s
+    keep_recordings : bool
+        Whether to keep the spectra of the single recordings of a list.
+    %(n_jobs)s
+    %(verbose)s
+
+    Returns
+    -------
+    spectra : StateSpectra
+        Densities of each state; of a list, the mean over recordings, weighted by the time in
+        good data, with those of the single recordings in ``recordings``.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, the states are not those of the recordings, a
+        recording lacks channels, or all spans are shorter than a window.
+    TypeError
+        If ``inst`` or ``states`` is something else.
+
+    See Also
+    --------
+    average_state_spectra : Joins spectra of recordings.
+
+    Notes
+    -----
+    Signals are taken as they are, without the filters of the preparation. The mean of each
+    span is taken off, so a constant offset does not leak. Slow drifts do: states come and go
+    within tenths of a second, which spreads whatever goes on meanwhile over several hertz.
+    Filter recordings with drifts before, as in ``raw.filter(1, None)``: in EEG as it was
+    recorded they can more than double the power below 3 Hz.
+
+    Spans are those that were modeled, less what has been annotated as bad since. No window
+    crosses from one to the next. Spans shorter than a window are padded with zeros, which
+    with ``edges="exact"`` costs them resolution, but no power.
+
+    Of a list, one recording after another is read, or as many at once as jobs. The spectra
+    of single recordings are kept in single precision: 6 MB each for 6 states of 38 channels,
+    growing with the square of the channels. A recording in which a state is never on (its
+    probabilities add up to less than a sample) has NaN there, and does not count in the mean.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> raw, states = mne_hmm.simulate_raw(3, n_channels=4, duration=20., random_state=0)
+    >>> spectra = mne_hmm.compute_state_spectra(raw, states, verbose=False)
+    >>> spectra.psd.shape, spectra.coherence.shape
+    ((3, 4, 89), (3, 4, 4, 89))
+    """
+    recordings, courses = pair_with_states(
+        inst, states, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+    )
+    windows = {
+        rate: Windows.of(
+            rate,
+            method=method,
+            fmin=fmin,
+            fmax=fmax,
+            window=window,
+            bandwidth=bandwidth,
+            edges=edges,
+        )
+        for rate in {_rate(recording) for recording in recordings}
+    }
+    _check_same_freqs(windows, recordings)
+    tasks = (
+        _Task(recording, course, windows[_rate(recording)], bool(standardize))
+        for recording, course in zip(recordings, courses, strict=True)
+    )
+    spectra = average_state_spectra(
+        _streamed(tasks, len(recordings), n_jobs), keep_recordings=keep_recordings
+    )
+    if spectra.never_on:
+        warn(f"States that are never on have no spectra (NaN): {listed(spectra.never_on, 12)}")
+    return spectra
+
+
+def average_state_spectra(
+    spectra: Iterable[StateSpectra], *, keep_recordings: bool = True
+) -> StateSpectra:
+    """Average spectra of recordings, weighted by the time in good data.
+
+    Parameters
+    ----------
+    spectra : iterable of StateSpectra
+        Spectra of the same states, channels and frequencies.
+    keep_recordings : bool
+        Whether to keep the single ones, in single precision.
+
+    Returns
+    -------
+    average : StateSpectra
+        The mean. A recording in which a state is never on does not count in the mean of
+        that state.
+
+    Raises
+    ------
+    ValueError
+        If there are none, or they differ in states, channels, frequencies or units.
+    """
+    first: StateSpectra | None = None
+    single: list[StateSpectra] = []
+    n_spectra = 0
+    for one in spectra:
+        n_spectra += 1
+        seconds, known = one.weights.sum(), ~one._unknown
+        if first is None:
+            first, total, time = one, np.zeros(one.csd.shape, complex), np.zeros(one.n_states)
+            weights = np.zeros(one.n_states)
+        else:
+            _check_alike(first, one, n_spectra - 1)
+        total[known] += seconds * one.csd[known]
+        time += seconds * known
+        weights += one.weights
+        if keep_recordings:
+            parts = one.recordings or (one,)
+            single += [replace(part, csd=part.csd.astype(np.complex64)) for part in parts]
+    if first is None:
+        raise ValueError("spectra is empty; pass at least one StateSpectra")
+    if n_spectra == 1:
+        return first if keep_recordings else replace(first, recordings=())
+    total /= np.where(time > 0, time, np.nan)[:, np.newaxis, np.newaxis, np.newaxis]
+    return replace(first, csd=total, weights=weights, recordings=tuple(single))
+
+
+def _check_alike(first, one, number):
+    """Check that spectra can be averaged."""
+    for name in ("state_names", "ch_names", "standardized"):
+        mine, theirs = getattr(first, name), getattr(one, name)
+        if mine != theirs:
+            raise ValueError(
+                f"spectra must agree in {name}, but number 0 has {mine} and number {number} "
+                f"{theirs}; compute them with the same states and settings"
+            )
+    if first.freqs.shape != one.freqs.shape or not np.allclose(first.freqs, one.freqs, rtol=1e-9):
+        raise ValueError(
+            f"spectra must agree in freqs, but number 0 has {_in_words(first.freqs)} and number "
+            f"{number} {_in_words(one.freqs)}; compute them with the same settings"
+        )
+
+
+def _in_words(freqs):
+    return f"{len(freqs)} from {freqs[0]:g} to {freqs[-1]:g} Hz"
+
+
+class _Task(NamedTuple):
+    """What the spectra of one recording need; may travel to another process."""
+
+    recording: Recording
+    states: StateTimeCourse
+    windows: Windows
+    standardize: bool
+
+
+def _rate(recording):
+    return recording.timeline.sfreq
+
+
+def _check_same_freqs(windows, recordings):
+    """Check that recordings of different rates have the same frequencies."""
+    first = windows[_rate(recordings[0])].freqs
+    for recording in recordings:
+        freqs = windows[_rate(recording)].freqs
+        if freqs.shape != first.shape or not np.allclose(freqs, first, rtol=1e-9):
+            raise ValueError(
+                f"recordings of a list must have the same frequencies, but {recordings[0].label} "
+                f"at {_rate(recordings[0]):g} Hz has {_in_words(first)} and {recording.label} at "
+                f"{_rate(recording):g} Hz {_in_words(freqs)}; resample to one rate, or choose a "
+                "window that is a whole number of samples at both"
+            )
+
+
+def _streamed(tasks, n_tasks, n_jobs):
+    """Compute spectra of one recording after another, or of as many at once as jobs."""
+    parallel, run, n_at_once = parallel_func(_spectra_of, n_jobs, max_jobs=n_tasks, verbose="ERROR")
+    progress = ProgressBar(n_tasks, mesg="Spectra")
+    for start in range(0, n_tasks, n_at_once):
+        group = [next(tasks) for _ in range(min(n_at_once, n_tasks - start))]
+        if n_at_once == 1:
+            yield _spectra_of(group[0])
+        else:
+            yield from parallel(run(task) for task in group)
+        progress.update(start + len(group))
+
+
+def _spectra_of(task):
+    """Spectra of one recording."""
+    recording, states, windows, standardize = task
+    stretches = common_spans(recording, states)
+    _check_longest(stretches, windows, recording)
+    # Epochs come end to end.
+    probabilities = np.moveaxis(states.probabilities, -2, 0).reshape(states.n_states, -1)
+    sums = CrossSpectra(windows, states.n_states, len(recording.picks))
+    squares, on = np.zeros(len(recording.picks)), np.zeros(states.n_states)
+    for start, stop, inside in stretches:
+        signals = recording.read(start, stop)
+        for a, b in inside:
+            x, gamma = signals[:, a - start : b - start], probabilities[:, a:b].astype(float)
+            check_finite(x, gamma, recording, a, b)
+            x = x - x.mean(axis=1, keepdims=True)
+            squares += np.square(x).sum(axis=1)
+            on += gamma.sum(axis=1)
+            sums.add(x, gamma)
+    csd = sums.density()
+    csd[on < SHORTEST] = np.nan
+    if standardize:
+        deviations = np.sqrt(squares / sum(b - a for *_, inside in stretches for a, b in inside))
+        _check_not_flat(deviations, recording)
+        csd /= np.outer(deviations, deviations)[:, :, np.newaxis]
+    return StateSpectra(
+        windows.freqs,
+        csd,
+        mne.pick_info(recording.raw.info, recording.picks),
+        states.state_names,
+        on / _rate(recording),
+        standardize,
+    )
+
+
+def _check_longest(stretches, windows, recording):
+    """Check that windows fit somewhere."""
+    sfreq = windows.sfreq
+    longest = max(b - a for *_, inside in stretches for a, b in inside)
+    if longest < windows.n_samples:
+        raise ValueError(
+            f"window={windows.n_samples / sfreq:g} seconds is longer than every span of "
+            f"{recording.label}, the longest of which has {longest / sfreq:g} seconds; pass "
+            f"window≤{longest / sfreq:g}"
+        )
+
+
+def _check_not_flat(deviations, recording):
+    flat = [n for n, d in zip(recording.ch_names, deviations, strict=True) if not d > 0]
+    if flat:
+        raise ValueError(
+            f"standardize=True divides by standard deviations, but {listed(flat)} of "
+            f"{recording.label} never moved; leave these channels out, or pass standardize=False"
+        )

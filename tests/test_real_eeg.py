@@ -29,6 +29,22 @@ def test_eyes_closed_has_a_state_of_its_own(runs, model):
     assert_allclose(np.sum(occupancy, axis=1), 1, rtol=1e-12)
 
 
+def test_the_eyes_closed_state_is_alpha(runs, model):
+    """The state that is on most with eyes closed, over eyes open, peaks between 8 and 13 Hz."""
+    with pytest.warns(RuntimeWarning, match="without any signal"):
+        states = model.predict(runs[:2])
+    eyes_open, eyes_closed = (s.statistics().fractional_occupancy for s in states)
+    state = int(np.argmax(eyes_closed / eyes_open))
+    # As it was recorded it drifts, which is strongest at the lowest frequencies.
+    for raw, fmin in ((runs[1], 3.0), (runs[1].copy().filter(1.0, None), 1.0)):
+        spectra = mne_hmm.compute_state_spectra(raw, states[1])
+        inside = spectra.band(fmin, 45)
+        power = spectra.psd[:, :, inside].mean(axis=1)
+        assert 8 <= spectra.freqs[inside][power[state].argmax()] <= 13
+        share = spectra.power(8, 13).mean(axis=1) / power.mean(axis=1)
+        assert share.argmax() == state
+
+
 def test_free_energy_never_rises(model):
     """Exact EM on real data."""
     course = model.history_["free_energy"]

@@ -1,11 +1,7 @@
 """Figures. Matplotlib is imported inside the functions that draw."""
 
-from .networks import (
-    plot_components,
-    plot_connectome,
-    plot_network_circle,
-    plot_network_matrix,
-)
+from .networks import plot_components, plot_connectome, plot_network_circle, plot_network_matrix
+from .spectra import plot_state_coherence, plot_state_spectra
 from .states import plot_states
 from .training import plot_history
 
@@ -15,5 +11,7 @@ __all__ = [
     "plot_history",
     "plot_network_circle",
     "plot_network_matrix",
+    "plot_state_coherence",
+    "plot_state_spectra",
     "plot_states",
 ]

@@ -1,0 +1,191 @@
+"""Recordings and their states, side by side."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from ._utils.check import listed, plural
+from .file_search import expanded
+from .hmm import HMM
+from .parcel_inputs import AtlasArguments, with_parcels
+from .prepared import PreparedData
+from .recording import Recording, as_list, to_recordings
+from .states import StateTimeCourse
+
+
+def pair_with_states(
+    inst: Any,
+    states: StateTimeCourse | HMM | Sequence[StateTimeCourse],
+    *,
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+    n_jobs: int | None = None,
+) -> tuple[list[Recording], Iterator[StateTimeCourse]]:
+    """Get recordings, with the channels their states were found in, and these states.
+
+    Parameters
+    ----------
+    inst : object
+        One input or several.
+    states : StateTimeCourse | HMM | sequence of StateTimeCourse
+        Their states, or the model to find them with.
+    reject_by_annotation : bool
+        Whether to leave spans annotated as bad out.
+    sfreq : float | None
+        Sampling rate of arrays in hertz.
+    n_jobs : int | None
+        Jobs that filter when states are found.
+
+    Returns
+    -------
+    recordings : list of Recording
+        The recordings.
+    courses : iterator of StateTimeCourse
+        The states of each; a model finds them when they are asked for.
+    """
+    if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
+        raise TypeError(
+            "inst is PreparedData, whose signals are features already; pass the recordings "
+            "they were made of"
+        )
+    atlas = states.atlas_arguments if isinstance(states, HMM) else AtlasArguments()
+    inst = with_parcels(inst, atlas, remembered=True)
+    entries = [one for entry in as_list(inst) for one in expanded(entry)]
+    ch_names: Sequence[str] | None
+    if isinstance(states, HMM):
+        ch_names = states.preparation_.ch_names_
+    else:
+        given = _as_courses(states, len(entries))
+        ch_names = given[0].ch_names or None
+    recordings = to_recordings(
+        entries, ch_names=ch_names, reject_by_annotation=reject_by_annotation, sfreq=sfreq
+    )
+    if isinstance(states, HMM):
+        return recordings, _found(states, entries, reject_by_annotation, sfreq, n_jobs)
+    for recording, course in zip(recordings, given, strict=True):
+        _check_same_grid(recording, course)
+    return recordings, iter(given)
+
+
+def _found(hmm, entries, reject_by_annotation, sfreq, n_jobs):
+    """Find the states of one recording after another."""
+    for entry in entries:
+        yield from hmm.predict(
+            [entry], reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+        )
+
+
+def _as_courses(states, n_recordings):
+    """States as a list with an entry per recording."""
+    courses = list(states) if isinstance(states, (list, tuple)) else [states]
+    for course in courses:
+        if not isinstance(course, StateTimeCourse):
+            raise TypeError(
+                "states must be a StateTimeCourse (hmm.predict(inst)), a list of them for a list "
+                f"of recordings, or an HMM, got {type(course).__name__}"
+            )
+    if len(courses) != n_recordings:
+        raise ValueError(
+            f"states must have one entry per recording, got {len(courses)} for "
+            f"{plural(n_recordings, 'recording')}; pass hmm.predict(inst) of the same inst"
+        )
+    first = courses[0]
+    for number, course in enumerate(courses):
+        for name in ("state_names", "ch_names"):
+            mine, theirs = getattr(first, name), getattr(course, name)
+            if tuple(mine) != tuple(theirs):
+                raise ValueError(
+                    f"states must agree in {name}, but entry 0 has {listed(mine)} and entry "
+                    f"{number} {listed(theirs)}; find them with one model"
+                )
+    return courses
+
+
+def _check_same_grid(recording, course):
+    """Check that states lie on the grid of a recording."""
+    grid = recording.timeline
+    if (grid.n_times, grid.sfreq) != (course.labels.size, course.timeline.sfreq):
+        raise ValueError(
+            f"states must be those of the recording, but {recording.label} has {grid.n_times} "
+            f"samples at {grid.sfreq:g} Hz and its states {course.labels.size} at "
+            f"{course.timeline.sfreq:g} Hz; pass hmm.predict(inst) of the same inst"
+        )
+
+
+def common_spans(
+    recording: Recording, states: StateTimeCourse
+) -> list[tuple[int, int, list[tuple[int, int]]]]:
+    """Find the spans of a recording that are good and were modeled.
+
+    Parameters
+    ----------
+    recording : Recording
+        The recording.
+    states : StateTimeCourse
+        Its states.
+
+    Returns
+    -------
+    stretches : list of tuple
+        What to read at once, as first sample and the one after the last, and the spans in it
+        in the same form.
+    """
+    begins = [start for start, _ in recording.pieces]
+    spans = _intersection(states.spans, recording.spans)
+    # Good spans never cross from one piece to the next.
+    by_piece = groupby(spans, key=lambda span: bisect_right(begins, span[0]))
+    out = [(inside[0][0], inside[-1][1], inside) for inside in (list(g) for _, g in by_piece)]
+    if not out:
+        raise ValueError(
+            f"{recording.label} has no good sample whose states are known; look at its "
+            "annotations, or pass reject_by_annotation=False"
+        )
+    return out
+
+
+def _intersection(first, second):
+    """Spans that two lists of spans, each in order, have in common."""
+    out, i, j = [], 0, 0
+    while i < len(first) and j < len(second):
+        start, stop = max(first[i][0], second[j][0]), min(first[i][1], second[j][1])
+        if start < stop:
+            out.append((start, stop))
+        if first[i][1] < second[j][1]:
+            i += 1
+        else:
+            j += 1
+    return out
+
+
+def check_finite(
+    signals: np.ndarray, weights: np.ndarray, recording: Recording, start: int, stop: int
+) -> None:
+    """Check that a span holds numbers.
+
+    Parameters
+    ----------
+    signals : array, shape (n_channels, n_times)
+        Signals of the span.
+    weights : array, shape (n_states, n_times)
+        Probabilities of its states.
+    recording : Recording
+        The recording.
+    start, stop : int
+        First sample of the span, and the one after the last.
+    """
+    where = f"{recording.label} from {recording.timeline.where(start)} on"
+    seconds = (stop - start) / recording.timeline.sfreq
+    if not np.isfinite(signals).all():
+        wrong = np.array(recording.ch_names)[~np.isfinite(signals).all(axis=1)]
+        raise ValueError(
+            f"{where} ({seconds:g} s) holds NaN or infinite values in {listed(wrong)}; annotate "
+            "them as bad, or interpolate the channels"
+        )
+    if not np.isfinite(weights).all():
+        raise ValueError(
+            f"states.probabilities of {where} ({seconds:g} s) hold NaN within states.spans; only "
+            "samples outside of the spans may"
+        )
