@@ -13,7 +13,8 @@ from .prepared import PreparedData
 from .priors import Priors
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
-from .spectra import StateSpectra, average_state_spectra, compute_state_spectra
+from .spectra import average_state_spectra, compute_state_spectra
+from .state_spectra import StateSpectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
 from .workers import multi_worker_strategy

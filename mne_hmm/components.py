@@ -9,7 +9,7 @@ import numpy as np
 from ._utils._mne import warn
 from ._utils.check import check_number, check_random_state, import_extra, plural
 from ._utils.docs import fill_doc
-from .spectra import StateSpectra
+from .state_spectra import StateSpectra
 
 # As osl-dynamics has it; it ends far earlier.
 _MAX_ITER = 50_000

@@ -16,7 +16,7 @@ from ._utils.check import (
 from ._utils.docs import fill_doc
 from .components import SpectralComponents
 from .edges import check_networks, mixture_cut
-from .spectra import StateSpectra
+from .state_spectra import StateSpectra
 
 _KINDS = {"coherence": "Coherence", "imaginary": "Imaginary coherence"}
 

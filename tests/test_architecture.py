@@ -84,6 +84,7 @@ LAYERS = [
     "workers",
     "paired",
     "multitaper",
+    "state_spectra",
     "spectra",
     "components",
     "edges",
