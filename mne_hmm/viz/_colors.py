@@ -28,3 +28,40 @@ def show_if(show):
     from mne.viz.utils import plt_show
 
     plt_show(show)
+
+
+def grid_of(n, axes, size, **kwargs):
+    """Get n given axes and their figure, or new ones in rows of up to four.
+
+    Parameters
+    ----------
+    n : int
+        How many axes are needed.
+    axes : matplotlib.axes.Axes | array-like of them | None
+        What was given.
+    size : tuple of float
+        Width and height of one of them, in inches.
+    **kwargs : dict
+        For :func:`matplotlib.pyplot.subplots`.
+    """
+    import matplotlib.pyplot as plt
+
+    if axes is not None:
+        flat = list(np.ravel(np.asarray(axes, object)))
+        if len(flat) != n:
+            raise ValueError(f"axes must be {n}, got {len(flat)}; None makes a new figure")
+        return flat[0].figure, flat
+    columns = min(n, 4)
+    rows = -(-n // columns)
+    fig, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
+        layout="constrained",
+        squeeze=False,
+        **kwargs,
+    )
+    flat = list(grid.ravel())
+    for unused in flat[n:]:
+        unused.remove()
+    return fig, flat[:n]
