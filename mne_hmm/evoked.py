@@ -303,7 +303,8 @@ def take_trials(probabilities: np.ndarray, onsets: np.ndarray, first: int, last:
         The trials.
     """
     samples = onsets[:, np.newaxis] + np.arange(first, last + 1)
-    return np.moveaxis(probabilities[:, samples], 0, 1)
+    # States may be in single precision, whose sums over many trials are not.
+    return np.moveaxis(probabilities[:, samples], 0, 1).astype(float)
 
 
 def _from_epochs(several, event_id, tmin, tmax):
@@ -331,7 +332,7 @@ def _from_epochs(several, event_id, tmin, tmax):
         grid = one.timeline.epochs
         own = np.array(grid.conditions, object)
         names = own if event_id is None else _names_of(grid.events[:, 2], event_id)
-        data = one.probabilities[..., inside][names != ""]
+        data = one.probabilities[..., inside][names != ""].astype(float)
         kept = ~np.isnan(data).any(axis=(1, 2))
         parts.append((data[kept], names[names != ""][kept], np.empty(0, int), len(data)))
     return times[inside], parts

@@ -18,11 +18,23 @@ from ._utils.check import (
 )
 from ._utils.docs import fill_doc
 from .evoked import FreeOnsets, Trials, baseline_slice, cut_trials, take_trials
-from .permutation import label_shuffles, one_sample_t, p_values, sign_flips, t_of_sums, two_sample_t
+from .permutation import (
+    folded,
+    label_shuffles,
+    one_sample_t,
+    p_values,
+    sign_flips,
+    t_of_sums,
+    two_sample_t,
+)
 
 # Standard deviations of probabilities below this count as this: a state that is as good as
 # never on would have large t statistics of differences that mean nothing.
 FLOOR = 1e-3
+
+# Draws until the smallest distance of events is about that of those observed; where that is
+# unlikely events are few, and hardly overlap.
+TRIES = 100
 
 # Numbers that statistics of permutations may take in memory at once.
 AT_ONCE = 4_000_000
@@ -55,7 +67,11 @@ class StateClusterTest:
     p : array, shape (n_clusters,)
         The p-value of each cluster, corrected for all states and times.
     null : array, shape (n_permutations,)
-        Largest absolute mass of all clusters in each permutation.
+        Largest absolute mass of all clusters in each permutation. Where there are none, a
+        number below 0: the largest t in thresholds, less 1.
+    p_value : float
+        The p-value of the test as a whole: that of the largest cluster; where there are none,
+        that of the largest t below the threshold.
     """
 
     evokeds: dict[str, mne.EvokedArray] = field(repr=False)
@@ -69,11 +85,7 @@ class StateClusterTest:
     masses: np.ndarray = field(repr=False)
     p: np.ndarray = field(repr=False)
     null: np.ndarray = field(repr=False)
-
-    @property
-    def p_value(self) -> float:
-        """The p-value of the test as a whole: that of the largest cluster, 1 if there is none."""
-        return float(self.p.min(initial=1.0))
+    p_value: float
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -211,11 +223,11 @@ def cluster_test_state_evoked(
     *One condition*: probabilities of states have no symmetric distribution, before and after an
     event are not independent, and trials may overlap, so flipping the signs of
     responses is not valid. The response is compared with those to random events
-    instead. As many events as were kept are drawn from the modeled data of each recording, no
-    closer to each other than the events are (or than trials are long, if they are farther apart).
-    The test is of whether the events have anything to do with the states, with either unit.
-    Where the events are at regular distances and all else is, too, random ones are a
-    comparison that does not know of it: prefer two conditions.
+    instead. As many events as were kept are drawn from the modeled data of each recording, with
+    the same smallest distance in quarters of a trial (or more than a trial), so that they
+    overlap as much. That is exact if the events themselves came at random. The test is of
+    whether the events have anything to do with the states, with either unit. Random events fall
+    on what else happens in a recording, too; to compare with that, prefer two conditions.
 
     References
     ----------
@@ -268,6 +280,7 @@ def cluster_test_state_evoked(
         masses=clusters[3],
         p=p_values(np.abs(clusters[3]), null[:, np.newaxis]),
         null=null,
+        p_value=float(p_values(largest_masses(t[np.newaxis], threshold, tail)[0], null)),
     )
 
 
@@ -414,14 +427,27 @@ class _Source:
         return data
 
     def draw(self, rng):
-        """Draw samples of random events, no closer to each other than those observed."""
+        """Draw samples of random events, which overlap about as much as those observed."""
+        closest, least = self._closeness(self.free.ranks(self.onsets))
         n_events = len(self.onsets)
-        gaps = np.diff(np.sort(self.free.ranks(self.onsets)))
+        for _ in range(TRIES):
+            # Draw among what is left if the gaps are taken out, and put them in again.
+            places = rng.integers(0, self.free.edges[-1] - (n_events - 1) * least, n_events)
+            ranks = np.sort(places) + least * np.arange(n_events)
+            if self._closeness(ranks)[0] == closest:
+                break
+        return self.free.samples(ranks)
+
+    def _closeness(self, ranks):
+        """Smallest distance of events in quarters of a trial, up to 4, and that in samples.
+
+        If random events overlapped more often or less often than those observed, their t
+        statistics would vary more or less. Given the smallest distance, events at random
+        are drawn from their own distribution.
+        """
         length = self.limits[1] - self.limits[0] + 1
-        gap = int(gaps.min(initial=length))
-        # Draw among what is left if the gaps are taken out, and put them in again.
-        places = rng.integers(0, self.free.edges[-1] - (n_events - 1) * gap, n_events)
-        return self.free.samples(np.sort(places) + gap * np.arange(n_events))
+        quarters = min(4 * int(np.diff(np.sort(ranks)).min(initial=length)) // length, 4)
+        return quarters, -(-quarters * length // 4)
 
 
 # Clusters: runs of samples of one state
@@ -483,9 +509,11 @@ def largest_masses(t: np.ndarray, threshold: float, tail: int) -> np.ndarray:
     Returns
     -------
     masses : array, shape (n_maps,)
-        The largest; 0 where there are no clusters.
+        The largest. Where there are no clusters, a number below 0 in the order of the largest
+        t: without it all such maps would be ties, and p-values of tests not uniform.
     """
     rows, _, _, masses = _runs(t, threshold, tail)
-    largest = np.zeros(len(t))
+    largest = folded(t, tail).max(axis=(1, 2)) / threshold - 1
+    largest[largest > 0] = 0
     np.maximum.at(largest, rows // t.shape[1], np.abs(masses))
     return largest

@@ -162,7 +162,7 @@ def summarize_recordings(states: Any, *, names: Any = None):
 
 def _recording_row(states):
     statistics = states.statistics()
-    modeled = np.moveaxis(states.probabilities, -2, 0)[:, states.labels >= 0]
+    modeled = np.moveaxis(states.probabilities, -2, 0)[:, states.labels >= 0].astype(float)
     return {
         "duration": [modeled.shape[1] / states.timeline.sfreq],
         "n_visits": [statistics.n_visits.sum()],

@@ -42,7 +42,8 @@ def plot_state_evoked(evokeds, *, test=None, alpha=0.05, axes=None, show=True):
     any_one = next(iter(evokeds.values()))
     times, names = any_one.times, any_one.ch_names
     colors = state_colors(len(names))
-    fig, grid = grid_of(len(panels), axes, (3.6, 3.2), sharey=True)
+    width = 6.0 if len(panels) == 1 else 3.6
+    fig, grid = grid_of(len(panels), axes, (width, 3.2), sharey=True)
     for panel, ((title, data), one_axes) in enumerate(zip(panels, grid, strict=True)):
         for name, color, values in zip(names, colors, data, strict=True):
             one_axes.plot(times, values, color=color, label=name, lw=1.5)
@@ -51,6 +52,7 @@ def plot_state_evoked(evokeds, *, test=None, alpha=0.05, axes=None, show=True):
         one_axes.axvline(0, color="0.6", lw=0.8, ls="--", zorder=0)
         one_axes.set_title(title, fontsize="medium")
         one_axes.set(xlabel="Time from event (s)", xlim=(times[0], times[-1]))
+        one_axes.locator_params(axis="x", nbins=5)
         one_axes.spines[["top", "right"]].set_visible(False)
         if test is not None and panel == len(panels) - 1:
             _mark(one_axes, test, alpha, colors)

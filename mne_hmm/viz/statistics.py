@@ -148,8 +148,9 @@ def plot_occupancy_over_time(states, window, step=None, *, axes=None, show=True)
         one_axes.set_xlabel("Time (s)" if one.timeline.epochs is None else "Time from event (s)")
         if len(several) > 1:
             one_axes.set_title(f"Recording {number}", fontsize="medium")
-        one_axes.set_ylim(bottom=0)
         _clean(one_axes)
+    # Limits that are set stay as they are, so this comes after the last curve.
+    grid[0].set_ylim(bottom=0)
     grid[0].set_ylabel("Fractional occupancy (%)")
     grid[min(len(grid), 4) - 1].legend(
         loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small"
