@@ -211,7 +211,8 @@ def cluster_test_state_evoked(
     cluster's p-value is the share of permutations in which the largest mass of all states and
     times reaches its own :footcite:`MarisOostenveld2007`, which corrects for all of them.
     Clusters and masses are those of :func:`mne.stats.permutation_cluster_test`; the
-    permutations are made to fit what states are.
+    permutations are made to fit what states are. If no t is beyond the threshold, the p-value
+    of the test as a whole is that of the largest t, so that it is uniform without an effect.
 
     *Two conditions, epochs*: labels of the conditions are shuffled within each recording. That
     is exact if states do not depend on the condition, whatever else they do: they may

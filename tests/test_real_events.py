@@ -8,7 +8,20 @@ from scipy import stats
 import mne_hmm
 
 # Over motor cortex, and where the cue is seen.
-CHANNELS = "C3.. Cz.. C4.. Fc3. Fc4. Pz.. P7.. P8.. Po3. Po4. O1.. O2..".split()
+CHANNELS = [
+    "C3..",
+    "Cz..",
+    "C4..",
+    "Fc3.",
+    "Fc4.",
+    "Pz..",
+    "P7..",
+    "P8..",
+    "Po3.",
+    "Po4.",
+    "O1..",
+    "O2..",
+]
 HANDS = {"T1": 1, "T2": 2}
 WINDOW = {"tmin": -0.5, "tmax": 1.0, "unit": "epoch"}
 
