@@ -387,6 +387,19 @@ def test_a_response_is_found(unit):
     assert 0.45 <= stop <= 0.65
 
 
+@pytest.mark.parametrize("baseline", [(None, 0), None])
+def test_statistics_of_one_condition(states, events, baseline):
+    test = mne_hmm.cluster_test_state_evoked(
+        states, events, {"cue": 1}, baseline=baseline, n_permutations=20, random_state=0
+    )
+    _, data = mne_epochs(states, events, {"cue": 1}, baseline=baseline)
+    if baseline is None:  # what is tested is the difference from the recording's mean
+        data -= np.nanmean(states.probabilities, axis=1)[:, None]
+    expected = stats.ttest_1samp(data, 0).statistic
+    # Little varies near the end of the baseline, where digits cancel.
+    assert_allclose(test.t, expected, rtol=1e-8, atol=1e-8)
+
+
 def test_same_seed_same_test(states, events):
     first, second = (
         mne_hmm.cluster_test_state_evoked(
