@@ -438,7 +438,8 @@ def test_shuffled_labels_give_uniform_p_values(states):
 
 
 @pytest.mark.filterwarnings("ignore:.*left out")
-@pytest.mark.parametrize("n_events", [12, 40])  # which overlap a little, and much
+# They overlap a little, and much.
+@pytest.mark.parametrize("n_events", [12, pytest.param(40, marks=pytest.mark.slow)])
 def test_random_events_give_uniform_p_values(n_events):
     several = [random_states(seed, spans=[(7, 1200), (1300, 2993)]) for seed in range(20)]
 
