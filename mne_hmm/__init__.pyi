@@ -1,7 +1,10 @@
 from . import viz
 from .cache import read_prepared
 from .components import SpectralComponents, find_spectral_components
+from .contrasts import GroupContrast, contrast_groups
 from .dual_estimate import DualEstimate
+from .evoked import compute_state_evoked
+from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .networks import StateNetworks, coherence_networks
@@ -17,6 +20,12 @@ from .spectra import average_state_spectra, compute_state_spectra
 from .state_spectra import StateSpectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
+from .tables import (
+    compute_occupancy_over_time,
+    list_visits,
+    summarize_recordings,
+    summarize_states,
+)
 from .workers import multi_worker_strategy
 
 __version__: str
@@ -25,21 +34,28 @@ __all__ = [
     "HMM",
     "DualEstimate",
     "FittedPreparation",
+    "GroupContrast",
     "Preparation",
     "PreparedData",
     "Priors",
     "SignAlignment",
     "SpectralComponents",
+    "StateClusterTest",
     "StateNetworks",
     "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
     "align_signs",
     "average_state_spectra",
+    "cluster_test_state_evoked",
     "coherence_networks",
+    "compute_occupancy_over_time",
+    "compute_state_evoked",
     "compute_state_spectra",
+    "contrast_groups",
     "find_spectral_components",
     "fit_hmm",
+    "list_visits",
     "multi_worker_strategy",
     "parcellate",
     "parcellate_nifti",
@@ -47,5 +63,7 @@ __all__ = [
     "read_hmm",
     "read_prepared",
     "simulate_raw",
+    "summarize_recordings",
+    "summarize_states",
     "viz",
 ]

@@ -63,9 +63,13 @@ class StateStatistics:
         Share of the modeled samples in each state.
     mean_lifetime : array, shape (n_states,)
         Mean duration of a visit in seconds. NaN without visits to average.
+    std_lifetime : array, shape (n_states,)
+        Standard deviation of the durations in seconds, over all visits (``ddof=0``).
     mean_interval : array, shape (n_states,)
         Mean time from the end of a visit to the start of the next, in seconds. NaN where
         there are no two visits in one span.
+    std_interval : array, shape (n_states,)
+        Standard deviation of these times in seconds (``ddof=0``).
     switching_rate : array, shape (n_states,)
         Visits that begin, per second of modeled data (hertz). A visit that is on when a span
         begins is not counted.
@@ -78,7 +82,9 @@ class StateStatistics:
     state_names: tuple[str, ...]
     fractional_occupancy: np.ndarray
     mean_lifetime: np.ndarray
+    std_lifetime: np.ndarray
     mean_interval: np.ndarray
+    std_interval: np.ndarray
     switching_rate: np.ndarray
     n_visits: np.ndarray
     n_censored: np.ndarray
@@ -119,6 +125,12 @@ def _mean_per_state(states, values, n_states):
     counts = np.bincount(states, minlength=n_states)
     sums = np.bincount(states, weights=values, minlength=n_states)
     return np.divide(sums, counts, out=np.full(n_states, np.nan), where=counts > 0)
+
+
+def _spread_per_state(states, values, n_states):
+    """Mean and standard deviation of the values of each state, NaN where there are none."""
+    means = _mean_per_state(states, values, n_states)
+    return means, np.sqrt(_mean_per_state(states, (values - means[states]) ** 2, n_states))
 
 
 def compute_statistics(
@@ -164,14 +176,20 @@ def compute_statistics(
     span_starts = np.array([start for start, _ in spans], int)
     onsets = ~np.isin(visits.starts, span_starts)
     seconds = n_samples / sfreq
+    mean_lifetime, std_lifetime = _spread_per_state(
+        visits.states[counted], durations[counted], n_states
+    )
+    mean_interval, std_interval = _spread_per_state(states[1:][follows], gaps, n_states)
+    begun = np.bincount(visits.states[onsets], minlength=n_states)
+    unknown = np.full(n_states, np.nan)
     return StateStatistics(
         state_names,
-        occupied / n_samples if n_samples else np.full(n_states, np.nan),
-        _mean_per_state(visits.states[counted], durations[counted], n_states),
-        _mean_per_state(states[1:][follows], gaps, n_states),
-        np.bincount(visits.states[onsets], minlength=n_states) / seconds
-        if n_samples
-        else np.full(n_states, np.nan),
-        np.bincount(visits.states, minlength=n_states),
-        np.bincount(visits.states[visits.censored], minlength=n_states),
+        fractional_occupancy=occupied / n_samples if n_samples else unknown,
+        mean_lifetime=mean_lifetime,
+        std_lifetime=std_lifetime,
+        mean_interval=mean_interval,
+        std_interval=std_interval,
+        switching_rate=begun / seconds if n_samples else unknown,
+        n_visits=np.bincount(visits.states, minlength=n_states),
+        n_censored=np.bincount(visits.states[visits.censored], minlength=n_states),
     )

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from mne_hmm.statistics import compute_statistics, find_visits
 
 NAMES = ("a", "b", "c")
+SPREADS = ("mean_lifetime", "std_lifetime", "mean_interval", "std_interval")
 
 
 def statistics_of(labels, spans=None, sfreq=10.0, n_states=3, **kwargs):
@@ -34,15 +35,16 @@ def test_published_statistics(published, recording):
         n_states=4,
         include_censored=True,
     )
-    for name in ("fractional_occupancy", "mean_lifetime", "mean_interval", "switching_rate"):
+    for name in ("fractional_occupancy", *SPREADS, "switching_rate"):
         expected, value = published[name][recording], getattr(got, name)
         # The reference has 0 where there is nothing to average, and we have NaN.
         undefined = np.isnan(value)
         assert_array_equal(expected[undefined], 0)
-        # Means of whole numbers of samples, in another order of operations.
-        assert_allclose(value[~undefined], expected[~undefined], rtol=1e-13, atol=0)
-    n_undefined = np.isnan(got.mean_lifetime).sum(), np.isnan(got.mean_interval).sum()
-    assert n_undefined == ((0, 0), (1, 2))[recording]
+        # Means of whole numbers of samples, in another order of operations: 3e-16 were seen.
+        assert_allclose(value[~undefined], expected[~undefined], rtol=1e-14, atol=1e-14)
+    for name in SPREADS:
+        n_undefined = np.isnan(getattr(got, name)).sum()
+        assert n_undefined == (0, 2 if "interval" in name else 1)[recording]
 
 
 # Small examples that can be counted by hand: ten samples are a second.
@@ -75,6 +77,9 @@ def test_statistics_by_hand():
         got.mean_lifetime, [(1 + 3) / 20, (3 + 2) / 20, (1 + 2) / 20], rtol=1e-15, atol=0
     )
     assert_allclose(got.mean_interval, [(3 + 3 + 2) / 30, 0.2, 0.5], rtol=1e-14, atol=0)
+    # One visit or two, 0.1 s apart from their mean at most; state 0 has gaps of 3, 3 and 2.
+    assert_allclose(got.std_lifetime, [0.1, 0.05, 0.05], rtol=1e-14, atol=0)
+    assert_allclose(got.std_interval, [np.std([0.3, 0.3, 0.2]), 0, 0], rtol=1e-14, atol=1e-17)
     # The visit that is on at the start does not begin there.
     assert_allclose(got.switching_rate, np.array([3, 2, 2]) / 1.5, rtol=1e-15, atol=0)
     assert_array_equal(got.n_visits, [4, 2, 2])

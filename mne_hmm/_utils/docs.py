@@ -55,6 +55,39 @@ random_state : int | numpy.random.Generator | None
     same machine and with the same number of threads. None draws a new seed.
 """.strip()
 
+_docdict["states"] = """
+states : StateTimeCourse | list of StateTimeCourse
+    The states, as `HMM.predict` returns them. One entry of a list is one recording.
+""".strip()
+
+_docdict["recording_names"] = """
+names : sequence of str | None
+    Names of the recordings, for the column ``recording``; None numbers them from 0.
+""".strip()
+
+_docdict["events"] = """
+events : array of int, shape (n_events, 3) | list of array | None
+    The events, in samples of the recording as in MNE-Python (``first_samp`` counts), for
+    instance from :func:`mne.find_events` or :func:`mne.events_from_annotations`. A list, with
+    an array per recording, if ``states`` is a list. None for states of epochs, which bring
+    their own.
+event_id : dict | None
+    Names of the conditions and the numbers of their events, as ``{"left": 1, "right": 2}``.
+    None takes all events.
+""".strip()
+
+_docdict["window_of_events"] = """
+tmin, tmax : float | None
+    Start and end of a trial in seconds from the event. None takes -0.5 and 1.0, and of epochs
+    all that was modeled.
+""".strip()
+
+_docdict["baseline"] = """
+baseline : tuple of float | None
+    First and last time of the baseline in seconds, the mean of which is taken off each trial;
+    None in the tuple is the start or the end of the trial. None takes nothing off.
+""".strip()
+
 
 def fill_doc(obj):
     """Put the shared parameter texts into a docstring."""

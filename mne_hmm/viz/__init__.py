@@ -1,17 +1,23 @@
 """Figures. Matplotlib is imported inside the functions that draw."""
 
+from .evoked import plot_state_evoked
 from .networks import plot_components, plot_connectome, plot_network_circle, plot_network_matrix
 from .spectra import plot_state_coherence, plot_state_spectra
 from .states import plot_states
+from .statistics import plot_lifetimes, plot_occupancy_over_time, plot_statistics
 from .training import plot_history
 
 __all__ = [
     "plot_components",
     "plot_connectome",
     "plot_history",
+    "plot_lifetimes",
     "plot_network_circle",
     "plot_network_matrix",
+    "plot_occupancy_over_time",
     "plot_state_coherence",
+    "plot_state_evoked",
     "plot_state_spectra",
     "plot_states",
+    "plot_statistics",
 ]

@@ -23,27 +23,50 @@ def figure_of(axes, figsize):
     return plt.subplots(figsize=figsize, layout="constrained")
 
 
-def grid_of(n, axes, size):
-    """Get n given axes and their figure, or a new grid of axes of this size in inches."""
+def grid_of(n, axes, size, *, at_most=4, **kwargs):
+    """Get n given axes and their figure, or new ones in rows.
+
+    Parameters
+    ----------
+    n : int
+        How many axes are needed.
+    axes : matplotlib.axes.Axes | array-like of them | None
+        What was given.
+    size : tuple of float
+        Width and height of one of them, in inches.
+    at_most : int
+        How many there are in a row.
+    **kwargs : dict
+        For :func:`matplotlib.pyplot.subplots`.
+
+    Returns
+    -------
+    fig : matplotlib.figure.Figure
+        The figure.
+    axes : list of matplotlib.axes.Axes
+        The axes.
+    """
     import matplotlib.pyplot as plt
 
     if axes is not None:
-        axes = np.atleast_1d(axes).ravel()
-        if len(axes) != n:
-            raise ValueError(f"axes must be {n}, got {len(axes)}")
-        return axes[0].figure, axes
-    n_columns = min(n, 4)
-    n_rows = -(-n // n_columns)
+        flat = list(np.ravel(np.asarray(axes, object)))
+        if len(flat) != n:
+            raise ValueError(f"axes must be {n}, got {len(flat)}; None makes a new figure")
+        return flat[0].figure, flat
+    columns = min(n, at_most)
+    rows = -(-n // columns)
     fig, grid = plt.subplots(
-        n_rows,
-        n_columns,
-        figsize=(size[0] * n_columns + 1, size[1] * n_rows),
+        rows,
+        columns,
+        figsize=(size[0] * columns, size[1] * rows),
         layout="constrained",
         squeeze=False,
+        **kwargs,
     )
-    for unused in grid.ravel()[n:]:
+    flat = list(grid.ravel())
+    for unused in flat[n:]:
         unused.remove()
-    return fig, grid.ravel()[:n]
+    return fig, flat[:n]
 
 
 def show_if(show):

@@ -68,7 +68,7 @@ def plot_network_matrix(networks, *, axes=None, show=True):
     ValueError
         If there are not as many axes as states.
     """
-    fig, axes = grid_of(networks.n_states, axes, (2.4, 2.4))
+    fig, axes = grid_of(networks.n_states, axes, (2.7, 2.4))
     edges = networks.values[np.isfinite(networks.values)]
     high = np.abs(edges).max(initial=0.0) or 1.0
     signed = (edges < 0).any()

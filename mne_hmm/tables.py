@@ -1,0 +1,305 @@
+"""Tables over recordings: statistics, visits, and occupancy over time, a row per observation."""
+
+from typing import Any
+
+import numpy as np
+
+from ._utils._mne import check_pandas
+from ._utils.check import check_number
+from ._utils.docs import fill_doc
+from .states import StateTimeCourse
+
+
+def as_list(states: Any) -> list[StateTimeCourse]:
+    """Get the states of recordings as a list.
+
+    Parameters
+    ----------
+    states : StateTimeCourse | list of StateTimeCourse
+        States of one recording, or of several that belong to one model.
+
+    Returns
+    -------
+    states : list of StateTimeCourse
+        One entry per recording.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
+    ValueError
+        If there are none, or they do not have the same names.
+    """
+    several = [states] if isinstance(states, StateTimeCourse) else states
+    if not isinstance(several, (list, tuple)) or not all(
+        isinstance(one, StateTimeCourse) for one in several
+    ):
+        raise TypeError(
+            "states must be a StateTimeCourse or a list of them, as hmm.predict returns, got "
+            f"{type(states).__name__}"
+        )
+    if not several:
+        raise ValueError("states must be those of at least one recording, got an empty list")
+    names = several[0].state_names
+    for number, one in enumerate(several):
+        if one.state_names != names:
+            raise ValueError(
+                f"states must all be of one model, but recording 0 has {', '.join(names)} and "
+                f"recording {number} has {', '.join(one.state_names)}; give those of one model"
+            )
+    return list(several)
+
+
+def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
+    """Get the names of recordings, or number them.
+
+    Parameters
+    ----------
+    states : list of StateTimeCourse
+        The states of each recording.
+    names : sequence of str | None
+        What was given.
+
+    Returns
+    -------
+    names : list
+        One per recording.
+
+    Raises
+    ------
+    TypeError
+        If the names are one string.
+    ValueError
+        If there are more or fewer names than recordings, or some are the same.
+    """
+    if names is None:
+        return list(range(len(states)))
+    if isinstance(names, str):
+        raise TypeError(f"names must be a list with a name per recording, got {names!r}")
+    names = list(names)
+    if len(names) != len(states) or len(set(names)) != len(names):
+        raise ValueError(
+            f"names must be as many different names as there are recordings ({len(states)}), got "
+            f"{names}; None numbers them"
+        )
+    return names
+
+
+def _table(states, names, frame_of):
+    """Put the tables of all recordings below each other."""
+    pd = check_pandas()
+    several = as_list(states)
+    frames = []
+    for name, one in zip(recording_names(several, names), several, strict=True):
+        frame = pd.DataFrame(frame_of(one))
+        frame.insert(0, "recording", name)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+@fill_doc
+def summarize_states(states: Any, *, names: Any = None, include_censored: bool = False):
+    """Make a table of occupancy, lifetimes, intervals and rates.
+
+    Parameters
+    ----------
+    %(states)s
+    %(recording_names)s
+    include_censored : bool
+        Whether visits cut by the edge of a span count as lifetimes, at the length that is
+        seen of them.
+
+    Returns
+    -------
+    df : pandas.DataFrame
+        One row per recording and state, with columns ``recording``, ``state`` and those of
+        `StateStatistics`. What cannot be said is NaN. Needs pandas.
+
+    See Also
+    --------
+    summarize_recordings : One row per recording.
+    contrast_groups : Test groups of recordings for differences.
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> _, states = mne_hmm.simulate_raw(3, duration=10., random_state=0)
+    >>> table = mne_hmm.summarize_states([states, states], names=["first", "second"])
+    >>> table.groupby("recording")["fractional_occupancy"].sum().round(6).to_dict()
+    {'first': 1.0, 'second': 1.0}
+    """
+    return _table(
+        states, names, lambda one: one.statistics(include_censored=include_censored).to_data_frame()
+    )
+
+
+@fill_doc
+def summarize_recordings(states: Any, *, names: Any = None):
+    """Make a table of what states say of whole recordings.
+
+    Parameters
+    ----------
+    %(states)s
+    %(recording_names)s
+
+    Returns
+    -------
+    df : pandas.DataFrame
+        One row per recording. Columns are ``recording``; ``duration``, the seconds that were
+        modeled; ``n_visits``; ``switching_rate``, changes of state per second;
+        ``occupancy_entropy``, the entropy of the fractional occupancies: 0 if one state is on
+        all the time, the logarithm of the number of states if all are on equally long; and
+        ``posterior_entropy``, the mean over samples of the entropy of the state
+        probabilities: 0 where the states are certain, as those of a Viterbi path. Entropies
+        are in bits. Needs pandas.
+
+    See Also
+    --------
+    summarize_states : One row per recording and state.
+    """
+    return _table(states, names, _recording_row)
+
+
+def _recording_row(states):
+    statistics = states.statistics()
+    modeled = np.moveaxis(states.probabilities, -2, 0)[:, states.labels >= 0].astype(float)
+    return {
+        "duration": [modeled.shape[1] / states.timeline.sfreq],
+        "n_visits": [statistics.n_visits.sum()],
+        "switching_rate": [statistics.switching_rate.sum()],
+        "occupancy_entropy": [_entropy(statistics.fractional_occupancy)],
+        "posterior_entropy": [_entropy(modeled).mean() if modeled.size else np.nan],
+    }
+
+
+def _entropy(probabilities):
+    """Entropy in bits over the first axis."""
+    logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    # Not -0 where one state is certain; NaN stays.
+    return np.abs((probabilities * logs).sum(axis=0))
+
+
+@fill_doc
+def list_visits(states: Any, *, names: Any = None):
+    """Make a table of all visits, for the distributions of lifetimes and intervals.
+
+    Parameters
+    ----------
+    %(states)s
+    %(recording_names)s
+
+    Returns
+    -------
+    df : pandas.DataFrame
+        One row per visit, in order of time. Columns are ``recording``; ``state``; ``onset``,
+        seconds from the first sample of the recording; ``duration`` in seconds; ``interval``,
+        seconds since the end of the last visit to the same state, NaN for the first in its
+        span; and ``censored``, whether the visit is cut by the edge of its span. States of
+        epochs also have ``epoch`` and ``condition``, as in
+        :meth:`StateTimeCourse.to_data_frame`, and onsets count from the event. Needs pandas.
+    """
+    return _table(states, names, _visit_rows)
+
+
+def _visit_rows(states):
+    visits = states.visits
+    sfreq = states.timeline.sfreq
+    intervals = np.full(len(visits.states), np.nan)
+    # Visits to one state in one span, one after another.
+    order = np.lexsort((visits.starts, visits.spans, visits.states))
+    follows = (np.diff(visits.states[order]) == 0) & (np.diff(visits.spans[order]) == 0)
+    gaps = visits.starts[order][1:] - visits.stops[order][:-1]
+    intervals[order[1:][follows]] = gaps[follows] / sfreq
+    epochs, samples = np.divmod(visits.starts, len(states.times))
+    columns = {
+        **_epoch_columns(states, epochs),
+        "state": np.array(states.state_names, object)[visits.states],
+        "onset": states.times[samples],
+        "duration": (visits.stops - visits.starts) / sfreq,
+        "interval": intervals,
+        "censored": visits.censored,
+    }
+    return columns
+
+
+def _epoch_columns(states, epochs):
+    """Columns that tell of which epoch a row is; none if there are no epochs."""
+    grid = states.timeline.epochs
+    if grid is None:
+        return {}
+    return {
+        "epoch": grid.selection[epochs],
+        "condition": np.array(grid.conditions, object)[epochs],
+    }
+
+
+@fill_doc
+def compute_occupancy_over_time(
+    states: Any, window: float, step: float | None = None, *, names: Any = None
+):
+    """Compute the fractional occupancy in sliding windows.
+
+    Parameters
+    ----------
+    %(states)s
+    window : float
+        Length of a window in seconds. Windows lie within the recording, or within each
+        epoch.
+    step : float | None
+        Seconds from one window to the next; None takes the length of a window.
+    %(recording_names)s
+
+    Returns
+    -------
+    df : pandas.DataFrame
+        One row per recording, window and state. Columns are ``recording``; ``state``;
+        ``time``, the center of the window in seconds from the first sample of the recording;
+        and ``occupancy``, the share of the window's modeled samples in the state, NaN where
+        none was modeled. States of epochs also have ``epoch`` and ``condition``, and times
+        count from the event. Needs pandas.
+
+    Raises
+    ------
+    ValueError
+        If the window is longer than a recording or shorter than a sample, or ``step`` is
+        shorter than a sample.
+    """
+    several = as_list(states)
+    rule = "a number of seconds above 0"
+    window = check_number(window, "window", rule=rule, above=0)
+    step = window if step is None else check_number(step, "step", rule=rule, above=0)
+    for name, one in zip(recording_names(several, names), several, strict=True):
+        n_times, sfreq = len(one.times), one.timeline.sfreq
+        for value, what in ((window, "window"), (step, "step")):
+            if round(value * sfreq) < 1:
+                raise ValueError(f"{what} must be at least a sample, {1 / sfreq:g} s, got {value}")
+        if round(window * sfreq) > n_times:
+            unit = "recording" if one.timeline.epochs is None else "the epochs of recording"
+            raise ValueError(
+                f"window must be no longer than {unit} {name} ({n_times / sfreq:g} s), got "
+                f"{window}; take a shorter one, or leave out the recording"
+            )
+    return _table(several, names, lambda one: _window_rows(one, window, step))
+
+
+def _window_rows(states, window, step):
+    sfreq, n_states = states.timeline.sfreq, states.n_states
+    length = round(window * sfreq)
+    n_times = len(states.times)
+    # Steps may be no whole number of samples; rounded one by one, windows do not drift.
+    n_windows = int((n_times - length) / (step * sfreq) + 1e-9) + 1
+    starts = np.round(np.arange(n_windows) * step * sfreq).astype(int)
+    labels = states.labels.reshape(-1, n_times)
+    on = labels[..., np.newaxis] == np.arange(n_states)  # (n_epochs, n_times, n_states)
+    before = np.zeros((len(labels), n_times + 1, n_states), int)
+    np.cumsum(on, axis=1, out=before[:, 1:])
+    counts = before[:, starts + length] - before[:, starts]
+    modeled = counts.sum(axis=-1, keepdims=True)
+    occupancy = np.divide(counts, modeled, out=np.full(counts.shape, np.nan), where=modeled > 0)
+    centers = states.times[starts] + (length - 1) / 2 / sfreq
+    return {
+        **_epoch_columns(states, np.repeat(np.arange(len(labels)), n_windows * n_states)),
+        "state": np.tile(np.array(states.state_names, object), len(labels) * n_windows),
+        "time": np.tile(np.repeat(centers, n_states), len(labels)),
+        "occupancy": occupancy.ravel(),
+    }
