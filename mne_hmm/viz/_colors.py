@@ -23,6 +23,29 @@ def figure_of(axes, figsize):
     return plt.subplots(figsize=figsize, layout="constrained")
 
 
+def grid_of(n, axes, size, *, at_most=4):
+    """Get the given axes and their figure, or a new grid of as many.
+
+    ``size`` is that of one of them in inches, and ``at_most`` go in a row.
+    """
+    import matplotlib.pyplot as plt
+
+    if axes is not None:
+        axes = list(np.ravel(axes))
+        if len(axes) != n:
+            raise ValueError(f"axes must be {n}, one for each, got {len(axes)}")
+        return axes[0].figure, axes
+    n_columns = min(n, at_most)
+    n_rows = -(-n // n_columns)
+    figsize = (size[0] * n_columns + 1, size[1] * n_rows)
+    fig, grid = plt.subplots(
+        n_rows, n_columns, figsize=figsize, layout="constrained", squeeze=False
+    )
+    for unused in grid.flat[n:]:
+        unused.set_axis_off()
+    return fig, list(grid.flat[:n])
+
+
 def show_if(show):
     """Show open figures, as MNE-Python's plotting functions do."""
     from mne.viz.utils import plt_show
