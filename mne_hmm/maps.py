@@ -12,8 +12,6 @@ from ._utils.check import check_option, plural
 from .dual_estimate import DualEstimate
 from .lagged_covariance import feature_patterns
 from .model_spectra import check_dual, picked_info
-from .parcellation.atlas import find_parcels
-from .parcellation.volume import read_atlas, weights_at
 from .spectra import StateSpectra
 
 MODES = ("relative", "difference", "power")
@@ -82,6 +80,8 @@ class StateMaps:
             If the atlas does not have as many parcels as the maps have channels, or does not
             belong to the source space.
         """
+        from .parcellation.atlas import find_parcels  # which loads nibabel
+
         src = _source_space(src)
         vertices = [space["vertno"] for space in src]
         on_surface = src[0]["type"] == "surf"
@@ -121,6 +121,8 @@ class StateMaps:
             If the atlas does not have as many parcels as the maps have channels, or is none.
         """
         import nibabel  # which sets up a logger of its own, so only when it is needed
+
+        from .parcellation.volume import read_atlas, weights_at
 
         img = read_atlas(atlas)
         shape = img.shape[:3]
