@@ -174,12 +174,12 @@ def compute_model_spectra(
     they are on, then 30 for each state. It is not run until it settles: a few lags say nothing
     about fine details, which would be noise.
 
-    Resolution is limited: 15 lags at 250 Hz are 60 ms. Peaks of the theta and alpha bands are
-    found, but neighboring ones merge, and where fewer components than about twice the channels
-    were kept, peaks can be lost. The covariances of models of MEG with 38 parcels that were published
-    with spectra from the recordings give spectra that correlate with those at 0.91 to 0.97, over
-    parcels and frequencies of 3 to 40 Hz. :func:`compute_state_spectra` has the full resolution of the
-    recordings.
+    Resolution is limited: 15 lags at 250 Hz are 60 ms. With ten components for each channel,
+    peaks of the theta and alpha bands are found to 1 Hz; with two, many are lost in the slope of
+    the spectrum. The covariances of models of MEG with 38 parcels and 80 components, which were
+    published with spectra from the recordings, give spectra that correlate with those at 0.91 to
+    0.97, over parcels and frequencies of 3 to 40 Hz. :func:`compute_state_spectra` has the full
+    resolution of the recordings.
 
     References
     ----------
