@@ -7,6 +7,8 @@ from .evoked import compute_state_evoked
 from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
+from .maps import StateMaps, mean_maps, power_maps
+from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
 from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
@@ -35,12 +37,14 @@ __all__ = [
     "DualEstimate",
     "FittedPreparation",
     "GroupContrast",
+    "ModelAutocovariance",
     "Preparation",
     "PreparedData",
     "Priors",
     "SignAlignment",
     "SpectralComponents",
     "StateClusterTest",
+    "StateMaps",
     "StateNetworks",
     "StateSpectra",
     "StateStatistics",
@@ -49,6 +53,7 @@ __all__ = [
     "average_state_spectra",
     "cluster_test_state_evoked",
     "coherence_networks",
+    "compute_model_spectra",
     "compute_occupancy_over_time",
     "compute_state_evoked",
     "compute_state_spectra",
@@ -56,9 +61,12 @@ __all__ = [
     "find_spectral_components",
     "fit_hmm",
     "list_visits",
+    "mean_maps",
+    "model_autocovariance",
     "multi_worker_strategy",
     "parcellate",
     "parcellate_nifti",
+    "power_maps",
     "prepare",
     "read_hmm",
     "read_prepared",

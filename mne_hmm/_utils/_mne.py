@@ -4,9 +4,12 @@ import contextlib
 from functools import partial
 from pathlib import Path
 
+import mne
 import numpy as np
 from mne._fiff.pick import _picks_to_idx as picks_to_idx
+from mne.channels.layout import _find_topomap_coords, _pair_grad_sensors
 from mne.io._read_raw import _get_supported, split_name_ext
+from mne.io.constants import FIFF
 from mne.utils import ProgressBar
 from mne.utils import _check_pandas_installed as check_pandas
 from mne.utils import warn as _mne_warn
@@ -17,8 +20,17 @@ __all__ = [
     "place_in_raw",
     "progress_note",
     "raw_suffix",
+    "topomap_places",
     "warn",
 ]
+
+# Coils of planar gradiometers that come in pairs.
+PLANAR = (
+    FIFF.FIFFV_COIL_VV_PLANAR_T1,
+    FIFF.FIFFV_COIL_VV_PLANAR_T2,
+    FIFF.FIFFV_COIL_VV_PLANAR_T3,
+    FIFF.FIFFV_COIL_NM_122,
+)
 
 # Warnings point at the user's line, not at ours.
 warn = partial(_mne_warn, module="mne_hmm", ignore_namespaces=("mne", "mne_hmm"))
@@ -54,3 +66,31 @@ def place_in_raw(epochs):
     """
     offset = float(epochs._raw_times[epochs._decim_slice][0])
     return offset, float(np.ravel(epochs._raw_sfreq)[0])
+
+
+def topomap_places(info, picks):
+    """Find where channels of one type lie on a map of the head.
+
+    Parameters
+    ----------
+    info : mne.Info
+        The channels.
+    picks : array of int, shape (n_picks,)
+        Those to be shown, of one type.
+
+    Returns
+    -------
+    places : array, shape (n_places, 2)
+        The places in meters, from above.
+    rows : array of int, shape (n_places, n_at_a_place)
+        Channels of each place: two where planar gradiometers come in pairs.
+    """
+    picks = np.asarray(picks)
+    # Maps show what is there, also channels that are marked as bad.
+    if info["chs"][picks[0]]["coil_type"] in PLANAR:
+        own = mne.pick_info(info, picks)
+        pairs = _pair_grad_sensors(own, topomap_coords=False, exclude=[], raise_error=False)
+        rows = picks[np.reshape(pairs, (-1, 2))]
+    else:
+        rows = picks[:, np.newaxis]
+    return _find_topomap_coords(info, rows[:, 0].tolist()), rows

@@ -1,6 +1,7 @@
 """Figures. Matplotlib is imported inside the functions that draw."""
 
 from .evoked import plot_state_evoked
+from .maps import plot_glass_brain, plot_topomap
 from .networks import plot_components, plot_connectome, plot_network_circle, plot_network_matrix
 from .spectra import plot_state_coherence, plot_state_spectra
 from .states import plot_states
@@ -10,6 +11,7 @@ from .training import plot_history
 __all__ = [
     "plot_components",
     "plot_connectome",
+    "plot_glass_brain",
     "plot_history",
     "plot_lifetimes",
     "plot_network_circle",
@@ -20,4 +22,5 @@ __all__ = [
     "plot_state_spectra",
     "plot_states",
     "plot_statistics",
+    "plot_topomap",
 ]

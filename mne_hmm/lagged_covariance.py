@@ -1,0 +1,171 @@
+"""From covariances of features back to channels and lags.
+
+Column ``c * n_lags + j`` of the embedding is channel ``c`` at lag ``n_lags // 2 - j``, as in
+`embedding`. Features are projections of the embedding, each divided by its standard deviation;
+here both are undone.
+"""
+
+import numpy as np
+from scipy.optimize import nnls
+
+from .settings import FittedPreparation
+
+
+def feature_filters(preparation: FittedPreparation) -> np.ndarray:
+    """Weights by which the embedded channels become features.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        What made the features.
+
+    Returns
+    -------
+    filters : array, shape (n_channels * n_lags, n_features)
+        The weights. Channels are in units of their standard deviations where the preparation
+        standardizes, and so are the features.
+    """
+    directions, scales = _directions_and_scales(preparation)
+    return directions / scales
+
+
+def feature_patterns(preparation: FittedPreparation) -> np.ndarray:
+    """Tell what one unit of a feature is in the embedded channels.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        What made the features.
+
+    Returns
+    -------
+    patterns : array, shape (n_channels * n_lags, n_features)
+        The way back, as far as there is one: what the components leave out is lost.
+    """
+    directions, scales = _directions_and_scales(preparation)
+    return directions * scales
+
+
+def _directions_and_scales(preparation):
+    """Orthonormal directions, and how much of each makes a feature of 1."""
+    if preparation.components_ is None:
+        # Embedded channels that were standardized once are so again, but for the ends of spans.
+        n = preparation.n_features_
+        return np.eye(n), np.ones(n)
+    components = np.asarray(preparation.components_, float)
+    norms = np.linalg.norm(components, axis=0)  # not 1 where components are whitened
+    directions = components / norms
+    if not preparation.standardize:
+        return directions, 1 / norms
+    return directions, np.sqrt(_variances(preparation, directions, norms))
+
+
+def _variances(preparation, directions, norms):
+    """Mean variance of each component before it was standardized, about ``(n_features,)``.
+
+    The channels have variance 1, so the variances of all components together, with those that
+    were left out, are as many as there are channels and lags.
+    """
+    n_embedded = len(directions)
+    relative = None
+    if preparation.eigenvalues_ is not None:
+        relative = np.asarray(preparation.eigenvalues_, float)
+    elif preparation.whiten:
+        relative = norms**-2
+    if relative is not None:
+        return relative * (n_embedded * preparation.explained_variance_ / relative.sum())
+    # Published components may come without eigenvalues. What is known is that they fall, and
+    # that those of a channel and lag add up to the variance 1, or less.
+    falling = np.triu(np.ones((directions.shape[1],) * 2))
+    steps, _ = nnls(directions**2 @ falling, np.ones(n_embedded))
+    return np.maximum(falling @ steps, 1e-6)
+
+
+def embedded_covariances(covariances: np.ndarray, patterns: np.ndarray) -> np.ndarray:
+    """Covariances of the embedded channels.
+
+    Parameters
+    ----------
+    covariances : array, shape (..., n_features, n_features)
+        Covariances of the features.
+    patterns : array, shape (n_channels * n_lags, n_features)
+        What one unit of a feature is in the embedded channels.
+
+    Returns
+    -------
+    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
+        The covariances.
+    """
+    return patterns @ covariances @ patterns.T
+
+
+def zero_lag(embedded: np.ndarray, n_lags: int) -> np.ndarray:
+    """Covariances of the channels at the same time, from the middle of the embedding.
+
+    Parameters
+    ----------
+    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
+        Covariances of the embedded channels.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    covariances : array, shape (..., n_channels, n_channels)
+        The covariances.
+    """
+    center = slice(n_lags // 2, None, n_lags)
+    return embedded[..., center, center]
+
+
+def lag_mean(embedded: np.ndarray, n_lags: int) -> np.ndarray:
+    """Mean covariances of the channels over all pairs of lags.
+
+    Parameters
+    ----------
+    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
+        Covariances of the embedded channels.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    covariances : array, shape (..., n_channels, n_channels)
+        The means. Of a channel with itself only equal lags are taken, which is its variance.
+    """
+    blocks = _blocks(embedded, n_lags)
+    means = blocks.mean(axis=(-3, -1))
+    same = np.arange(means.shape[-1])
+    variances = np.diagonal(blocks, axis1=-3, axis2=-1).mean(axis=-1)
+    means[..., same, same] = variances[..., same, same]
+    return means
+
+
+def by_lag(embedded: np.ndarray, n_lags: int) -> np.ndarray:
+    """Autocovariances of the channels, from all pairs of lags with one difference.
+
+    Parameters
+    ----------
+    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
+        Covariances of the embedded channels.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    autocovariances : array, shape (..., n_channels, n_channels, 2 * n_lags - 1)
+        Entry ``[i, j]`` is the mean of ``x_i(t) x_j(t - lag)`` for lags from ``1 - n_lags`` to
+        ``n_lags - 1`` samples.
+    """
+    blocks = _blocks(embedded, n_lags)
+    means = [
+        np.diagonal(blocks, offset=lag, axis1=-3, axis2=-1).mean(axis=-1)
+        for lag in range(1 - n_lags, n_lags)
+    ]
+    return np.stack(means, axis=-1)
+
+
+def _blocks(embedded, n_lags):
+    """View with an axis for the lag after that for the channel."""
+    n_channels = embedded.shape[-1] // n_lags
+    return embedded.reshape(*embedded.shape[:-2], n_channels, n_lags, n_channels, n_lags)

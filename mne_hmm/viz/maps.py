@@ -1,0 +1,166 @@
+"""Maps of states on the head and in the brain."""
+
+import numpy as np
+
+from .._utils._mne import topomap_places
+from .._utils.check import import_extra, listed
+from ._colors import grid_of, show_if
+
+# In this order, where nobody says which.
+CH_TYPES = ("mag", "grad", "eeg")
+
+
+def plot_topomap(maps, *, ch_type=None, axes=None, show=True):
+    """Plot maps of states on the head.
+
+    Parameters
+    ----------
+    maps : StateMaps
+        The maps.
+    ch_type : str | None
+        Type of the channels to show, such as ``"eeg"``, ``"mag"`` or ``"grad"``. None takes
+        magnetometers where there are any, then gradiometers, then EEG.
+    axes : list of matplotlib.axes.Axes | None
+        Where to plot, one for each state. None makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    fig : matplotlib.figure.Figure
+        The figure. Both gradiometers of a place are shown as their mean. A state of which
+        nothing is known is left empty.
+
+    Raises
+    ------
+    ValueError
+        If there are no such channels, their positions are not known, or the number of axes is
+        not that of the states.
+    """
+    from mne.viz import plot_topomap as draw
+
+    picks = _picks(maps, ch_type)
+    places, rows = topomap_places(maps.info, picks)
+    values = maps.values[:, rows].mean(axis=2)
+    limit, cmap = _scale(values)
+    fig, axes = grid_of(maps.n_states, axes, (1.9, 2.1), at_most=6)
+    for one, name, ax in zip(values, maps.state_names, axes, strict=True):
+        ax.set_title(name)
+        if np.isnan(one).any():
+            _say_nothing_known(ax)
+            continue
+        draw(one, places, axes=ax, vlim=limit, cmap=cmap, contours=4, show=False)
+    _colorbar(fig, axes, limit, cmap, maps.label)
+    show_if(show)
+    return fig
+
+
+def plot_glass_brain(maps, atlas, *, axes=None, show=True):
+    """Plot maps of states in a transparent brain.
+
+    Parameters
+    ----------
+    maps : StateMaps
+        The maps, of parcels.
+    atlas : path-like | nibabel image
+        The atlas of the parcels, as labels in three dimensions or weights in four.
+    axes : list of matplotlib.axes.Axes | None
+        Where to plot, one for each state. None makes a new figure.
+    show : bool
+        Whether to show the figure.
+
+    Returns
+    -------
+    fig : matplotlib.figure.Figure
+        The figure. Along each line of sight the value of largest magnitude is shown. A state of
+        which nothing is known is left empty.
+
+    Raises
+    ------
+    ImportError
+        If nilearn is not installed.
+    ValueError
+        If the atlas does not have as many parcels as the maps have channels, or the number of
+        axes is not that of the states.
+    """
+    why = "to plot maps in a glass brain"
+    index_img = import_extra("nilearn.image", "viz", why).index_img
+    draw = import_extra("nilearn.plotting", "viz", why).plot_glass_brain
+    img = maps.to_nifti(atlas)
+    limit, cmap = _scale(maps.values)
+    fig, axes = grid_of(maps.n_states, axes, (5.2, 1.7), at_most=2)
+    # Nilearn takes the places of axes as they are, so they must have been laid out.
+    _colorbar(fig, axes, limit, cmap, maps.label)
+    fig.draw_without_rendering()
+    for k, (name, ax) in enumerate(zip(maps.state_names, axes, strict=True)):
+        ax.set_title(name, pad=10)
+        if np.isnan(maps.values[k]).any():
+            _say_nothing_known(ax)
+            continue
+        draw(
+            index_img(img, k),
+            display_mode="lyrz",
+            figure=fig,
+            axes=ax,
+            cmap=cmap,
+            vmin=limit[0],
+            vmax=limit[1],
+            plot_abs=False,
+            symmetric_cbar=False,
+            colorbar=False,
+            threshold=1e-6 * limit[1],
+            annotate=k == 0,
+        )
+    show_if(show)
+    return fig
+
+
+def _picks(maps, ch_type):
+    """Give the channels to show."""
+    types = np.array(maps.info.get_channel_types())
+    if ch_type is None:
+        there = [one for one in CH_TYPES if one in types]
+        ch_type = there[0] if there else types[0]
+    picks = np.flatnonzero(types == ch_type)
+    if len(picks) == 0:
+        raise ValueError(
+            f"ch_type={ch_type!r}: the maps have no such channels, only of type "
+            f"{listed(dict.fromkeys(types))}"
+        )
+    located = [np.isfinite(at).all() and at.any() for at in _positions(maps.info, picks)]
+    if not all(located):
+        lost = [maps.ch_names[p] for p, known in zip(picks, located, strict=True) if not known]
+        raise ValueError(
+            f"positions are needed for maps on the head, but those of {listed(lost)} are not "
+            "known; set a montage (raw.set_montage), and pass info=raw.info where spectra or maps "
+            "are made from a model; maps of parcels have to_stc and plot_glass_brain"
+        )
+    return picks
+
+
+def _positions(info, picks):
+    return [info["chs"][pick]["loc"][:3] for pick in picks]
+
+
+def _scale(values):
+    """Limits and colors: about zero for what goes both ways."""
+    largest = np.nanmax(np.abs(values)) if not np.isnan(values).all() else 1.0
+    largest = float(largest) or 1.0
+    if np.nanmin(values, initial=0.0) < 0:
+        return (-largest, largest), "RdBu_r"
+    return (0.0, largest), "Reds"
+
+
+def _colorbar(fig, axes, limit, cmap, label):
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    scale = ScalarMappable(Normalize(*limit), cmap)
+    # In two lines, as one row of maps is not high.
+    label = label.replace(", ", "\n")
+    fig.colorbar(scale, ax=list(axes), label=label, shrink=0.8, aspect=25)
+
+
+def _say_nothing_known(ax):
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, "never on", ha="center", va="center", transform=ax.transAxes)
