@@ -14,12 +14,14 @@ from .simulation import simulate_raw
 from .spectra import StateSpectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
+from .tinda import CycleTest, Tinda, compute_tinda
 from .workers import multi_worker_strategy
 
 __version__: str
 
 __all__ = [
     "HMM",
+    "CycleTest",
     "DualEstimate",
     "FittedPreparation",
     "Preparation",
@@ -29,7 +31,9 @@ __all__ = [
     "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
+    "Tinda",
     "align_signs",
+    "compute_tinda",
     "fit_hmm",
     "multi_worker_strategy",
     "parcellate",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from mne._fiff.pick import _picks_to_idx as picks_to_idx
+from mne.defaults import DEFAULTS
 from mne.io._read_raw import _get_supported, split_name_ext
 from mne.utils import ProgressBar
 from mne.utils import _check_pandas_installed as check_pandas
@@ -17,6 +18,7 @@ __all__ = [
     "place_in_raw",
     "progress_note",
     "raw_suffix",
+    "unit_of",
     "warn",
 ]
 
@@ -34,6 +36,11 @@ def raw_suffix(path: Path) -> str | None:
     """Suffix by which MNE-Python's readers know a file, or a folder that is one recording."""
     suffix = split_name_ext(path)[1]
     return suffix if suffix in _get_supported() else None
+
+
+def unit_of(kind: str) -> tuple[float, str]:
+    """Get the factor and the unit that channels of a type are shown in."""
+    return DEFAULTS["scalings"].get(kind, 1.0), DEFAULTS["units"].get(kind, "AU")
 
 
 def place_in_raw(epochs):
