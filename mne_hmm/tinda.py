@@ -333,8 +333,8 @@ def interval_densities(
     for other in range(n_states):
         # Samples of this state up to each sample: any stretch's are the difference of two.
         until = np.concatenate([[0], np.cumsum(labels == other)])
-        for state in np.flatnonzero(n_intervals):
-            if state == other:
+        for state in range(n_states):
+            if state == other or not n_intervals[state]:
                 continue
             *pair, halves = limits[state]
             for half, (starts, stops) in enumerate(pair):

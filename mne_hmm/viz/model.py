@@ -82,9 +82,9 @@ def plot_transition_graph(hmm, *, axes=None, show=True):
     chance = (1 - 1e-6) / max(n_states - 1, 1)
     for one, other in np.argwhere(nexts >= chance):
         width = 0.5 + 4.0 * nexts[one, other] / nexts.max()
-        ends = _apart(x[one], x[other], radii[one], radii[other])
+        start, stop = _apart(x[one], x[other], radii[one], radii[other])
         color = state_colors(n_states)[one]
-        arrow_between(axes, *ends, width, color, shrink=0, bend=0.2)
+        arrow_between(axes, start, stop, width, color, shrink=0, bend=0.2)
     for state, color in enumerate(state_colors(n_states)):
         share = "<1" if occupancy[state] < 0.01 else f"{100 * occupancy[state]:.0f}"
         name = f"{hmm.state_names[state]}\n{share} %"
