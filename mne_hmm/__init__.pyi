@@ -28,12 +28,14 @@ from .tables import (
     summarize_recordings,
     summarize_states,
 )
+from .tinda import CycleTest, Tinda, compute_tinda
 from .workers import multi_worker_strategy
 
 __version__: str
 
 __all__ = [
     "HMM",
+    "CycleTest",
     "DualEstimate",
     "FittedPreparation",
     "GroupContrast",
@@ -49,6 +51,7 @@ __all__ = [
     "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
+    "Tinda",
     "align_signs",
     "average_state_spectra",
     "cluster_test_state_evoked",
@@ -57,6 +60,7 @@ __all__ = [
     "compute_occupancy_over_time",
     "compute_state_evoked",
     "compute_state_spectra",
+    "compute_tinda",
     "contrast_groups",
     "find_spectral_components",
     "fit_hmm",

@@ -547,6 +547,67 @@ class HMM:
 
         return plot_history(self, axes=axes, show=show)
 
+    def plot_transition_matrix(self, *, axes=None, show=True):
+        """Plot which state comes next when one is left, and how long each lasts.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_transition_matrix
+
+        return plot_transition_matrix(self, axes=axes, show=show)
+
+    def plot_transition_graph(self, *, axes=None, show=True):
+        """Plot the states on a circle, with arrows to those that come next.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_transition_graph
+
+        return plot_transition_graph(self, axes=axes, show=show)
+
+    def plot_covariances(self, *, kind="covariance", space="features", axes=None, show=True):
+        """Plot the covariances of the states.
+
+        Parameters
+        ----------
+        kind : "covariance" | "correlation"
+            What to plot.
+        space : "features" | "channels"
+            Whether to plot the features, or the channels they were made of, at zero lag.
+        axes : array of matplotlib.axes.Axes | None
+            Where to plot, one for each state. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_covariances
+
+        return plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
+
     # The file
 
     def save(self, fname: Any, overwrite: bool = False) -> None:

@@ -308,6 +308,46 @@ class StateTimeCourse:
 
         return plot_states(self, start=start, duration=duration, axes=axes, show=show)
 
+    def plot_with_data(
+        self, inst, *, picks=None, start=0.0, duration=10.0, sfreq=None, axes=None, show=True
+    ):
+        """Plot signals, with the colors of the states behind them.
+
+        Parameters
+        ----------
+        inst : Raw | Epochs | array, shape (n_channels, n_times) | path-like
+            The recording the states were found in.
+        picks : str | array-like | slice | None
+            Channels to show. None (default) takes some of those the states were found in.
+        start : float
+            Where to begin, in seconds.
+        duration : float
+            How many seconds to show.
+        sfreq : float | None
+            Sampling rate of arrays in hertz.
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_states_with_data
+
+        return plot_states_with_data(
+            self,
+            inst,
+            picks=picks,
+            start=start,
+            duration=duration,
+            sfreq=sfreq,
+            axes=axes,
+            show=show,
+        )
+
     def __str__(self):
         n_modeled = sum(stop - start for start, stop in self.spans)
         sfreq = self.timeline.sfreq

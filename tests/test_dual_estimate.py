@@ -1,5 +1,7 @@
 """Means and covariances of single recordings, given a model of many."""
 
+import subprocess
+import sys
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
@@ -261,6 +263,68 @@ def test_one_recording_in_memory_at_a_time(fitted, prepared, monkeypatch):
     monkeypatch.setattr(fitted.__class__, "_prepared", lambda *_: lazy)
     estimates = fitted.dual_estimate(lazy)
     assert len(estimates) == lazy.data.n_made == 2
+
+
+# Memory
+
+# Says how much memory the most needed was above what there was before, in kB.
+MEASURED = """
+import re, sys
+import numpy as np
+import mne_hmm
+from mne_hmm.model_file import Learned
+
+def status(name):
+    return int(re.search(name + r":\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+
+n_states = 6
+x = np.load(sys.argv[1])
+AS_IS = mne_hmm.Preparation.as_is()
+prepared = mne_hmm.prepare(x.T, AS_IS, sfreq=250.0, verbose="ERROR")
+assert np.shares_memory(prepared.data[0], x) or prepared.data[0].nbytes == x.nbytes
+del x
+stay = 0.98
+hmm = mne_hmm.HMM(
+    np.full(n_states, 1 / n_states),
+    np.full((n_states, n_states), (1 - stay) / (n_states - 1))
+    + (stay - (1 - stay) / (n_states - 1)) * np.eye(n_states),
+    np.zeros((n_states, 80)),
+    np.array([np.cov(part.T) for part in np.array_split(prepared.data[0], n_states)]),
+    prepared.preparation,
+    learned=Learned(means=eval(sys.argv[2])),
+)
+from mne_hmm.engine import estimate
+
+estimate(np.ones((2, 2), np.float32), np.ones((2, 1)))  # TensorFlow is there
+# What was needed at most before counts no more.
+open("/proc/self/clear_refs", "w").write("5")
+before = status("VmRSS")
+assert status("VmHWM") < before + 1000
+found = hmm.dual_estimate(prepared)
+assert np.isfinite(found[0].covariances).all()
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("learn_means", [False, True])
+def test_memory(tmp_path, learn_means):
+    """75,000 samples of 80 features take less than 200 MB, in which T x D x D would be 3.8 GB."""
+    rng = np.random.default_rng(0)
+    mixing = rng.standard_normal((6, 80, 80)) / 9
+    x = np.empty((75_000, 80), np.float32)
+    for start in range(0, len(x), 500):
+        x[start : start + 500] = rng.standard_normal((500, 80)) @ mixing[rng.integers(6)]
+    np.save(tmp_path / "x.npy", x)
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", MEASURED, tmp_path / "x.npy", repr(learn_means)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert int(result.stdout) < 200_000, result.stdout
 
 
 # Real EEG

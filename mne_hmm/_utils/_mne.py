@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne._fiff.pick import _picks_to_idx as picks_to_idx
 from mne.channels.layout import _find_topomap_coords, _pair_grad_sensors
+from mne.defaults import DEFAULTS
 from mne.io._read_raw import _get_supported, split_name_ext
 from mne.io.constants import FIFF
 from mne.utils import ProgressBar
@@ -21,6 +22,7 @@ __all__ = [
     "progress_note",
     "raw_suffix",
     "topomap_places",
+    "unit_of",
     "warn",
 ]
 
@@ -46,6 +48,11 @@ def raw_suffix(path: Path) -> str | None:
     """Suffix by which MNE-Python's readers know a file, or a folder that is one recording."""
     suffix = split_name_ext(path)[1]
     return suffix if suffix in _get_supported() else None
+
+
+def unit_of(kind: str) -> tuple[float, str]:
+    """Get the factor and the unit that channels of a type are shown in."""
+    return DEFAULTS["scalings"].get(kind, 1.0), DEFAULTS["units"].get(kind, "AU")
 
 
 def place_in_raw(epochs):

@@ -2,15 +2,18 @@
 
 from .evoked import plot_state_evoked
 from .maps import plot_glass_brain, plot_topomap
+from .model import plot_covariances, plot_transition_graph, plot_transition_matrix
 from .networks import plot_components, plot_connectome, plot_network_circle, plot_network_matrix
 from .spectra import plot_state_coherence, plot_state_spectra
-from .states import plot_states
+from .states import plot_states, plot_states_with_data
 from .statistics import plot_lifetimes, plot_occupancy_over_time, plot_statistics
+from .tinda import plot_tinda
 from .training import plot_history
 
 __all__ = [
     "plot_components",
     "plot_connectome",
+    "plot_covariances",
     "plot_glass_brain",
     "plot_history",
     "plot_lifetimes",
@@ -21,6 +24,10 @@ __all__ = [
     "plot_state_evoked",
     "plot_state_spectra",
     "plot_states",
+    "plot_states_with_data",
     "plot_statistics",
+    "plot_tinda",
     "plot_topomap",
+    "plot_transition_graph",
+    "plot_transition_matrix",
 ]

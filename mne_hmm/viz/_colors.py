@@ -69,6 +69,42 @@ def grid_of(n, axes, size, *, at_most=4, **kwargs):
     return fig, flat[:n]
 
 
+def arrow_between(axes, start, stop, width, color, *, shrink=20.0, bend=0.0):
+    """Draw an arrow from one node of a graph to another, so many points away from both."""
+    from matplotlib.patches import FancyArrowPatch
+
+    arrow = FancyArrowPatch(
+        start,
+        stop,
+        arrowstyle=f"-|>,head_length={3 + 1.2 * width},head_width={1.5 + 0.7 * width}",
+        connectionstyle=f"arc3,rad={bend}",
+        mutation_scale=1,
+        shrinkA=shrink,
+        shrinkB=shrink,
+        lw=width,
+        color=color,
+        joinstyle="miter",
+        capstyle="butt",
+    )
+    axes.add_patch(arrow)
+    return arrow
+
+
+def label_node(axes, center, name, color, radius):
+    """Draw a node of a graph about the origin as a disk, with its name outside of the graph."""
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle(center, radius, facecolor=color, edgecolor="none", zorder=3))
+    x, y = center * (1 + (radius + 0.09) / np.linalg.norm(center))
+    axes.text(
+        x,
+        y,
+        name,
+        ha="center" if abs(center[0]) < 0.1 else ("left" if center[0] > 0 else "right"),
+        va="center" if abs(center[1]) < 0.9 else ("bottom" if center[1] > 0 else "top"),
+    )
+
+
 def show_if(show):
     """Show open figures, as MNE-Python's plotting functions do."""
     from mne.viz.utils import plt_show

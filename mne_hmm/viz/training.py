@@ -95,6 +95,8 @@ def _finish(axes):
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel("Free energy (nats per sample)")
+    # No offset: it would stand in the title, and free energies are read off as they are.
+    axes.ticklabel_format(axis="y", useOffset=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     handles, names = axes.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
