@@ -11,8 +11,7 @@ from mne.utils import logger, verbose
 from ._utils._mne import warn
 from ._utils.check import check_number, listed, plural
 from ._utils.docs import fill_doc
-from .states import StateTimeCourse
-from .tables import as_list
+from .states import StateTimeCourse, as_courses
 
 # Share of events without modeled data around them above which a warning says so.
 MANY = 0.25
@@ -181,7 +180,7 @@ class FreeOnsets:
 
 def cut_trials(states, events, event_id, tmin, tmax, baseline) -> Trials:
     """Cut trials out of the states of recordings; see `compute_state_evoked`."""
-    several = as_list(states)
+    several = as_courses(states)
     for value, name in ((tmin, "tmin"), (tmax, "tmax")):
         if value is not None:
             check_number(value, name, rule="a number of seconds or None")

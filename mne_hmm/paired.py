@@ -13,7 +13,7 @@ from .hmm import HMM
 from .parcel_inputs import AtlasArguments, with_parcels
 from .prepared import PreparedData
 from .recording import Recording, as_list, to_recordings
-from .states import StateTimeCourse
+from .states import StateTimeCourse, as_courses
 
 
 def pair_with_states(
@@ -58,7 +58,8 @@ def pair_with_states(
     if isinstance(states, HMM):
         ch_names = states.preparation_.ch_names_
     else:
-        given = _as_courses(states, len(entries))
+        given = as_courses(states)
+        _check_number(given, entries)
         ch_names = given[0].ch_names or None
     recordings = to_recordings(
         entries, ch_names=ch_names, reject_by_annotation=reject_by_annotation, sfreq=sfreq
@@ -78,30 +79,12 @@ def _found(hmm, entries, reject_by_annotation, sfreq, n_jobs):
         )
 
 
-def _as_courses(states, n_recordings):
-    """States as a list with an entry per recording."""
-    courses = list(states) if isinstance(states, (list, tuple)) else [states]
-    for course in courses:
-        if not isinstance(course, StateTimeCourse):
-            raise TypeError(
-                "states must be a StateTimeCourse (hmm.predict(inst)), a list of them for a list "
-                f"of recordings, or an HMM, got {type(course).__name__}"
-            )
-    if len(courses) != n_recordings:
+def _check_number(courses, entries):
+    if len(courses) != len(entries):
         raise ValueError(
             f"states must have one entry per recording, got {len(courses)} for "
-            f"{plural(n_recordings, 'recording')}; pass hmm.predict(inst) of the same inst"
+            f"{plural(len(entries), 'recording')}; pass hmm.predict(inst) of the same inst"
         )
-    first = courses[0]
-    for number, course in enumerate(courses):
-        for name in ("state_names", "ch_names"):
-            mine, theirs = getattr(first, name), getattr(course, name)
-            if tuple(mine) != tuple(theirs):
-                raise ValueError(
-                    f"states must agree in {name}, but entry 0 has {listed(mine)} and entry "
-                    f"{number} {listed(theirs)}; find them with one model"
-                )
-    return courses
 
 
 def _check_same_grid(recording, course):

@@ -1,12 +1,13 @@
 """State time courses on the recording's own time grid, and what MNE-Python makes of them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import mne
 import numpy as np
 
 from ._utils._mne import check_pandas
-from ._utils.check import check_number, plural
+from ._utils.check import check_number, listed, plural
 from .statistics import StateStatistics, Visits, compute_statistics, find_visits
 from .timeline import Timeline, TimeMap
 
@@ -360,3 +361,45 @@ class StateTimeCourse:
         )
 
     __repr__ = __str__
+
+
+def as_courses(states: Any) -> list[StateTimeCourse]:
+    """Get the states of one recording, or of several, as a list.
+
+    Parameters
+    ----------
+    states : StateTimeCourse | list of StateTimeCourse
+        States of one recording, or of several that belong to one model.
+
+    Returns
+    -------
+    courses : list of StateTimeCourse
+        One entry per recording.
+
+    Raises
+    ------
+    TypeError
+        If they are something else.
+    ValueError
+        If there are none, or they differ in the names of states or channels.
+    """
+    several = [states] if isinstance(states, StateTimeCourse) else states
+    if not isinstance(several, (list, tuple)) or not all(
+        isinstance(one, StateTimeCourse) for one in several
+    ):
+        raise TypeError(
+            "states must be a StateTimeCourse or a list of them, as hmm.predict(inst) gives, got "
+            f"{type(states).__name__}"
+        )
+    if not several:
+        raise ValueError("states is an empty list; pass the states of at least one recording")
+    first = several[0]
+    for number, one in enumerate(several):
+        for what in ("state_names", "ch_names"):
+            mine, theirs = getattr(first, what), getattr(one, what)
+            if mine != theirs:
+                raise ValueError(
+                    f"states must all be of one model, but {what} are {listed(mine)} in recording "
+                    f"0 and {listed(theirs)} in recording {number}; find all with the same model"
+                )
+    return list(several)

@@ -7,47 +7,7 @@ import numpy as np
 from ._utils._mne import check_pandas
 from ._utils.check import check_number
 from ._utils.docs import fill_doc
-from .states import StateTimeCourse
-
-
-def as_list(states: Any) -> list[StateTimeCourse]:
-    """Get the states of recordings as a list.
-
-    Parameters
-    ----------
-    states : StateTimeCourse | list of StateTimeCourse
-        States of one recording, or of several that belong to one model.
-
-    Returns
-    -------
-    states : list of StateTimeCourse
-        One entry per recording.
-
-    Raises
-    ------
-    TypeError
-        If they are something else.
-    ValueError
-        If there are none, or they do not have the same names.
-    """
-    several = [states] if isinstance(states, StateTimeCourse) else states
-    if not isinstance(several, (list, tuple)) or not all(
-        isinstance(one, StateTimeCourse) for one in several
-    ):
-        raise TypeError(
-            "states must be a StateTimeCourse or a list of them, as hmm.predict returns, got "
-            f"{type(states).__name__}"
-        )
-    if not several:
-        raise ValueError("states must be those of at least one recording, got an empty list")
-    names = several[0].state_names
-    for number, one in enumerate(several):
-        if one.state_names != names:
-            raise ValueError(
-                f"states must all be of one model, but recording 0 has {', '.join(names)} and "
-                f"recording {number} has {', '.join(one.state_names)}; give those of one model"
-            )
-    return list(several)
+from .states import StateTimeCourse, as_courses
 
 
 def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
@@ -88,7 +48,7 @@ def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
 def _table(states, names, frame_of):
     """Put the tables of all recordings below each other."""
     pd = check_pandas()
-    several = as_list(states)
+    several = as_courses(states)
     frames = []
     for name, one in zip(recording_names(several, names), several, strict=True):
         frame = pd.DataFrame(frame_of(one))
@@ -264,7 +224,7 @@ def compute_occupancy_over_time(
         If the window is longer than a recording or shorter than a sample, or ``step`` is
         shorter than a sample.
     """
-    several = as_list(states)
+    several = as_courses(states)
     rule = "a number of seconds above 0"
     window = check_number(window, "window", rule=rule, above=0)
     step = window if step is None else check_number(step, "step", rule=rule, above=0)

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ._utils._mne import check_pandas
-from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.check import check_number, check_option, check_random_state, plural
 from .cycles import angles_of, best_sequences, cycle_weights
-from .states import StateTimeCourse
+from .states import StateTimeCourse, as_courses
 from .statistics import Visits
 
 
@@ -273,8 +273,12 @@ def compute_tinda(
     (4, 4, 1)
     """
     check_option(weighting, "weighting", ("samples", "intervals"))
-    several = _as_list(states)
+    several = as_courses(states)
     n_states = several[0].n_states
+    if n_states < 3:
+        raise ValueError(
+            f"a cycle needs three states or more, got {n_states}; use a model with more states"
+        )
     parts = [
         interval_densities(one.labels.ravel(), one.visits, n_states, weighting) for one in several
     ]
@@ -345,33 +349,6 @@ def interval_densities(
                     else np.mean(counts / halves)
                 )
     return density, n_intervals
-
-
-def _as_list(states):
-    """States of several recordings, checked to be of the same model."""
-    several = [states] if isinstance(states, StateTimeCourse) else states
-    if not isinstance(several, (list, tuple)) or not all(
-        isinstance(one, StateTimeCourse) for one in several
-    ):
-        kind = type(states).__name__
-        raise TypeError(
-            "states must be a StateTimeCourse or a list of them, as hmm.predict(inst) gives, got "
-            f"{kind}"
-        )
-    if not several:
-        raise ValueError("states is an empty list; pass the states of at least one recording")
-    names = several[0].state_names
-    for number, one in enumerate(several):
-        if one.state_names != names:
-            raise ValueError(
-                f"states must be those of one model: {listed(names)} in recording 0, but "
-                f"{listed(one.state_names)} in recording {number}; find all with the same model"
-            )
-    if len(names) < 3:
-        raise ValueError(
-            f"a cycle needs three states or more, got {len(names)}; use a model with more states"
-        )
-    return list(several)
 
 
 def _known(asymmetry):

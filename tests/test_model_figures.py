@@ -5,8 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm.lagged_covariance import feature_patterns
 from mne_hmm.viz._colors import grid_of, state_colors
-from mne_hmm.viz.model import next_state, stationary_occupancy, to_channels
+from mne_hmm.viz.model import next_state, stationary_occupancy
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -18,6 +19,11 @@ from matplotlib.patches import Circle, FancyArrowPatch  # noqa: E402
 TRANSITIONS = np.array(
     [[0.98, 0.015, 0.005, 0.0], [0.1, 0.8, 0.0, 0.1], [0.0, 0.5, 0.5, 0.0], [0.25, 0.25, 0.0, 0.5]]
 )
+
+
+def at_zero_lag(preparation):
+    n_lags = preparation.n_embeddings
+    return feature_patterns(preparation)[n_lags // 2 :: n_lags]
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +169,7 @@ def test_channels_at_zero_lag(whiten, standardize):
     assert prepared.preparation.n_features_ == 12
     x = raw.get_data()
     x = x / x.std(1, keepdims=True) if standardize else x
-    back = to_channels(prepared.preparation)
+    back = at_zero_lag(prepared.preparation)
     found = back @ np.cov(prepared.data[0].T.astype(float)) @ back.T
     expected = np.cov(x[:, 1:-1])
     # Features are in float32, and means of the embedding differ from zero by an edge.
@@ -174,10 +180,10 @@ def test_channels_without_components():
     """Features are the embedded channels themselves, or the channels."""
     raw, _ = mne_hmm.simulate_raw(2, n_channels=3, duration=10.0, random_state=0)
     lags = mne_hmm.Preparation(n_embeddings=5, n_components=None)
-    back = to_channels(mne_hmm.prepare(raw, lags).preparation)
+    back = at_zero_lag(mne_hmm.prepare(raw, lags).preparation)
     assert_array_equal(np.argwhere(back), [[0, 2], [1, 7], [2, 12]])
     plain = mne_hmm.prepare(raw, mne_hmm.Preparation.as_is()).preparation
-    assert_array_equal(to_channels(plain), np.eye(3))
+    assert_array_equal(at_zero_lag(plain), np.eye(3))
 
 
 def test_wrong_covariances(fitted):
@@ -186,7 +192,7 @@ def test_wrong_covariances(fitted):
         fitted.plot_covariances(kind="precision")
     with pytest.raises(ValueError, match="space must be one of 'features', 'channels'"):
         fitted.plot_covariances(space="sources")
-    with pytest.raises(ValueError, match="axes must be 3 axes, got 2"):
+    with pytest.raises(ValueError, match="axes must be 3, got 2"):
         fitted.plot_covariances(axes=plt.subplots(2)[1])
 
 

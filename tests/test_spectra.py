@@ -492,10 +492,10 @@ def test_wrong_states(simulated, fitted, three):
         mne_hmm.compute_state_spectra(raws[0], states)
     with pytest.raises(ValueError, match="one entry per recording, got 1 for 3 recordings"):
         mne_hmm.compute_state_spectra(raws, courses[0])
-    with pytest.raises(TypeError, match=r"StateTimeCourse \(hmm.predict.*got ndarray"):
+    with pytest.raises(TypeError, match=r"or a list of them, as hmm.predict.*got ndarray"):
         mne_hmm.compute_state_spectra(raw, states.probabilities)
     renamed = replace(courses[1], state_names=("a", "b", "c"))
-    with pytest.raises(ValueError, match="agree in state_names, but entry 0 has state_0"):
+    with pytest.raises(ValueError, match="one model, but state_names are state_0"):
         mne_hmm.compute_state_spectra(raws[:2], [courses[0], renamed])
     with pytest.raises(ValueError, match="lacks parcel_03, which"):
         mne_hmm.compute_state_spectra(raw.copy().drop_channels("parcel_03"), states)

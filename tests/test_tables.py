@@ -139,14 +139,14 @@ def test_windows_in_epochs():
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
-        (lambda: mne_hmm.summarize_states("x"), TypeError, "as hmm.predict returns, got str"),
+        (lambda: mne_hmm.summarize_states("x"), TypeError, "as hmm.predict.* gives, got str"),
         (lambda: mne_hmm.summarize_states([]), ValueError, "at least one recording"),
         (
             lambda: mne_hmm.list_visits(
                 [FIRST, dataclasses.replace(SECOND, state_names=tuple("abc"))]
             ),
             ValueError,
-            "of one model, but recording 0 has rest, left, right and recording 1 has a, b, c",
+            "of one model, but state_names are rest, left, right in recording 0 and a, b, c in",
         ),
         (lambda: mne_hmm.list_visits(FIRST, names="ab"), TypeError, "a name per recording"),
         (lambda: mne_hmm.list_visits(FIRST, names=["a", "b"]), ValueError, r"recordings \(1\)"),

@@ -334,7 +334,7 @@ def test_figure(published):
         (
             [states_of([0, 1, 2]), states_of([0, 1, 3])],
             ValueError,
-            "one model: state_0, state_1, state_2 in recording 0, but .*state_3 in recording 1",
+            "one model, but state_names are state_0, state_1, state_2 in .*state_3 in recording 1",
         ),
         (states_of([0, 1, 2, 2]), ValueError, "no intervals; use longer recordings"),
     ],

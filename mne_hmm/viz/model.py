@@ -3,6 +3,7 @@
 import numpy as np
 
 from .._utils.check import check_option
+from ..lagged_covariance import feature_patterns
 from ._colors import arrow_between, figure_of, grid_of, label_node, show_if, state_colors
 
 
@@ -127,7 +128,8 @@ def plot_covariances(hmm, *, kind="covariance", space="features", axes=None, sho
     check_option(space, "space", ("features", "channels"))
     values = hmm.covariances_
     if space == "channels":
-        back = to_channels(hmm.preparation_)
+        n_lags = hmm.preparation_.n_embeddings
+        back = feature_patterns(hmm.preparation_)[n_lags // 2 :: n_lags]
         values = back @ values @ back.T
     if kind == "correlation":
         deviations = np.sqrt(np.einsum("kii->ki", values))
@@ -171,27 +173,6 @@ def stationary_occupancy(transition_matrix):
     right = np.append(np.zeros(n_states), 1.0)
     occupancy = np.linalg.lstsq(equations, right, rcond=None)[0].clip(0)
     return occupancy / occupancy.sum()
-
-
-def to_channels(preparation):
-    """Matrix that takes features back to channels at zero lag, shape (n_channels, n_features).
-
-    It undoes standardization of features, components and embedding. Features are standardized
-    in each recording; it takes the mean of their variances.
-    """
-    n_channels, n_lags = len(preparation.ch_names_), preparation.n_embeddings
-    vectors = preparation.components_
-    if vectors is None:
-        vectors = np.eye(n_channels * n_lags)
-    else:
-        lengths = np.linalg.norm(vectors, axis=0)
-        vectors = vectors / lengths**2
-        if preparation.standardize:
-            # Variances of standardized channels sum to their number.
-            shares = preparation.eigenvalues_ / preparation.eigenvalues_.sum()
-            explained = preparation.explained_variance_ * n_channels * n_lags
-            vectors = vectors * lengths * np.sqrt(explained * shares)
-    return vectors.reshape(n_channels, n_lags, -1)[:, n_lags // 2]
 
 
 def _top(values):

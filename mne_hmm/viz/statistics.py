@@ -3,7 +3,8 @@
 import numpy as np
 
 from .._utils.check import check_option
-from ..tables import as_list, compute_occupancy_over_time, list_visits, summarize_states
+from ..states import as_courses
+from ..tables import compute_occupancy_over_time, list_visits, summarize_states
 from ._colors import figure_of, grid_of, show_if, state_colors
 
 # Measures that can be plotted: label of the axis, and what to multiply by.
@@ -42,7 +43,7 @@ def plot_statistics(states, measure="fractional_occupancy", *, axes=None, show=T
         The figure. Bars are medians over recordings.
     """
     check_option(measure, "measure", tuple(MEASURES))
-    several = as_list(states)
+    several = as_courses(states)
     names = several[0].state_names
     label, factor = MEASURES[measure]
     table = summarize_states(several)
@@ -88,7 +89,7 @@ def plot_lifetimes(states, *, include_censored=False, axes=None, show=True):
         The figure: violins of the durations, each as wide as the others, on a logarithmic scale.
         Bars are medians.
     """
-    several = as_list(states)
+    several = as_courses(states)
     names = several[0].state_names
     visits = list_visits(several)
     if not include_censored:
@@ -133,7 +134,7 @@ def plot_occupancy_over_time(states, window, step=None, *, axes=None, show=True)
     fig : matplotlib.figure.Figure
         The figure. Of epochs it shows the mean over them.
     """
-    several = as_list(states)
+    several = as_courses(states)
     names = several[0].state_names
     colors = state_colors(len(names))
     table = compute_occupancy_over_time(several, window, step)
