@@ -16,6 +16,7 @@ from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
+from .report import add_hmm_to_report
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .spectra import average_state_spectra, compute_state_spectra
@@ -52,6 +53,7 @@ __all__ = [
     "StateStatistics",
     "StateTimeCourse",
     "Tinda",
+    "add_hmm_to_report",
     "align_signs",
     "average_state_spectra",
     "cluster_test_state_evoked",

@@ -608,6 +608,33 @@ class HMM:
 
         return plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
 
+    def report(self, inst: Any, *, title: str | None = None, **options: Any) -> mne.Report:
+        """Make a report of the model and the states of recordings.
+
+        Parameters
+        ----------
+        inst : object
+            The recordings, as for `fit_hmm`, but no PreparedData.
+        title : str | None
+            Title of the report.
+        **options : dict
+            Further arguments of :func:`add_hmm_to_report`, such as ``names`` and ``n_jobs``.
+
+        Returns
+        -------
+        report : mne.Report
+            The report; ``report.save("report.html")`` writes it.
+
+        See Also
+        --------
+        add_hmm_to_report : Adds the same to a report that is there.
+        """
+        from .report import add_hmm_to_report
+
+        report = mne.Report(title=title or "Hidden Markov model", verbose="ERROR")
+        add_hmm_to_report(report, self, inst, **options)
+        return report
+
     # The file
 
     def save(self, fname: Any, overwrite: bool = False) -> None:

@@ -50,6 +50,12 @@ class StateMaps:
         """Number of states."""
         return len(self.state_names)
 
+    @property
+    def has_places(self) -> bool:
+        """Whether maps on the head can be drawn: whether all channels have positions."""
+        places = [channel["loc"][:3] for channel in self.info["chs"]]
+        return all(np.isfinite(at).all() and at.any() for at in places)
+
     def to_stc(
         self, src: Any, atlas: Any, *, subjects_dir: str | os.PathLike | None = None
     ) -> mne.SourceEstimate | mne.VolSourceEstimate:

@@ -4,7 +4,7 @@ import numpy as np
 
 from .._utils.check import check_option
 from ..states import as_courses
-from ..tables import compute_occupancy_over_time, list_visits, summarize_states
+from ..tables import compute_occupancy_over_time
 from ._colors import figure_of, grid_of, show_if, state_colors
 
 # Measures that can be plotted: label of the axis, and what to multiply by.
@@ -46,8 +46,7 @@ def plot_statistics(states, measure="fractional_occupancy", *, axes=None, show=T
     several = as_courses(states)
     names = several[0].state_names
     label, factor = MEASURES[measure]
-    table = summarize_states(several)
-    values = factor * table[measure].to_numpy(float).reshape(len(several), len(names))
+    values = factor * np.array([getattr(one.statistics(), measure) for one in several], float)
     fig, axes = figure_of(axes, (max(0.8 * len(names) + 1.5, 4), 3.5))
     colors = state_colors(len(names))
     rng = np.random.default_rng(0)
@@ -91,12 +90,12 @@ def plot_lifetimes(states, *, include_censored=False, axes=None, show=True):
     """
     several = as_courses(states)
     names = several[0].state_names
-    visits = list_visits(several)
-    if not include_censored:
-        visits = visits[~visits["censored"]]
     fig, axes = figure_of(axes, (max(0.8 * len(names) + 1.5, 4), 3.5))
-    for place, (name, color) in enumerate(zip(names, state_colors(len(names)), strict=True)):
-        durations = 1e3 * visits.loc[visits["state"] == name, "duration"].to_numpy()
+    lifetimes = [_lifetimes(one, include_censored) for one in several]
+    durations_of = [np.concatenate(of_state) for of_state in zip(*lifetimes, strict=True)]
+    for place, (durations, color) in enumerate(
+        zip(durations_of, state_colors(len(names)), strict=True)
+    ):
         logs = np.log10(durations)
         if len(durations) >= ENOUGH and np.ptp(logs) > 0:
             violin = axes.violinplot(logs, [place], widths=0.8, showextrema=False)
@@ -158,6 +157,14 @@ def plot_occupancy_over_time(states, window, step=None, *, axes=None, show=True)
     )
     show_if(show)
     return fig
+
+
+def _lifetimes(states, include_censored):
+    """Durations of the visits to each state in milliseconds."""
+    visits = states.visits
+    counted = np.ones(len(visits.states), bool) if include_censored else ~visits.censored
+    durations = 1e3 * (visits.stops - visits.starts) / states.timeline.sfreq
+    return [durations[counted & (visits.states == state)] for state in range(states.n_states)]
 
 
 def _name_states(axes, names):

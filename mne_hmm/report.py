@@ -1,0 +1,332 @@
+"""A page on a model and its states, as a section of MNE-Python's reports."""
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import mne
+import numpy as np
+from mne.utils import logger, verbose
+
+from ._utils.check import listed, plural
+from ._utils.docs import fill_doc
+from .cautions import find_cautions
+from .hmm import HMM
+from .maps import mean_maps, power_maps
+from .networks import coherence_networks
+from .recording import is_several
+from .spectra import compute_state_spectra
+from .states import StateTimeCourse, as_courses
+from .tinda import compute_tinda
+
+SECTION = "Hidden Markov model"
+# Maps of power are of these bands in hertz, as far as there are spectra.
+BANDS = {
+    "delta": (1.0, 4.0),
+    "theta": (4.0, 8.0),
+    "alpha": (8.0, 13.0),
+    "beta": (13.0, 30.0),
+    "gamma": (30.0, 45.0),
+}
+# Seconds of windows for spectra, or less where spans are shorter.
+WINDOW = 2.0
+# Seconds of signals that are shown with their states.
+SHOWN = 10.0
+
+
+@verbose
+@fill_doc
+def add_hmm_to_report(
+    report: mne.Report,
+    hmm: HMM,
+    inst: Any,
+    *,
+    states: StateTimeCourse | Sequence[StateTimeCourse] | None = None,
+    names: Sequence[str] | None = None,
+    sessions: Sequence[Any] | None = None,
+    atlas: Any = None,
+    fmin: float = 1.0,
+    fmax: float = 45.0,
+    section: str = SECTION,
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+    n_jobs: int | None = None,
+    verbose: Any = None,
+) -> None:
+    """Add a model and the states of recordings to a report.
+
+    Parameters
+    ----------
+    report : mne.Report
+        The report.
+    hmm : HMM
+        The model.
+    %(inst_to_prepare)s
+    states : StateTimeCourse | list of StateTimeCourse | None
+        The states of the recordings, where :meth:`HMM.predict` has given them. None finds them.
+    names : sequence of str | None
+        Names of the recordings. None numbers them.
+    sessions : sequence | None
+        The session of each recording, by any name. A warning tells of states that are
+        tied to one. None takes each recording for a session.
+    atlas : path-like | nibabel image | None
+        For parcels in a volume, the atlas, for maps in a glass brain (which need nilearn). None
+        takes the one the model was trained with, if it was given one.
+    fmin, fmax : float
+        Band of the spectra in hertz.
+    section : str
+        The section of the report to add to.
+    %(reject_by_annotation)s
+    %(sfreq)s
+    %(n_jobs)s
+    %(verbose)s
+
+    Raises
+    ------
+    TypeError
+        If ``report`` is no report or ``hmm`` no model.
+    ValueError
+        If the recordings cannot be prepared, the states are not theirs, or there are more or
+        fewer names or sessions than recordings.
+
+    See Also
+    --------
+    HMM.report : Makes a report of its own.
+
+    Notes
+    -----
+    The report has: warnings that a reviewer would ask for, what was done, training, the states and
+    their statistics, transitions, spectra, maps and networks. What cannot be had, such as maps of
+    channels without positions, is named with the reason.
+    """
+    if not isinstance(report, mne.Report):
+        raise TypeError(
+            f"report must be an mne.Report, got {type(report).__name__}; hmm.report(inst) makes one"
+        )
+    if not isinstance(hmm, HMM):
+        raise TypeError(f"hmm must be an HMM, got {type(hmm).__name__}")
+    if states is None:
+        states = hmm.predict(
+            inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+        )
+    courses = as_courses(states)
+    if courses[0].state_names != hmm.state_names:
+        raise ValueError(
+            f"states are of {listed(courses[0].state_names)}, but the model has "
+            f"{listed(hmm.state_names)}; pass hmm.predict(inst)"
+        )
+    names = _checked(names, "names", courses)
+    sessions = None if sessions is None else _checked(sessions, "sessions", courses)
+    page = _Page(report, section)
+    cautions = find_cautions(hmm, courses, names=names, sessions=sessions)
+    page.html("Warnings", _list(cautions) if cautions else "<p>None.</p>")
+    page.html("What was done", _table(_preparation_rows(hmm, courses)))
+    page.html("Model", hmm._repr_html_())
+    page.figure("Training", hmm.plot_history(show=False))
+    if hmm.history_.get("starts"):
+        page.html("Starts", _table(_start_rows(hmm), ["start", "states", "free energy", ""]))
+    _add_states(page, hmm, inst, courses, names, sfreq)
+    _add_transitions(page, hmm, courses)
+    found = {"reject_by_annotation": reject_by_annotation, "sfreq": sfreq, "n_jobs": n_jobs}
+    _add_spectra(page, hmm, inst, courses, atlas, (fmin, fmax), found)
+    logger.info(f"Added {plural(page.n_added, 'entry', 'entries')} to section {section!r}")
+
+
+class _Page:
+    """A section of a report."""
+
+    def __init__(self, report, section):
+        self.report, self.section, self.n_added = report, section, 0
+
+    def html(self, title, text):
+        self.report.add_html(text, title, section=self.section, tags=("hmm",))
+        self.n_added += 1
+
+    def figure(self, title, fig, caption=None):
+        """Add a figure, or several to choose from, and close them."""
+        import matplotlib.pyplot as plt
+
+        self.report.add_figure(fig, title, caption=caption, section=self.section, tags=("hmm",))
+        for one in fig if isinstance(fig, list) else [fig]:
+            plt.close(one)
+        self.n_added += 1
+
+    def left_out(self, title, reason):
+        self.html(title, f"<p>Left out: {html.escape(reason)}.</p>")
+
+
+def _checked(given, name, courses):
+    """One label per recording."""
+    if given is None:
+        return list(range(len(courses)))
+    if isinstance(given, str) or len(given) != len(courses):
+        got = repr(given) if isinstance(given, str) else f"{len(given)}"
+        raise ValueError(
+            f"{name} must be a list with one entry for each of "
+            f"{plural(len(courses), 'recording')}, got {got}"
+        )
+    return list(given)
+
+
+def _table(rows, head=None):
+    """Make a table in HTML."""
+    lines = []
+    if head is not None:
+        lines.append("".join(f"<th>{html.escape(str(cell))}</th>" for cell in head))
+    lines += ["".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table class='table table-sm'><tbody>{body}</tbody></table>"
+
+
+def _list(sentences):
+    items = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in sentences)
+    return f"<ul>{items}</ul>"
+
+
+def _preparation_rows(hmm, courses):
+    """Every parameter of the preparation, and how much of the recordings was used."""
+    preparation = hmm.preparation_
+    rows = [
+        (name, "none" if value is None else value) for name, value in preparation.settings.items()
+    ]
+    n_channels = len(preparation.ch_names_)
+    rows += [
+        ("channels", f"{n_channels} ({listed(preparation.ch_names_, 8)})"),
+        (
+            "features",
+            f"{hmm.n_features}, {100 * preparation.explained_variance_:.1f} % of variance",
+        ),
+        ("rate of the features", f"{preparation.sfreq_:g} Hz"),
+        ("recordings", len(courses)),
+    ]
+    used = sum(int((one.labels >= 0).sum()) for one in courses)
+    every = sum(one.labels.size for one in courses)
+    seconds = sum(one.labels.size / one.timeline.sfreq for one in courses)
+    return [
+        *rows,
+        ("samples", f"{every:,} ({seconds:,.1f} s)"),
+        ("samples used", f"{used:,} ({100 * used / every:.1f} %)"),
+        ("samples left out (bad spans, edges of spans)", f"{every - used:,}"),
+    ]
+
+
+def _start_rows(hmm):
+    """Free energy each start came to, on the part of the data it was run on."""
+    starts = hmm.history_["starts"]
+    return [
+        (
+            f"{number + 1} ({start['init']})",
+            start["n_states"],
+            f"{start['free_energy'][-1]:.4f}",
+            "best of these" if start["kept"] else "",
+        )
+        for number, start in enumerate(starts)
+    ]
+
+
+def _add_states(page, hmm, inst, courses, names, sfreq):
+    """Statistics of the states, and what they look like in time."""
+    from .viz import plot_lifetimes, plot_statistics
+
+    statistics = [one.statistics() for one in courses]
+    columns = {
+        "occupancy (%)": ("fractional_occupancy", 100.0),
+        "lifetime (ms)": ("mean_lifetime", 1e3),
+        "interval (ms)": ("mean_interval", 1e3),
+        "rate (Hz)": ("switching_rate", 1.0),
+    }
+    rows = []
+    for state, name in enumerate(hmm.state_names):
+        row = [name]
+        for measure, factor in columns.values():
+            values = np.array([getattr(one, measure)[state] for one in statistics]) * factor
+            row.append(_mean_and_spread(values))
+        rows.append(row)
+    page.html("States", _table(rows, ["state", *columns]))
+    number = int(np.argmax([(one.labels >= 0).sum() for one in courses]))
+    page.figure("States over time", courses[number].plot(duration=SHOWN, show=False))
+    one = inst[number] if isinstance(inst, (list, tuple)) else inst
+    if one is not inst or not is_several(inst):  # of folders and patterns nobody knows the files
+        fig = courses[number].plot_with_data(one, duration=SHOWN, sfreq=sfreq, show=False)
+        page.figure("States and signals", fig)
+    measures = ["fractional_occupancy", "mean_lifetime", "mean_interval", "switching_rate"]
+    figs = [plot_statistics(courses, measure, show=False) for measure in measures]
+    page.figure("Statistics", figs, [measure.replace("_", " ") for measure in measures])
+    page.figure("Lifetimes", plot_lifetimes(courses, show=False))
+
+
+def _mean_and_spread(values):
+    """Mean over recordings, and their standard deviation where there are several."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return "unknown"
+    spread = f" ± {known.std(ddof=1):.3g}" if len(known) > 1 else ""
+    return f"{known.mean():.4g}{spread}"
+
+
+def _add_transitions(page, hmm, courses):
+    page.figure("Transitions", hmm.plot_transition_matrix(show=False))
+    page.figure("Transition graph", hmm.plot_transition_graph(show=False))
+    try:
+        tinda = compute_tinda(courses)
+    except ValueError as error:
+        page.left_out("Cycle of states", str(error))
+        return
+    page.figure("Cycle of states", tinda.plot(show=False))
+
+
+def _add_spectra(page, hmm, inst, courses, atlas, band, found):
+    """Spectra, and maps and networks of their bands."""
+    if hmm.learned.means:
+        _add_maps(page, "Maps of means", [("", mean_maps(hmm))], atlas, hmm)
+    fmin, fmax = band
+    lowest = min(one.timeline.sfreq for one in courses) / 2
+    if lowest <= fmin:
+        page.left_out("Spectra", f"the recordings have no frequencies above {fmin:g} Hz")
+        return
+    longest = max((b - a) / one.timeline.sfreq for one in courses for a, b in one.spans)
+    spectra = compute_state_spectra(
+        inst,
+        courses,
+        fmin=fmin,
+        fmax=min(fmax, lowest),
+        window=min(WINDOW, longest),
+        keep_recordings=False,
+        **found,
+    )
+    page.figure("Power spectra", spectra.plot(show=False))
+    if len(spectra.ch_names) > 1:
+        page.figure("Coherence", spectra.plot_coherence(show=False))
+    bands = {
+        name: (low, high)
+        for name, (low, high) in BANDS.items()
+        if ((spectra.freqs >= low) & (spectra.freqs <= high)).any()
+    }
+    maps = [(name, power_maps(spectra, *limits)) for name, limits in bands.items()]
+    _add_maps(page, "Maps of power", maps, atlas, hmm)
+    if len(spectra.ch_names) > 1:
+        networks = [
+            coherence_networks(spectra, *limits, reference="mean") for limits in bands.values()
+        ]
+        figs = [one.plot_matrix(show=False) for one in networks]
+        page.figure("Networks", figs, list(bands))
+
+
+def _add_maps(page, title, maps, atlas, hmm):
+    """Draw maps on the head or in a glass brain, whichever the channels allow."""
+    atlas = hmm.atlas_arguments.atlas if atlas is None else atlas
+    captions = [caption for caption, _ in maps]
+    if maps[0][1].has_places:
+        page.figure(title, [one.plot_topomap(show=False) for _, one in maps], captions)
+    elif atlas is not None:
+        try:
+            figs = [one.plot_glass_brain(atlas, show=False) for _, one in maps]
+        except (ImportError, TypeError, ValueError) as error:
+            page.left_out(title, str(error))
+            return
+        page.figure(title, figs, captions)
+    else:
+        page.left_out(
+            title,
+            "the channels have no positions on the head (raw.set_montage), and no atlas was given",
+        )
