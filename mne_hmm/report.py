@@ -129,7 +129,7 @@ def add_hmm_to_report(
     _add_transitions(page, hmm, courses)
     found = {"reject_by_annotation": reject_by_annotation, "sfreq": sfreq, "n_jobs": n_jobs}
     _add_spectra(page, hmm, inst, courses, atlas, (fmin, fmax), found)
-    logger.info(f"Added {plural(page.n_added, 'entry', 'entries')} to section {section!r}")
+    logger.info(f"Added {plural(page.n_added, 'item')} to section {section!r}")
 
 
 class _Page:

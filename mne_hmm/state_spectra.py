@@ -159,7 +159,8 @@ class StateSpectra:
         spectrum : mne.time_frequency.SpectrumArray
             Power spectral densities of the channels, as in ``psd``: in V²/Hz of channels in
             volts, and in 1/Hz where channels were standardized, whatever MNE-Python writes
-            beside the numbers then.
+            beside the numbers then. As spectra of MNE-Python hold no ``misc`` channels,
+            which parcels commonly are, these become ``seeg``, which have no place on the head.
 
         Raises
         ------
@@ -167,9 +168,10 @@ class StateSpectra:
             If there is no such state.
         """
         psd = self.psd[check_state(state, self.state_names)].astype(float)
-        return mne.time_frequency.SpectrumArray(
-            psd, self.info.copy(), self.freqs.copy(), verbose="ERROR"
-        )
+        info = self.info.copy()
+        if "misc" in info.get_channel_types(unique=True):
+            info = mne.create_info(self.ch_names, info["sfreq"], "seeg")
+        return mne.time_frequency.SpectrumArray(psd, info, self.freqs.copy(), verbose="ERROR")
 
     def to_connectivity(self, state: int | str, kind: str = "coherence"):
         """Get the coherence of a state as mne-connectivity has it.

@@ -79,6 +79,15 @@ def test_large_and_small_data(empty_folder, capsys):
     assert names["estimate"].covariances.shape == (3, 20, 20)
 
 
+def test_networks(empty_folder, capsys):
+    """So does the code of the page on spectra, networks and groups."""
+    names = runpy.run_path(str(ROOT / "docs" / "networks.py"))
+    assert names["spectra"].csd.shape == names["from_model"].csd.shape == (3, 8, 8, 89)
+    assert (names["strongest"].values != 0).sum() < (names["networks"].values != 0).sum() / 5
+    assert (empty_folder / "states.html").stat().st_size > 500_000
+    assert "cycle strength" in capsys.readouterr().out
+
+
 def test_figure(tmp_path):
     """The script that made the picture runs."""
     script = runpy.run_path(str(ROOT / "docs" / "make_figure.py"))

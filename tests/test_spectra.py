@@ -405,6 +405,10 @@ def test_spectrum(simulated):
     assert_array_equal(spectrum.freqs, found.freqs)
     assert spectrum.ch_names == raw.ch_names
     assert_array_equal(found.to_spectrum(1).get_data(), spectrum.get_data())
+    of_parcels = mne_hmm.compute_state_spectra(raw, states).to_spectrum(1)
+    assert_allclose(of_parcels.get_data(), 1e10 * spectrum.get_data(), rtol=1e-9)
+    assert of_parcels.ch_names == raw.ch_names
+    assert of_parcels.get_channel_types(unique=True) == ["seeg"]
     with pytest.raises(ValueError, match="state='rest' is none of the states; they are state_0"):
         found.to_spectrum("rest")
     with pytest.raises(ValueError, match="number, from 0 to 2, got 3"):
