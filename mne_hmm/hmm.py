@@ -608,7 +608,7 @@ class HMM:
 
         return plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
 
-    def report(self, inst: Any, *, title: str | None = None, **options: Any) -> mne.Report:
+    def report(self, inst: Any, *, title: str | None = None, **options: Any) -> "mne.Report":
         """Make a report of the model and the states of recordings.
 
         Parameters

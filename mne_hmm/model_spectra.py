@@ -17,6 +17,7 @@ from .lagged_covariance import (
 )
 from .settings import FittedPreparation
 from .state_spectra import StateSpectra
+from .statistics import stationary_occupancy
 
 # Frequencies of the estimate, from 0 to the Nyquist frequency: every 0.5 Hz at 250 Hz.
 N_FREQS = 250
@@ -191,7 +192,7 @@ def compute_model_spectra(
     covariances, weights = _covariances(hmm, dual)
     grid = _grid(preparation)
     freqs = _freqs(grid, fmin, fmax, resolution)
-    mean = np.tensordot(_shares(hmm), hmm.covariances_, 1)
+    mean = np.tensordot(stationary_occupancy(hmm.transition_matrix_), hmm.covariances_, 1)
     units = _units(preparation, mean)
     projection = _projection(preparation, grid, units)
     common = _fitted(mean, projection, _start(grid, len(info["ch_names"])))
@@ -218,7 +219,7 @@ def _covariances(hmm, dual):
             for one in hmm.annotations_
             if len(one)
         )
-        return hmm.covariances_, _shares(hmm) * (seconds or 1.0)
+        return hmm.covariances_, stationary_occupancy(hmm.transition_matrix_) * (seconds or 1.0)
     check_dual(hmm, dual)
     return dual.covariances, dual.weights
 
@@ -237,17 +238,6 @@ def check_dual(hmm: Any, dual: Any) -> None:
             f"dual must be an estimate of this model, whose covariances have shape "
             f"{hmm.covariances_.shape}, got {dual.covariances.shape}; use hmm.dual_estimate"
         )
-
-
-def _shares(hmm):
-    """Share of time that a long chain spends in each state."""
-    transitions = hmm.transition_matrix_
-    n = len(transitions)
-    # Where several shares would stay as they are, least squares take the most even ones.
-    system = np.vstack([transitions.T - np.eye(n), np.ones(n)])
-    shares = np.linalg.lstsq(system, np.append(np.zeros(n), 1.0), rcond=None)[0]
-    shares = np.maximum(shares, 0.0)
-    return shares / shares.sum()
 
 
 def _check_embedded(preparation: FittedPreparation):

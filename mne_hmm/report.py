@@ -37,7 +37,7 @@ SHOWN = 10.0
 @verbose
 @fill_doc
 def add_hmm_to_report(
-    report: mne.Report,
+    report: "mne.Report",
     hmm: HMM,
     inst: Any,
     *,

@@ -193,3 +193,25 @@ def compute_statistics(
         n_visits=np.bincount(visits.states, minlength=n_states),
         n_censored=np.bincount(visits.states[visits.censored], minlength=n_states),
     )
+
+
+def stationary_occupancy(transition_matrix: np.ndarray) -> np.ndarray:
+    """Compute the share of the time that a long chain spends in each state.
+
+    Parameters
+    ----------
+    transition_matrix : array, shape (n_states, n_states)
+        Probability of a step from state i to state j.
+
+    Returns
+    -------
+    occupancy : array, shape (n_states,)
+        The shares. Where they depend on the start, as with states that are never left, those
+        most alike.
+    """
+    n_states = len(transition_matrix)
+    stays = np.vstack([transition_matrix.T - np.eye(n_states), np.ones(n_states)])
+    sums = np.append(np.zeros(n_states), 1.0)
+    # Least squares take the shortest solution of several, which is the most even one.
+    occupancy = np.linalg.lstsq(stays, sums, rcond=None)[0].clip(0)
+    return occupancy / occupancy.sum()

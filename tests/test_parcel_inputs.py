@@ -178,6 +178,7 @@ def occupancies(states):
     return np.array([one.statistics().fractional_occupancy for one in states])
 
 
+@pytest.mark.slow
 @OLD_NAME
 @PADDING
 def test_surface(inverse_of, test_data):

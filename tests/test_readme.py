@@ -88,6 +88,7 @@ def test_networks(empty_folder, capsys):
     assert "cycle strength" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_figure(tmp_path):
     """The script that made the picture runs."""
     script = runpy.run_path(str(ROOT / "docs" / "make_figure.py"))

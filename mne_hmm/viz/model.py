@@ -4,6 +4,7 @@ import numpy as np
 
 from .._utils.check import check_option
 from ..lagged_covariance import feature_patterns
+from ..statistics import stationary_occupancy
 from ._colors import arrow_between, figure_of, grid_of, label_node, show_if, state_colors
 
 
@@ -161,18 +162,6 @@ def next_state(transition_matrix):
     nexts = np.divide(nexts, left, out=np.full_like(nexts, np.nan), where=left > 0)
     np.fill_diagonal(nexts, np.nan)
     return nexts
-
-
-def stationary_occupancy(transition_matrix):
-    """Share of the time in each state in the long run, shape (n_states,).
-
-    Where that depends on the start, it is one of the possible answers.
-    """
-    n_states = len(transition_matrix)
-    equations = np.vstack([transition_matrix.T - np.eye(n_states), np.ones(n_states)])
-    right = np.append(np.zeros(n_states), 1.0)
-    occupancy = np.linalg.lstsq(equations, right, rcond=None)[0].clip(0)
-    return occupancy / occupancy.sum()
 
 
 def _top(values):
