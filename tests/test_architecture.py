@@ -56,6 +56,7 @@ LAYERS = [
     "engine.chain",
     "engine.samples",
     "engine.linalg",
+    "engine.memory",
     "engine.gaussian",
     "engine.coordinates",
     "engine.prior",

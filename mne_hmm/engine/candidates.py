@@ -9,6 +9,7 @@ import numpy as np
 from .coordinates import Coordinates
 from .distribute import Workers
 from .em import Run
+from .memory import give_back_freed
 from .part import Part
 from .plan import KMEANS, SUBSET, Plan
 from .prior import sticky_chain
@@ -101,6 +102,7 @@ class _Finder:
     def find(self, start_rng, split_rng):
         plan, search = self.plan, self.search
         plain, starts = self._starts(plan.n_states, start_rng)
+        give_back_freed()  # what compiling took
         best = min(plain, key=lambda run: run.free_energy[-1])
         # What a start has gained counts when it is judged whether it has settled. A model that
         # was searched for has nothing but small gains left, and they matter.

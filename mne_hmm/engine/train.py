@@ -11,6 +11,7 @@ from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, converge, rises
 from .gaussian import Parameters, reordered
+from .memory import give_back_freed
 from .plan import GivenParameters, Plan
 from .samples import Samples
 from .start import parameters_from_labels, pooled_parameters
@@ -82,7 +83,9 @@ def train(
     training : Training
         Parameters and history.
     """
-    return _Trainer(samples, plan, workers, journal or NoJournal(), report).train(rng)
+    training = _Trainer(samples, plan, workers, journal or NoJournal(), report).train(rng)
+    give_back_freed()
+    return training
 
 
 class _Trainer:
@@ -122,6 +125,7 @@ class _Trainer:
             )
             candidates, starts, moves = self._agreed(found.runs), found.starts, found.moves
             self.n_passes += found.n_passes
+            give_back_freed()
         # Not before: the search has a part of the data, and memory better used than by all.
         data = self.coordinates.apply(
             self.samples, plan.n_states * self.samples.n_features, self.workers
