@@ -164,7 +164,7 @@ def read_bids_recording(bids_path: Any) -> Any:
 
     Notes
     -----
-    Raw data are read by :func:`mne_bids.read_raw_bids`: bad channels come from
+    Raw data are read by ``mne_bids.read_raw_bids``: bad channels come from
     ``channels.tsv``, annotations from ``events.tsv``. FIF files of derivatives say both
     themselves, and are read as they are. Other derivatives are read with the
     ``channels.tsv`` and ``events.tsv`` that lie beside them, if there are any.

@@ -216,7 +216,7 @@ def _load(entry, label):
         entry = _read(path, label)
     elif is_bids_path(entry):
         path = Path(entry.fpath)
-        entry = read_bids_recording(entry)
+        entry = _read(path, label, entry)
     if isinstance(entry, mne.BaseEpochs):
         return EpochsRaw(entry, label, path)
     if isinstance(entry, BaseRaw):
@@ -253,9 +253,11 @@ def _check_real(array, label):
         raise TypeError(f"{label}: an array must hold real numbers, got {array.dtype}; {way_out}")
 
 
-def _read(path, label):
-    """Read a file, whatever kind it is of."""
+def _read(path, label, bids_path=None):
+    """Read a file, whatever kind it is of; of BIDS data sets with what lies beside it."""
     try:
+        if bids_path is not None:
+            return read_bids_recording(bids_path)
         return open_epochs(path) if is_epochs_file(path) else open_file(path)
     except UnclearFileError as error:
         raise ValueError(f"{label}: {error}") from None

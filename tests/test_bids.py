@@ -285,13 +285,16 @@ def test_other_derivatives_need_no_sidecars(eeg_root, tmp_path):
     assert mne_hmm.read_bids_recording(path).info["bads"] == ["Fc5."]
 
 
-def test_what_cannot_be_read(derivatives):
+def test_what_cannot_be_read(derivatives, tmp_path):
     """Errors say what to pass."""
     with pytest.raises(TypeError, match=r"must be an mne_bids.BIDSPath, got str"):
         mne_hmm.read_bids_recording("sub-01_task-rest_eeg.edf")
     (path,) = mne_hmm.find_bids_recordings(derivatives, task="eyes")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         mne_hmm.read_bids_recording(path.copy().update(task="other"))
+    make_files(tmp_path, "sub-01/meg/sub-01_task-rest_raw.fif")
+    with pytest.raises(OSError, match=r"the recording \(sub-01_task-rest_raw.fif\): .* cannot be"):
+        mne_hmm.prepare(mne_hmm.find_bids_recordings(tmp_path))
 
 
 def test_bids_paths_are_recordings(eeg_root, eeg_prepared):
