@@ -1,4 +1,7 @@
 from . import viz
+from .bids_annotations import read_bids_annotations
+from .bids_input import find_bids_recordings, read_bids_recording
+from .bids_output import write_bids_derivatives
 from .cache import read_prepared
 from .components import SpectralComponents, find_spectral_components
 from .contrasts import GroupContrast, contrast_groups
@@ -64,6 +67,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "find_bids_recordings",
     "find_spectral_components",
     "fit_hmm",
     "list_visits",
@@ -74,10 +78,13 @@ __all__ = [
     "parcellate_nifti",
     "power_maps",
     "prepare",
+    "read_bids_annotations",
+    "read_bids_recording",
     "read_hmm",
     "read_prepared",
     "simulate_raw",
     "summarize_recordings",
     "summarize_states",
     "viz",
+    "write_bids_derivatives",
 ]

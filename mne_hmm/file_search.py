@@ -92,7 +92,7 @@ def expanded(entry: Any) -> list[Any]:
             f"inst: {where} stands for files of several kinds ({told}); choose one with a "
             f"pattern, as in {str(example)!r}"
         )
-    return _without_parts(sorted(kinds, key=_natural))
+    return _without_parts(sorted(kinds, key=natural))
 
 
 def needs_atlas(path: Path) -> bool:
@@ -139,7 +139,7 @@ def _is_read_with(path, kind, there):
     return any(stem + main in there for main in READ_WITH.get(kind, ()))
 
 
-def _natural(path):
+def natural(path: Path) -> list[list[tuple[int, str]]]:
     """Key by which 2 comes before 10, folder by folder."""
     return [
         [(int(part), part) if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]

@@ -12,6 +12,7 @@ from mne.io import BaseRaw
 from ._utils._mne import picks_to_idx
 from ._utils.check import check_number, listed
 from .array_files import ArrayFile, UnclearFileError, is_array_file
+from .bids_input import is_bids_path, read_bids_recording
 from .epochs_raw import EpochsRaw, is_epochs_file, open_epochs
 from .file_raw import FileRaw, open_file
 from .file_search import expanded, stands_for_several
@@ -192,6 +193,8 @@ def _label(entry, index, n_entries):
     name = ""
     if isinstance(entry, (str, Path)):
         name = Path(entry).name
+    elif is_bids_path(entry):
+        name = entry.basename
     elif isinstance(entry, mne.BaseEpochs) and entry.filename is not None:
         name = Path(entry.filename).name
     elif isinstance(entry, BaseRaw) and entry.filenames and entry.filenames[0] is not None:
@@ -211,6 +214,9 @@ def _load(entry, label):
                 f"working folder is {Path.cwd()})"
             )
         entry = _read(path, label)
+    elif is_bids_path(entry):
+        path = Path(entry.fpath)
+        entry = _read(path, label, entry)
     if isinstance(entry, mne.BaseEpochs):
         return EpochsRaw(entry, label, path)
     if isinstance(entry, BaseRaw):
@@ -247,9 +253,11 @@ def _check_real(array, label):
         raise TypeError(f"{label}: an array must hold real numbers, got {array.dtype}; {way_out}")
 
 
-def _read(path, label):
-    """Read a file, whatever kind it is of."""
+def _read(path, label, bids_path=None):
+    """Read a file, whatever kind it is of; of BIDS data sets with what lies beside it."""
     try:
+        if bids_path is not None:
+            return read_bids_recording(bids_path)
         return open_epochs(path) if is_epochs_file(path) else open_file(path)
     except UnclearFileError as error:
         raise ValueError(f"{label}: {error}") from None

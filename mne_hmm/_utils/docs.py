@@ -7,8 +7,9 @@ _docdict = {key: mne_docdict[key] for key in ("verbose", "n_jobs", "overwrite")}
 _docdict["inst"] = """
 inst : Raw | Epochs | array, shape (n_channels, n_times) | path-like | PreparedData | list of these
     The recordings. One entry of a list is one recording. A path is anything
-    :func:`mne.io.read_raw` reads, a ``-epo.fif`` file of epochs, or a file that holds one array:
-    ``.npy``, ``.npz``, ``.mat``, ``.csv``, ``.tsv`` or ``.txt``. A folder or a pattern such as
+    :func:`mne.io.read_raw` reads, a ``-epo.fif`` file of epochs, a file that holds one array
+    (``.npy``, ``.npz``, ``.mat``, ``.csv``, ``.tsv`` or ``.txt``), or a BIDSPath, as
+    `find_bids_recordings` gives them. A folder or a pattern such as
     ``"data/*.npy"`` stands for its files, all of one kind, in natural order. Arrays need
     ``sfreq``. In a table whose first row has names, columns are channels; in other files time is
     the axis that is at least 5 times longer than the other and at least 100 long. Each epoch is a

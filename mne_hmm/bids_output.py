@@ -1,0 +1,314 @@
+"""States of recordings, and their model, as BIDS derivatives."""
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+from mne.utils import logger
+
+from . import __version__
+from ._utils.check import listed, plural
+from ._utils.files import written_atomically
+from .bids_annotations import annotations_sidecar, write_annotations
+from .bids_input import describe_data_set, import_mne_bids, is_bids_path
+from .hmm import HMM
+from .states import StateTimeCourse, as_courses
+
+GENERATED_BY = "mne-hmm"
+BIDS_VERSION = "1.10.0"
+MODEL = "desc-hmm_model.h5"
+# BIDS has no rule for these yet.
+NOT_IN_BIDS = (
+    "*_desc-hmm_annotations.tsv",
+    "*_desc-hmm_annotations.json",
+    "*_desc-hmm_raw.fif",
+    "*_desc-hmm_epo.fif",
+    "/desc-hmm_model.h5",
+    "/desc-hmm_model.json",
+    "/desc-hmm_report.html",
+)
+README = """\
+States of brain recordings, found by a hidden Markov model with mne-hmm.
+
+- `sub-*/.../*_desc-hmm_annotations.tsv`: when each state was on, in seconds from the first sample
+- `sub-*/.../*_desc-hmm_raw.fif` (or `_epo.fif`): probability of each state at each sample, for
+  MNE-Python
+- `desc-hmm_model.h5`: the model, read by `mne_hmm.read_hmm`; `desc-hmm_model.json` tells of it
+- `desc-hmm_report.html`: the report, where one was made
+
+BIDS has no rules for these files yet, so `.bidsignore` names them.
+"""
+
+
+def write_bids_derivatives(
+    hmm: HMM,
+    states: StateTimeCourse | list[StateTimeCourse],
+    bids_paths: Any,
+    root: Any,
+    *,
+    report: "mne.Report | None" = None,
+    overwrite: bool = False,
+) -> list[Path]:
+    """Write the states of recordings, and their model, as BIDS derivatives.
+
+    Needs MNE-BIDS (``pip install "mne-hmm[bids]"``).
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    states : StateTimeCourse | list of StateTimeCourse
+        The states of the recordings, as ``hmm.predict(bids_paths)`` gives them.
+    bids_paths : mne_bids.BIDSPath | list of mne_bids.BIDSPath
+        The recordings, all of one data set, as `find_bids_recordings` gives them.
+    root : path-like
+        Folder of the derivatives, such as ``derivatives/mne-hmm`` in the data set. It is made if
+        it is not there.
+    report : mne.Report | None
+        A report to put beside the model, as ``hmm.report(bids_paths)`` makes it.
+    overwrite : bool
+        Whether to replace files that exist. Files of other recordings stay.
+
+    Returns
+    -------
+    paths : list of Path
+        The files: first those of the whole data set, then those of each recording.
+
+    Raises
+    ------
+    FileExistsError
+        If a file exists and ``overwrite`` is False, or ``root`` holds another data set.
+    ImportError
+        If MNE-BIDS is not installed.
+    TypeError
+        If what is given is of another type.
+    ValueError
+        If the states are not of this model or these recordings, or the recordings are of
+        several data sets, or two of them would have the same files.
+
+    See Also
+    --------
+    find_bids_recordings : Finds the recordings.
+    read_bids_annotations : Reads the annotations.
+
+    Notes
+    -----
+    Of each recording there are, named as the recording but for ``desc-hmm``:
+
+    - ``_annotations.tsv`` with the columns ``onset`` and ``duration`` (seconds, onsets from the
+      recording's first sample) and ``trial_type`` (``hmm/state_0`` and so on), and
+      ``_annotations.json``, which explains the columns, and names the recording and the model.
+      Epochs have none: where they lie in the recording is not known of them for certain.
+    - ``_raw.fif`` with the probability of each state at each sample, as
+      :meth:`StateTimeCourse.to_raw` gives them, or ``_epo.fif`` for epochs.
+
+    Of all together there are ``dataset_description.json``, ``descriptions.tsv``, ``README.md``,
+    the model (``desc-hmm_model.h5``, and in words ``desc-hmm_model.json``) and the report
+    (``desc-hmm_report.html``). BIDS, as of version 1.11, has no rules for annotations,
+    probabilities, models and reports; ``.bidsignore`` names them, so that validators pass. Let
+    them check ``root`` itself: bids-validator 3.0 does not see this file when it comes down from
+    the source data set (``--recursive``).
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> paths = mne_hmm.find_bids_recordings("ds", task="rest")   # doctest: +SKIP
+    >>> hmm = mne_hmm.fit_hmm(paths, 8)                           # doctest: +SKIP
+    >>> mne_hmm.write_bids_derivatives(                           # doctest: +SKIP
+    ...     hmm, hmm.predict(paths), paths, "ds/derivatives/mne-hmm"
+    ... )
+    """
+    mne_bids = import_mne_bids()
+    if not isinstance(hmm, HMM):
+        raise TypeError(f"hmm must be an HMM, got {type(hmm).__name__}")
+    if report is not None and not isinstance(report, mne.Report):
+        raise TypeError(
+            f"report must be an mne.Report or None, got {type(report).__name__}; "
+            "hmm.report(inst) makes one"
+        )
+    courses, sources = _checked(hmm, states, bids_paths)
+    source_root = Path(sources[0].root)
+    root = Path(root)
+    _check_root(root, source_root)
+    link = _link(source_root, root)
+    tables: dict[Path, Callable[[Path], None]] = {
+        root / "dataset_description.json": _json(_data_set(source_root, link)),
+        root / "README.md": _text(README),
+        root / ".bidsignore": _text("".join(f"{one}\n" for one in NOT_IN_BIDS)),
+        root / "descriptions.tsv": _text(
+            "desc_id\tdescription\ndesc-hmm\tstates found by a hidden Markov model\n"
+        ),
+        root / MODEL: partial(hmm.save, overwrite=True),
+        root / "desc-hmm_model.json": _json(_model(hmm, sources)),
+    }
+    if report is not None:
+        tables[root / "desc-hmm_report.html"] = partial(
+            report.save, open_browser=False, overwrite=True, verbose="ERROR"
+        )
+    for course, source in zip(courses, sources, strict=True):
+        target = mne_bids.BIDSPath(
+            **{**source.entities, "split": None, "description": "hmm"},
+            root=root,
+            datatype=source.datatype or Path(source.fpath).parent.name,
+            check=False,
+        )
+        own = _recording_files(course, source, target)
+        twice = next((path for path in own if path in tables), None)
+        if twice is not None:
+            raise ValueError(
+                f"bids_paths: {source.basename} and another recording would both be written to "
+                f"{twice.name}, because they differ in desc- only; write them to different roots"
+            )
+        tables.update(own)
+    _check_absent(tables, overwrite)
+    for path, write in tables.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_atomically(path) as temporary:
+            write(temporary)
+    logger.info(f"Wrote {plural(len(tables), 'file')} to {root}")
+    return list(tables)
+
+
+def _checked(hmm, states, bids_paths):
+    """States and recordings that belong together, as lists."""
+    courses = as_courses(states)
+    if courses[0].state_names != hmm.state_names:
+        raise ValueError(
+            f"states are of {listed(courses[0].state_names)}, but the model has "
+            f"{listed(hmm.state_names)}; pass hmm.predict(bids_paths)"
+        )
+    sources = [bids_paths] if is_bids_path(bids_paths) else list(bids_paths)
+    wrong = next((one for one in sources if not is_bids_path(one)), None)
+    if wrong is not None:
+        raise TypeError(
+            f"bids_paths must be mne_bids.BIDSPath objects, got {type(wrong).__name__}; "
+            "find_bids_recordings(root) gives them"
+        )
+    if len(sources) != len(courses):
+        raise ValueError(
+            f"bids_paths has {plural(len(sources), 'recording')} and states "
+            f"{len(courses)}; pass hmm.predict(bids_paths)"
+        )
+    roots = {str(one.root) for one in sources}
+    if len(roots) > 1 or roots == {"None"}:
+        raise ValueError(
+            f"bids_paths must be of one data set, got the roots {listed(sorted(roots))}; write "
+            "derivatives of each to a root of its own"
+        )
+    return courses, sources
+
+
+def _check_root(root, source_root):
+    """Check that a folder is empty, or that of derivatives we wrote."""
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f"root={str(root)!r} is a file; give a folder")
+    known = describe_data_set(root)
+    makers = [one.get("Name") for one in known.get("GeneratedBy", []) if isinstance(one, dict)]
+    is_other = (root / "dataset_description.json").exists() and GENERATED_BY not in makers
+    if is_other or root.resolve() == source_root.resolve():
+        raise FileExistsError(
+            f"root={str(root)!r} holds another data set ({known.get('Name', 'no name')}); give the "
+            "derivatives a folder of their own, such as "
+            f"{str(source_root / 'derivatives' / GENERATED_BY)!r}"
+        )
+
+
+def _check_absent(paths, overwrite):
+    there = [path for path in paths if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{plural(len(there), 'file')} there already, such as {there[0]}; pass "
+            "overwrite=True to replace them, or another root"
+        )
+
+
+def _recording_files(course, source, target):
+    """Name the files of one recording, and what writes each."""
+
+    def path(suffix, extension):
+        return Path(target.copy().update(suffix=suffix, extension=extension).fpath)
+
+    saved = {"overwrite": True, "verbose": "ERROR"}
+    if course.timeline.epochs is not None:
+        return {path("epo", ".fif"): lambda fname: course.to_epochs().save(fname, **saved)}
+    sidecar = annotations_sidecar(course, source=_uri(source), model=f"bids::{MODEL}")
+    return {
+        path("annotations", ".tsv"): lambda fname: write_annotations(fname, course),
+        path("annotations", ".json"): _json(sidecar),
+        path("raw", ".fif"): lambda fname: course.to_raw().save(fname, **saved),
+    }
+
+
+def _data_set(source_root, link):
+    source = describe_data_set(source_root)
+    known = {"URL": link}
+    if "DatasetDOI" in source:
+        known["DOI"] = source["DatasetDOI"]
+    name = source.get("Name", "").strip()
+    described = {
+        "Name": f"States of a hidden Markov model{f' in {name}' if name else ''}",
+        "BIDSVersion": BIDS_VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": GENERATED_BY,
+                "Version": __version__,
+                "Description": "Hidden Markov models for MNE-Python",
+            }
+        ],
+        "SourceDatasets": [known],
+        "DatasetLinks": {"source": link},
+    }
+    if "License" in source:
+        described["License"] = source["License"]
+    return described
+
+
+def _model(hmm, sources):
+    """Tell of a model in words and numbers."""
+    energy = hmm.free_energy_
+    return {
+        "Description": "Hidden Markov model; mne_hmm.read_hmm reads it.",
+        "Sources": [_uri(one) for one in sources],
+        "NumberOfStates": hmm.n_states,
+        "StateNames": list(hmm.state_names),
+        "NumberOfFeatures": hmm.n_features,
+        "Channels": list(hmm.preparation_.ch_names_),
+        "Preparation": hmm.preparation_.settings,
+        "SamplingFrequency": float(hmm.preparation_.sfreq_),
+        "FreeEnergy": float(energy) if np.isfinite(energy) else None,
+        "Converged": hmm.converged_,
+        "Software": hmm.versions,
+    }
+
+
+def _uri(bids_path):
+    """BIDS's name of a file of the source data set."""
+    inside = Path(bids_path.fpath).relative_to(bids_path.root)
+    return f"bids:source:{inside.as_posix()}"
+
+
+def _link(source_root, root):
+    """Path to the source data set: relative where one lies in the other, for both may move."""
+    here, there = root.resolve(), source_root.resolve()
+    if here.is_relative_to(there) or there.is_relative_to(here):
+        return Path(os.path.relpath(there, here)).as_posix()
+    return there.as_uri()
+
+
+def _text(text):
+    return lambda fname: fname.write_text(text, encoding="utf-8")
+
+
+def _json(content):
+    return _text(json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+
+
+def _plain(value):
+    """Numbers and arrays of NumPy as JSON knows them."""
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)
