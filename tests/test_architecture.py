@@ -113,6 +113,10 @@ LAYERS = [
     "cautions",
     "report",
     "simulation",
+    "datasets._cache",
+    "datasets._download",
+    "datasets._registry",
+    "datasets",
     "demo",
     "cli",
 ]

@@ -1,0 +1,1 @@
+"""Example data and atlases, fetched when they are asked for."""
