@@ -1,4 +1,4 @@
-from . import viz
+from . import datasets, viz
 from .cache import read_prepared
 from .components import SpectralComponents, find_spectral_components
 from .contrasts import GroupContrast, contrast_groups
@@ -64,6 +64,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "datasets",
     "find_spectral_components",
     "fit_hmm",
     "list_visits",

@@ -26,12 +26,26 @@ LONGEST_WAIT = 300.0
 TIMEOUT = (10, 60)
 # Answers after which asking again can help.
 PASSING = (408, 425, 429, 500, 502, 503, 504)
-CHUNK = 1 << 18
-MEGABYTE = 1_000_000
+# Bytes read at a time; fewer than these are lost where a connection is cut.
+CHUNK = 1 << 16
+# Fewer bytes are there before a progress bar could be read.
+WORTH_A_BAR = 1_000_000
 
 
 class UnreachableError(ConnectionError):
-    """A server that could not be reached, or did not give what it was asked for."""
+    """A server that could not be reached, or did not give what it was asked for.
+
+    Parameters
+    ----------
+    message : str
+        What went wrong.
+    status : int | None
+        The number that the server answered with, if it did.
+    """
+
+    def __init__(self, message: str, status: int | None = None):
+        super().__init__(message)
+        self.status = status
 
 
 class Source(NamedTuple):
@@ -181,14 +195,14 @@ def _goes_on_at(answer, done):
 def _shown(answer, file, done, total):
     """Write an answer to a file, and show how far it is."""
     bar = None
-    if total is not None and total >= MEGABYTE:
-        bar = ProgressBar(round(total / MEGABYTE), mesg="Downloading (MB)")
+    if total is not None and total >= WORTH_A_BAR:
+        bar = ProgressBar(total, mesg="Downloading", unit="B", unit_scale=True)
     try:
         for chunk in answer.iter_content(CHUNK):
             file.write(chunk)
             done += len(chunk)
             if bar is not None:
-                bar.update(round(done / MEGABYTE))
+                bar.update(done)
             yield done
     finally:
         del bar  # MNE-Python's bar closes when it goes
@@ -210,7 +224,7 @@ def _insist(
         except (requests.RequestException, _CutError) as error:
             answer = getattr(error, "response", None)
             if answer is not None and answer.status_code not in PASSING:
-                raise UnreachableError(f"{url}: {_reason(error)}") from error
+                raise UnreachableError(f"{url}: {_reason(error)}", answer.status_code) from error
             if n_bytes() > most:
                 number, most = 0, n_bytes()
             number += 1
