@@ -109,12 +109,15 @@ def test_prepared_stay_prepared(server, cache):
 @pytest.mark.slow
 def test_fits(server, cache):
     """One line from a name to a model."""
-    server.add(
-        "data/notts_meguk_giles_prepared_1_subject.zip", zipped({"array0.npy": npy(noise())})
-    )
-    data = fetch_osf("notts_meguk_giles_prepared_1_subject")
-    hmm = mne_hmm.fit_hmm(data, 2, n_init=1, refine=False, max_iter=20, random_state=0)
-    assert hmm.predict(data).probabilities.shape == (2, 500)
+    name = "notts_meguk_giles_prepared_1_subject"
+    is_loud = np.arange(2000) // 100 % 2 == 1
+    array = noise(2000) * np.where(is_loud, 3, 1)[:, np.newaxis]
+    server.add(f"data/{name}.zip", zipped({"array0.npy": npy(array.astype(np.float32))}))
+    data = fetch_osf(name)
+    hmm = mne_hmm.fit_hmm(data, 2, n_init=1, refine=False, learn_means=False, random_state=0)
+    (states,) = hmm.predict(data)
+    # Four channels three times as loud are told apart but for a few samples at the switches.
+    assert max(np.mean(states.labels == is_loud), np.mean(states.labels != is_loud)) > 0.95
 
 
 def test_parcels(server, cache):
@@ -234,7 +237,9 @@ def test_project_that_is_not_there(server, cache):
         fetch_osf("x", project="zzzzz")
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "", "a//b", ".hidden", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/x", "a/../../x", "", "a//b", ".hidden", "a\\b", "C:x"]
+)
 def test_names_stay_in_the_cache(server, cache, name):
     """A name is no way out of the cache folder."""
     with pytest.raises(ValueError, match="name must be the name of a file"):
@@ -438,6 +443,19 @@ def offline(server):
     """Close the server, so that nobody answers."""
     server.close()
     return server
+
+
+def test_offline_file_that_is_no_zip(server, cache):
+    """Its place is that of the file itself."""
+    server.add("data/note.txt", b"hello")
+    server.faults["note.txt"] = [("status", 404, {})]
+    place = cache / "osf" / "by2tc" / "note.txt"
+    with pytest.raises(ConnectionError) as error:
+        fetch_osf("note.txt")
+    assert str(error.value).endswith(f"to {place}")
+    server.close()
+    place.write_bytes(b"hello")
+    assert fetch_osf("note.txt") == place
 
 
 def test_offline(offline, cache):

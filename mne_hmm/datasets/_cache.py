@@ -11,7 +11,6 @@ from typing import IO, Any
 import pooch
 from mne.utils import logger
 
-from .._utils.check import plural
 from .._utils.files import check_folder
 
 # Seconds between two looks whether another process has finished.
@@ -66,12 +65,11 @@ def one_at_a_time(fname: Path) -> Iterator[None]:
     """
     fname.parent.mkdir(parents=True, exist_ok=True)
     with fname.with_name(f".{fname.name}.lock").open("a+b") as file:
-        began = told = time.monotonic()
+        is_told = False
         while _is_taken(file):
-            if time.monotonic() - told > 10 or told == began:
-                told = time.monotonic()
-                waited = plural(round(told - began), "second")
-                logger.info(f"Another process is fetching {fname.name}; waited for {waited}")
+            if not is_told:
+                logger.info(f"Another process is fetching {fname.name}; waiting for it")
+                is_told = True
             time.sleep(PAUSE)
         try:
             yield

@@ -248,9 +248,9 @@ def _asked_to_wait(answer):
     value = None if answer is None else answer.headers.get("Retry-After")
     if value is None:
         return 0.0
-    with contextlib.suppress(ValueError):
-        return max(float(value), 0.0)
-    with contextlib.suppress(ValueError):
+    if value.isdecimal():
+        return float(value)
+    with contextlib.suppress(ValueError, TypeError):  # no date, or one of no time zone
         until = email.utils.parsedate_to_datetime(value)
         return max((until - datetime.now(UTC)).total_seconds(), 0.0)
     return 0.0

@@ -112,7 +112,7 @@ def _check_name(name):
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r} of type {type(name).__name__}")
     short = name.removeprefix(DATA).removesuffix(".zip")
-    if not all(re.fullmatch(r"\w[\w .+-]*", part) for part in short.split("/")):
+    if not all(re.fullmatch(r'[^.\\/:*?"<>|][^\\/:*?"<>|]*', part) for part in short.split("/")):
         raise ValueError(
             f"name must be the name of a file, with folders before it if need be, got {name!r}"
         )
@@ -196,17 +196,19 @@ def _settle(place: _Place, fname: Path, path: str, sha256: str | None) -> None:
     content: dict[str, Any] = {"path": path, "sha256": sha256}
     if fname == place.zip_file:
         content["members"] = unzip(fname, place.folder)
-        fname.unlink()  # all of it is in the folder
     place.remember(**content)
+    place.zip_file.unlink(missing_ok=True)  # all of it is in the folder
 
 
 def _told(place, project, name, given, error):
     """Say what to do where there is no network."""
     known = place.known()
-    where = known.get("url", f"https://osf.io/{project}/files, {DATA}{name}.zip")
+    path = known.get("path", f"{DATA}{name}.zip")
+    where = known.get("url", f"https://osf.io/{project}/files, {path}")
     wrong = (
         f"\n{given} is there, but has not the hash {known['sha256']} that OSF gave."
         if given is not None and "sha256" in known
         else ""
     )
-    return f"{error}{wrong}\n{by_hand({where: place.zip_file})}"
+    fname = place.zip_file if path.endswith(".zip") else place.folder
+    return f"{error}{wrong}\n{by_hand({where: fname})}"
