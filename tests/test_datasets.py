@@ -36,6 +36,7 @@ def server(monkeypatch):
     server = Server()
     monkeypatch.setenv("MNE_HMM_OSF_API", f"{server.url}/v2")
     monkeypatch.setenv("MNE_HMM_GITHUB", server.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(_download, "FIRST_WAIT", 0.01)
     yield server
     server.close()
