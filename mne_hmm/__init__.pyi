@@ -1,4 +1,4 @@
-from . import viz
+from . import datasets, viz
 from .bids_annotations import read_bids_annotations
 from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
@@ -67,6 +67,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "datasets",
     "find_bids_recordings",
     "find_spectral_components",
     "fit_hmm",

@@ -1,0 +1,111 @@
+"""Where fetched files are kept, and one process at a time that fetches them."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import pooch
+from mne.utils import logger
+
+from .._utils.files import check_folder
+
+# Seconds between two looks whether another process has finished.
+PAUSE = 0.1
+
+
+def cache_folder(path: Any = None) -> Path:
+    """Find the folder that everything fetched is kept in.
+
+    Parameters
+    ----------
+    path : path-like | None
+        The folder; None takes the environment variable ``MNE_HMM_DATA``, or where that is not
+        set the cache folder of the operating system.
+    """
+    folder = check_folder(path, "path")
+    if folder is None and os.environ.get("MNE_HMM_DATA"):
+        folder = check_folder(os.environ["MNE_HMM_DATA"], "MNE_HMM_DATA")
+    if folder is None:
+        folder = pooch.os_cache("mne-hmm")
+    return folder.expanduser().absolute()
+
+
+def by_hand(places: Mapping[str, Path]) -> str:
+    """Say which files to put where, for whoever has no network.
+
+    Parameters
+    ----------
+    places : dict
+        The place of each file, by its address.
+    """
+    todo = [f"  {address}\n    to {fname}" for address, fname in places.items()]
+    way_out = (
+        "Without a network, get these files on another machine and put them in their places, from "
+        "where they are taken (path=... or the environment variable MNE_HMM_DATA give another "
+        "folder):"
+    )
+    return "\n".join([way_out, *todo])
+
+
+@contextlib.contextmanager
+def one_at_a_time(fname: Path) -> Iterator[None]:
+    """Let one process, or thread, at a time bring a file or folder; the others wait.
+
+    The lock is the operating system's, which takes it back when a process ends, however it
+    ends. Where a file system has none, only the work is done twice: files appear whole anyway.
+
+    Parameters
+    ----------
+    fname : Path
+        What is to be brought. The lock file lies beside it and stays there.
+    """
+    fname.parent.mkdir(parents=True, exist_ok=True)
+    with fname.with_name(f".{fname.name}.lock").open("a+b") as file:
+        is_told = False
+        while _is_taken(file):
+            if not is_told:
+                logger.info(f"Another process is fetching {fname.name}; waiting for it")
+                is_told = True
+            time.sleep(PAUSE)
+        try:
+            yield
+        finally:
+            _give_back(file)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _is_taken(file: IO[bytes]) -> bool:
+        """Try to take the lock, and tell whether another has it."""
+        file.seek(0)
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return True
+        return False
+
+    def _give_back(file: IO[bytes]) -> None:
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+
+else:
+    import fcntl
+
+    def _is_taken(file: IO[bytes]) -> bool:
+        """Try to take the lock, and tell whether another has it."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:  # a file system without locks
+            return False
+        return False
+
+    def _give_back(file: IO[bytes]) -> None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)

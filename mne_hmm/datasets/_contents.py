@@ -1,0 +1,91 @@
+"""What a fetched folder holds, as something that `prepare` and `fit_hmm` take."""
+
+import glob
+from pathlib import Path
+from typing import Any
+
+import mne
+import numpy as np
+
+from ..array_files import LEAST_TIMES, TIMES_LONGER
+from ..file_raw import FileRaw
+from ..file_search import expanded
+from ..preparation import prepare
+from ..settings import Preparation
+
+# Sampling rates in hertz of data sets whose files do not tell, by how their names begin.
+RATES = {"notts_": 250.0}
+# What the name of a data set has in it whose arrays are features already.
+PREPARED = "_prepared"
+
+
+def recordings_in(folder: Path, name: str) -> Any:
+    """Open the recordings in a folder, or give the folder where it holds something else.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    name : str
+        Name of the data set.
+
+    Returns
+    -------
+    recordings : PreparedData | list of Raw | Path
+        Features that were prepared elsewhere, as they are; recordings, from ``.fif`` files
+        wherever they lie or from ``.npy`` files with a row per sample; or the folder.
+    """
+    folder = _unwrapped(folder)
+    raws = _found(folder, "**", "*raw.fif")
+    if raws:
+        return [mne.io.read_raw_fif(fname) for fname in raws]
+    rate = next((rate for start, rate in RATES.items() if name.startswith(start)), None)
+    arrays = _found(folder, "*.npy")
+    if rate is None or not arrays or any(map(Path.is_dir, _seen(folder))):
+        return folder
+    shapes = [_shape(fname) for fname in arrays]
+    if None in shapes or len({shape[1] for shape in shapes}) > 1:
+        return folder
+    if PREPARED in name:
+        return prepare(arrays, Preparation.as_is(), sfreq=rate)
+    return [_parcels(fname, shape, rate) for fname, shape in zip(arrays, shapes, strict=True)]
+
+
+def _seen(folder):
+    """Look into a folder; what is hidden is not looked at."""
+    return [one for one in folder.iterdir() if not one.name.startswith(".")]
+
+
+def _unwrapped(folder):
+    """Go into a folder that is all there is in another."""
+    inside = _seen(folder)
+    while len(inside) == 1 and inside[0].is_dir():
+        folder = inside[0]
+        inside = _seen(folder)
+    return folder
+
+
+def _found(folder, *pattern):
+    """Files that match, in natural order."""
+    try:
+        return expanded(str(Path(glob.escape(str(folder)), *pattern)))
+    except FileNotFoundError:
+        return []
+
+
+def _shape(fname):
+    """Shape of an array of signals, samples first; None of any other."""
+    try:
+        array = np.load(fname, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # objects, which are not to be trusted, or nothing of NumPy's
+        return None
+    if array.ndim != 2 or array.dtype.kind != "f":
+        return None
+    return array.shape if len(array) >= max(TIMES_LONGER * array.shape[1], LEAST_TIMES) else None
+
+
+def _parcels(fname, shape, rate):
+    """Parcel time courses that are read when they are used."""
+    n_times, n_parcels = shape
+    names = [f"parcel_{number}" for number in range(n_parcels)]
+    return FileRaw(fname, mne.create_info(names, rate, "misc"), n_times)

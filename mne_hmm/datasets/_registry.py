@@ -1,0 +1,104 @@
+"""Files of public repositories, at one commit, whose hashes come with the package."""
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from mne.utils import verbose
+
+from ._cache import by_hand, cache_folder, one_at_a_time
+from ._download import Source, UnreachableError, download, is_right
+
+# Where a registry's files are, below the site of GitHub's files: repository and commit.
+PLACES = {
+    "canonical-hmm": (
+        "OHBA-analysis/Canonical-HMM-Networks/370ecd745dc6a492f1cf808180d57a495a489725"
+    ),
+    "parcellation": "OHBA-analysis/osl-dynamics/e0f4b6aa9562fafc8397b6bfccd3943bbd30ceef",
+}
+SITE = "https://raw.githubusercontent.com"
+
+
+@functools.cache
+def read_registry(registry: str) -> Mapping[str, str]:
+    """Read the names of a registry's files, and the SHA-256 of each.
+
+    Parameters
+    ----------
+    registry : "canonical-hmm" | "parcellation"
+        The registry.
+    """
+    text = (files(__package__) / "registry" / f"{registry}.txt").read_text(encoding="utf-8")
+    entries = (line.split() for line in text.splitlines() if line)
+    return MappingProxyType({name: sha256.removeprefix("sha256:") for name, sha256 in entries})
+
+
+@verbose
+def fetch_registered(
+    registry: str, fnames: Sequence[str], path: Any = None, verbose: Any = None
+) -> list[Path]:
+    """Fetch files of a registry, or find them where they were fetched before.
+
+    Parameters
+    ----------
+    registry : "canonical-hmm" | "parcellation"
+        The registry.
+    fnames : sequence of str
+        Names in the registry.
+    path : path-like | None
+        Cache folder; None takes ``MNE_HMM_DATA`` or that of the operating system.
+    verbose : bool | str | int | None
+        As everywhere in MNE-Python.
+
+    Returns
+    -------
+    paths : list of Path
+        The files, in the cache folder under the name of the registry and their own.
+
+    Raises
+    ------
+    ConnectionError
+        If a file is not there and cannot be fetched; says which to put where.
+    OSError
+        If a file that was fetched has the wrong hash.
+    """
+    known = read_registry(registry)
+    folder = cache_folder(path) / registry
+    sources = {
+        folder.joinpath(*fname.split("/")): Source(address(registry, fname), known[fname])
+        for fname in fnames
+    }
+    # Most calls find all files, perhaps in a folder that they must not write to.
+    missing = [one for one, source in sources.items() if not is_right(one, source.sha256)]
+    if missing:
+        with one_at_a_time(folder):
+            for one in missing:
+                try:
+                    download(sources[one], one)
+                except UnreachableError as error:
+                    raise UnreachableError(_told(sources, error)) from error
+    return list(sources)
+
+
+def address(registry: str, fname: str) -> str:
+    """Get the address of a file of a registry.
+
+    Parameters
+    ----------
+    registry : "canonical-hmm" | "parcellation"
+        The registry.
+    fname : str
+        Name in the registry.
+    """
+    site = os.environ.get("MNE_HMM_GITHUB", SITE).rstrip("/")
+    return f"{site}/{PLACES[registry]}/{fname}"
+
+
+def _told(sources, error):
+    """Say what to do where there is no network."""
+    missing = {one: source for one, source in sources.items() if not is_right(one, source.sha256)}
+    return f"{error}\n{by_hand({source.url: one for one, source in missing.items()})}"

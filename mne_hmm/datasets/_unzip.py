@@ -1,0 +1,87 @@
+"""Zip files become folders, whole or not at all, and nothing lands outside of them."""
+
+import os
+import shutil
+import stat
+import tempfile
+import zipfile
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+# What macOS adds to zip files: nobody's data.
+LEFT_OUT = "__MACOSX"
+
+
+def unzip(fname: Path, folder: Path) -> dict[str, int]:
+    """Unpack a zip file; the folder appears when all of it is there.
+
+    Parameters
+    ----------
+    fname : Path
+        The zip file.
+    folder : Path
+        The folder. One that is there is replaced.
+
+    Returns
+    -------
+    members : dict
+        Bytes of each file, by its path in the folder.
+
+    Raises
+    ------
+    OSError
+        If the file is no zip file, is damaged, or has members that would leave the folder.
+    """
+    try:
+        with zipfile.ZipFile(fname) as content:
+            members = [one for one in content.infolist() if not _is_left_out(one)]
+            for one in members:  # all of them, before anything is written
+                _check_member(one, fname)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                inside = temporary / "new"
+                inside.mkdir()
+                content.extractall(inside, members)
+                if folder.exists():
+                    os.replace(folder, temporary / "old")
+                os.replace(inside, folder)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise OSError(
+            f"{fname} cannot be unpacked ({error}); is it a zip file, and complete? Delete it to "
+            "fetch it again"
+        ) from error
+    return {one.filename: one.file_size for one in members if not one.is_dir()}
+
+
+def is_whole(folder: Path, members: dict[str, int]) -> bool:
+    """Tell whether the files that were unpacked are still there, as long as they were.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    members : dict
+        What `unzip` gave.
+    """
+    return folder.is_dir() and all(
+        (folder / one).is_file() and (folder / one).stat().st_size == size
+        for one, size in members.items()
+    )
+
+
+def _is_left_out(member):
+    return member.filename.split("/")[0] == LEFT_OUT
+
+
+def _check_member(member, fname):
+    """Refuse a name that leads out of the folder on any system, and links, which may."""
+    name = member.filename
+    parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}
+    is_link = stat.S_ISLNK(member.external_attr >> 16)
+    if name.startswith(("/", "\\")) or PureWindowsPath(name).drive or ".." in parts or is_link:
+        raise OSError(
+            f"{fname} holds {name!r}, which {'is a link' if is_link else 'leads'} out of its "
+            "folder; nothing was unpacked: do not use this file, and tell whoever made it"
+        )
