@@ -10,6 +10,7 @@ from .hmm import HMM, read_hmm
 from .maps import StateMaps, mean_maps, power_maps
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
+from .osl_format import read_osl_hmm, write_osl_hmm
 from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
 from .parcellation.signs import SignAlignment, align_signs
@@ -75,9 +76,11 @@ __all__ = [
     "power_maps",
     "prepare",
     "read_hmm",
+    "read_osl_hmm",
     "read_prepared",
     "simulate_raw",
     "summarize_recordings",
     "summarize_states",
     "viz",
+    "write_osl_hmm",
 ]
