@@ -13,6 +13,7 @@ from .hmm import HMM, read_hmm
 from .maps import StateMaps, mean_maps, power_maps
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
+from .osl_format import read_osl_hmm, write_osl_hmm
 from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
 from .parcellation.signs import SignAlignment, align_signs
@@ -82,10 +83,12 @@ __all__ = [
     "read_bids_annotations",
     "read_bids_recording",
     "read_hmm",
+    "read_osl_hmm",
     "read_prepared",
     "simulate_raw",
     "summarize_recordings",
     "summarize_states",
     "viz",
     "write_bids_derivatives",
+    "write_osl_hmm",
 ]

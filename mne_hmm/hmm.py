@@ -676,9 +676,13 @@ def read_hmm(fname: Any) -> HMM:
     FileNotFoundError
         If there is no such file.
     OSError
-        If the file is cut off, damaged, or not HDF5.
+        If the file is cut off, damaged, or not HDF5, or a folder.
     ValueError
         If it holds something else, or was written by a newer version.
+
+    See Also
+    --------
+    read_osl_hmm : Reads a model of osl-dynamics.
     """
     return HMM(**read_model(fname))
 

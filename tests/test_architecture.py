@@ -80,6 +80,8 @@ LAYERS = [
     "states",
     "dual_estimate",
     "hmm",
+    "osl_folder",
+    "osl_format",
     "priors",
     "progress",
     "fit",

@@ -60,6 +60,11 @@ def read_model_file(fname: Any, title: str, newest: int) -> dict[str, Any]:
     path = Path(fname)
     if not path.exists():
         raise FileNotFoundError(f"fname={str(path)!r}: there is no such file")
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"fname={str(path)!r} is a folder; give the name of the file. Folders of osl-dynamics' "
+            "models are read by mne_hmm.read_osl_hmm"
+        )
     try:
         with h5py.File(path, "r") as file:
             is_ours = title in file
