@@ -9,6 +9,7 @@ from sklearn import metrics
 import mne_hmm
 from mne_hmm.agreement import adjusted_rand_index, cohen_kappa, cross_table
 from mne_hmm.model_file import Learned
+from mne_hmm.timeline import Timeline
 
 CYCLE = [1, 2, 0]
 
@@ -23,9 +24,7 @@ def states_of(labels, n_states=3, probabilities=None, names="state"):
     return mne_hmm.StateTimeCourse(
         probabilities,
         labels,
-        mne_hmm.simulate_raw(2, n_channels=2, duration=len(labels) / 100.0, sfreq=100.0)[
-            1
-        ].timeline,
+        Timeline(100.0, len(labels)),
         [tuple(edge) for edge in edges.reshape(-1, 2).tolist()],
         tuple(f"{names}_{k}" for k in range(n_states)),
     )
@@ -149,7 +148,7 @@ def test_consensus(fitted, simulated):
     """Fits that differ in order alone are one; one with a state of its own differs there."""
     raw, _ = simulated
     odd = fitted.reorder_states([2, 0, 1])
-    odd.covariances_[1] *= 1e6  # state 0 of the others, and now never on
+    odd.covariances_[1] *= 1e6  # state 0 of the others, and now hardly ever on
     hmms = [odd, fitted.reorder_states(CYCLE), fitted]
     # Another state takes over what it had, and is no longer quite what it was.
     found = mne_hmm.compute_consensus(hmms, raw, min_correlation=0.4)
@@ -162,7 +161,7 @@ def test_consensus(fitted, simulated):
     lined_up = odd.reorder_states(found.orders[0])
     assert_array_equal(lined_up.covariances_[places], hmms[1].covariances_[places])
     assert found.recurs[1:].all()
-    assert np.isnan(found.correlation[0, CYCLE.index(0)])
+    assert found.correlation[0, CYCLE.index(0)] < 0.2
     assert mne_hmm.compute_consensus(hmms, raw).recurs[0].sum() == 1
     assert_array_equal(found.recurrence[places], 1.0)
     assert found.recurrence[CYCLE.index(0)] == 0.5
