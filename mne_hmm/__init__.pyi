@@ -1,9 +1,12 @@
 from . import datasets, viz
+from .agreement import StateAgreement, compute_agreement
 from .bids_annotations import read_bids_annotations
 from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
 from .cache import read_prepared
+from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
+from .consensus import StateConsensus, compute_consensus
 from .contrasts import GroupContrast, contrast_groups
 from .dual_estimate import DualEstimate
 from .evoked import compute_state_evoked
@@ -11,6 +14,7 @@ from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .maps import StateMaps, mean_maps, power_maps
+from .matching import match_states
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
 from .osl_format import read_osl_hmm, write_osl_hmm
@@ -21,6 +25,7 @@ from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
 from .report import add_hmm_to_report
+from .selection import Recommendation, StateNumberSelection, select_n_states
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .spectra import average_state_spectra, compute_state_spectra
@@ -40,6 +45,7 @@ __version__: str
 
 __all__ = [
     "HMM",
+    "Calibration",
     "CycleTest",
     "DualEstimate",
     "FittedPreparation",
@@ -48,11 +54,15 @@ __all__ = [
     "Preparation",
     "PreparedData",
     "Priors",
+    "Recommendation",
     "SignAlignment",
     "SpectralComponents",
+    "StateAgreement",
     "StateClusterTest",
+    "StateConsensus",
     "StateMaps",
     "StateNetworks",
+    "StateNumberSelection",
     "StateSpectra",
     "StateStatistics",
     "StateTimeCourse",
@@ -62,6 +72,9 @@ __all__ = [
     "average_state_spectra",
     "cluster_test_state_evoked",
     "coherence_networks",
+    "compute_agreement",
+    "compute_calibration",
+    "compute_consensus",
     "compute_model_spectra",
     "compute_occupancy_over_time",
     "compute_state_evoked",
@@ -73,6 +86,7 @@ __all__ = [
     "find_spectral_components",
     "fit_hmm",
     "list_visits",
+    "match_states",
     "mean_maps",
     "model_autocovariance",
     "multi_worker_strategy",
@@ -85,6 +99,7 @@ __all__ = [
     "read_hmm",
     "read_osl_hmm",
     "read_prepared",
+    "select_n_states",
     "simulate_raw",
     "summarize_recordings",
     "summarize_states",

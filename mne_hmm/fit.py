@@ -208,7 +208,7 @@ def fit_hmm(
     # is said before.
     workers = None if strategy is None else _workers(strategy)
     arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = _prepared(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
 
     from .engine import (
         GivenParameters,
@@ -228,7 +228,7 @@ def fit_hmm(
     if learn_means == "auto":
         learn_means = prepared.preparation.n_embeddings == 1
     learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)
-    _check_enough_data(prepared, n_states, learned)
+    check_enough_data(prepared, n_states, learned)
     given = _check_given(
         n_states,
         prepared.n_features,
@@ -314,9 +314,10 @@ def _check_batches(batch_size, sequence_length):
     )
 
 
-def _prepared(
+def prepared_of(
     inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs
 ) -> PreparedData:
+    """Prepare recordings, or take what is prepared already."""
     prepared = as_prepared(inst)
     if prepared is None:
         return prepare(
@@ -338,7 +339,8 @@ def _prepared(
     return prepared
 
 
-def _check_enough_data(prepared, n_states, learned):
+def check_enough_data(prepared: PreparedData, n_states: int, learned: Learned) -> None:
+    """Check that there are no more free parameters than values."""
     d = prepared.n_features
     per_state = (d if learned.means else 0) + (
         (d * (d + 1) // 2 if learned.covariance_type == "full" else d) if learned.covariances else 0

@@ -12,6 +12,7 @@ from mne.utils import verbose
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
+from .agreement import StateAgreement, compute_agreement
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
 from .parcel_inputs import AtlasArguments, with_parcels
@@ -133,6 +134,11 @@ class HMM:
     def n_features(self) -> int:
         """Number of features."""
         return self.means_.shape[1]
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of free parameters that were learned."""
+        return sum(count for _, _, count, learned in self._table() if learned)
 
     # What the model says of recordings
 
@@ -295,6 +301,60 @@ class HMM:
         warn_of_unknown(estimates, prepared.names)
         several = is_several(inst) or isinstance(inst, PreparedData)
         return estimates if several else estimates[0]
+
+    @verbose
+    @fill_doc
+    def agreement(
+        self,
+        other: "HMM",
+        inst: Any,
+        *,
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        n_jobs: int | None = None,
+        verbose: Any = None,
+    ) -> StateAgreement:
+        """Compute how much the states of this model have in common with those of another.
+
+        Parameters
+        ----------
+        other : HMM
+            The other model. Its preparation and number of states may differ.
+        %(inst)s
+        %(reject_by_annotation)s
+        %(sfreq)s
+        %(n_jobs)s
+        %(verbose)s
+
+        Returns
+        -------
+        agreement : StateAgreement
+            Which states belong together, and how many samples are alike.
+
+        Raises
+        ------
+        TypeError
+            If ``other`` is no model.
+        ValueError
+            If the recordings cannot be prepared, or no sample is modeled by both.
+
+        See Also
+        --------
+        compute_agreement : The same of states that were found before.
+        compute_consensus : What more than two models have in common.
+        match_states : The order of states alone.
+        """
+        if not isinstance(other, HMM):
+            raise TypeError(
+                "other must be a model, as fit_hmm and read_hmm give, got "
+                f"{type(other).__name__}; compare states with compute_agreement"
+            )
+        inst = features_for([self, other], inst, reject_by_annotation, sfreq, n_jobs)
+        own, others = (
+            hmm.predict(inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs)
+            for hmm in (self, other)
+        )
+        return compute_agreement(own, others)
 
     def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):
         """Features of recordings, by the model's own preparation."""
@@ -474,7 +534,6 @@ class HMM:
             (name, str(shape), f"{count:,}" if learned else "0", "yes" if learned else "no")
             for name, shape, count, learned in self._table()
         ]
-        total = sum(count for _, _, count, learned in self._table() if learned)
         head = ("parameter", "shape", "free numbers", "learned")
         widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
 
@@ -486,7 +545,7 @@ class HMM:
         rule = "-" * len(line(head))
         lines = [f"HMM with {plural(self.n_states, 'state')}", rule, line(head), rule]
         lines += [line(row) for row in rows]
-        lines += [rule, f"free numbers learned: {total:,}"]
+        lines += [rule, f"free numbers learned: {self.n_parameters:,}"]
         print("\n".join(lines))  # noqa: T201  (what the method is for)
 
     def _facts(self):
@@ -685,6 +744,35 @@ def read_hmm(fname: Any) -> HMM:
     read_osl_hmm : Reads a model of osl-dynamics.
     """
     return HMM(**read_model(fname))
+
+
+def features_for(
+    hmms: Sequence[HMM], inst: Any, reject_by_annotation: bool, sfreq: float | None, n_jobs: Any
+) -> Any:
+    """Prepare recordings once for several models, where these take the same features.
+
+    Parameters
+    ----------
+    hmms : sequence of HMM
+        The models.
+    inst : object
+        The recordings.
+    reject_by_annotation : bool
+        Whether bad spans are left out.
+    sfreq : float | None
+        Sampling rate of arrays.
+    n_jobs : int | None
+        Number of jobs.
+
+    Returns
+    -------
+    inst : object
+        PreparedData; the recordings as they are, where the models differ.
+    """
+    first = hmms[0]
+    if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
+        return first._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+    return inst
 
 
 def default_state_names(n_states: int) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import mne
 import numpy as np
+from scipy.special import entr
 
 from ._utils._mne import check_pandas
 from ._utils.check import check_number, listed, plural
@@ -125,6 +126,15 @@ class StateTimeCourse:
     def times(self) -> np.ndarray:
         """Seconds from the recording's first sample to each sample; of epochs, from the event."""
         return self.timeline.times
+
+    @property
+    def entropy(self) -> np.ndarray:
+        """How unsure each sample's state is, in nats, shape (n_times,) or (n_epochs, n_times).
+
+        The entropy of the probabilities: 0 where one state is certain, log(n_states) where all
+        are as probable, NaN where the recording was not modeled.
+        """
+        return entr(self.probabilities).sum(axis=-2)
 
     @property
     def info(self) -> mne.Info:

@@ -1,0 +1,121 @@
+"""Whether probabilities of states are what they say, on recordings whose states are known."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ._utils._mne import check_pandas
+from ._utils.check import check_number
+from .matching import best_match, common_samples, correlations, same_recordings
+from .states import as_courses
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """How often states were right that were called with a given probability.
+
+    Made by :func:`compute_calibration`.
+
+    Parameters
+    ----------
+    probability : array, shape (n_bins,)
+        Mean probability of the most probable state, over the samples of each bin. NaN in bins
+        without samples.
+    share_right : array, shape (n_bins,)
+        Share of these samples that were in that state. NaN in bins without samples.
+    n_samples : array of int, shape (n_bins,)
+        Number of samples in each bin.
+    """
+
+    probability: np.ndarray
+    share_right: np.ndarray
+    n_samples: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Mean difference of the two over samples (the expected calibration error)."""
+        known = self.n_samples > 0
+        gaps = np.abs(self.probability - self.share_right)[known]
+        return float(np.average(gaps, weights=self.n_samples[known]))
+
+    def to_data_frame(self):
+        """Get the calibration as a table with one row per bin.
+
+        Returns
+        -------
+        df : pandas.DataFrame
+            Columns ``probability``, ``share_right`` and ``n_samples``; needs pandas.
+        """
+        return check_pandas().DataFrame(dict(vars(self)))
+
+    def __str__(self):
+        rows = [
+            f"{p:11.3f}  {right:11.3f}  {n:9,}"
+            for p, right, n in zip(self.probability, self.share_right, self.n_samples, strict=True)
+            if n
+        ]
+        return "\n".join(["probability  share right    samples", *rows])
+
+    __repr__ = __str__
+
+
+def compute_calibration(states: Any, truth: Any, *, n_bins: int = 10) -> Calibration:
+    """Compare probabilities of states with how often they are right.
+
+    Of all samples that a good model calls with a probability of 0.8, 80 % are right.
+
+    Parameters
+    ----------
+    states : StateTimeCourse | list of StateTimeCourse
+        States of one recording or several, as :meth:`HMM.predict` gives.
+    truth : StateTimeCourse | list of StateTimeCourse
+        The true states, as `simulate_raw` gives. They are matched with the others first.
+    n_bins : int
+        Number of bins of equal width that the probabilities are put into, from 0 to 1.
+
+    Returns
+    -------
+    calibration : Calibration
+        What was said, and what was right, over all recordings together.
+
+    Raises
+    ------
+    TypeError
+        If an argument is of a wrong kind.
+    ValueError
+        If the two are not of the same recordings, or have no sample in common.
+
+    Notes
+    -----
+    The probability is that of the most probable state, so bins below 1 / n_states are empty.
+    A state without a partner among the true ones is never right. A model whose assumptions do
+    not hold is overconfident: time-delay embedding shows each sample to a model as many times as
+    there are lags, as if it were new each time.
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> _, truth = mne_hmm.simulate_raw(n_states=3, n_channels=4, duration=10., random_state=0)
+    >>> mne_hmm.compute_calibration(truth, truth).error
+    0.0
+    """
+    n_bins = check_number(n_bins, "n_bins", rule="a whole number ≥ 1", low=1, integer=True)
+    pairs = [
+        common_samples(a, b) for a, b in same_recordings(as_courses(states), as_courses(truth))
+    ]
+    order = best_match(correlations([(one[0], two[0]) for one, two in pairs]))
+    said = np.concatenate([one[0].max(axis=0) for one, _ in pairs]).astype(float)
+    right = np.concatenate([order[one[1]] == two[1] for one, two in pairs])
+    bins = np.minimum((said * n_bins).astype(int), n_bins - 1)
+    n_samples = np.bincount(bins, minlength=n_bins)
+    probability, share = (
+        np.divide(
+            np.bincount(bins, weights=values, minlength=n_bins),
+            n_samples,
+            out=np.full(n_bins, np.nan),
+            where=n_samples > 0,
+        )
+        for values in (said, right)
+    )
+    return Calibration(probability, share, n_samples)

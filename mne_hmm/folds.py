@@ -1,0 +1,206 @@
+"""Folds of prepared data: whole recordings, or long blocks of few recordings with gaps between."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._utils.check import plural
+from .prepared import PreparedData
+from .timeline import TimeMap
+
+
+class Part(NamedTuple):
+    """Rows of one recording."""
+
+    recording: int
+    """Number of the recording."""
+    runs: tuple[tuple[int, int], ...]
+    """First row, and the one after the last, of each run, in order."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return sum(stop - start for start, stop in self.runs)
+
+
+class Fold(NamedTuple):
+    """What a model is trained on, and what it is tested on."""
+
+    training: tuple[Part, ...]
+    held_out: tuple[Part, ...]
+
+
+def is_of_recordings(prepared: PreparedData, n_folds: int) -> bool:
+    """Tell whether folds are of whole recordings."""
+    return len(prepared) >= n_folds
+
+
+def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
+    """Divide data into folds of about the same length.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+        The data.
+    n_folds : int
+        Number of folds.
+    gap : float
+        Seconds to leave out on both sides of a held-out block. At least as much is left out
+        as an embedding reaches, so that no sample of a signal is on both sides.
+
+    Returns
+    -------
+    folds : list of Fold
+        Folds of whole recordings where there are as many. Otherwise all recordings, end to end,
+        are cut into as many blocks of equal length, and each fold holds out one.
+
+    Raises
+    ------
+    ValueError
+        If a fold would have nothing to train on, or to test on.
+    """
+    lengths = [time_map.n_rows for time_map in prepared.time_maps]
+    if is_of_recordings(prepared, n_folds):
+        held_out = _balanced(lengths, n_folds)
+        every = [_whole(number, length) for number, length in enumerate(lengths)]
+        return [
+            Fold(
+                tuple(part for part in every if part.recording not in group),
+                tuple(every[number] for number in group),
+            )
+            for group in held_out
+        ]
+    reach = prepared.preparation.n_embeddings - 1
+    n_gap = max(int(np.ceil(gap * prepared.sfreq)), reach)
+    edges = np.round(np.linspace(0, sum(lengths), n_folds + 1)).astype(int).tolist()
+    folds = [_block(lengths, start, stop, n_gap) for start, stop in pairwise(edges)]
+    for fold in folds:
+        if not fold.training or not fold.held_out:
+            seconds = sum(lengths) / prepared.sfreq
+            raise ValueError(
+                f"{seconds:.1f} s of data cannot be cut into {plural(n_folds, 'block')} with gaps "
+                f"of {n_gap / prepared.sfreq:.2f} s; use fewer folds, a smaller gap or more data"
+            )
+    return folds
+
+
+def split_halves(prepared: PreparedData, gap: float) -> list[tuple[Part, ...]]:
+    """Divide data into two halves, as `make_folds` does.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+        The data.
+    gap : float
+        Seconds to leave out between them, where they are of one recording.
+
+    Returns
+    -------
+    halves : list of tuple of Part
+        The two halves.
+    """
+    return [fold.training for fold in make_folds(prepared, 2, gap)]
+
+
+def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
+    """Get some rows of some recordings; what was not in a row stays apart.
+
+    Parameters
+    ----------
+    prepared : PreparedData
+        The data.
+    parts : sequence of Part
+        The rows.
+
+    Returns
+    -------
+    prepared : PreparedData
+        Their features, with a span for each run without a gap. Nothing is read from a folder
+        before it is asked for.
+    """
+    data: Any = _Rows(prepared.data, parts)
+    if isinstance(prepared.data, list):
+        data = list(data)
+    return PreparedData(
+        data,
+        prepared.preparation,
+        [_cut(prepared.time_maps[part.recording], part.runs) for part in parts],
+        [prepared.names[part.recording] for part in parts],
+    )
+
+
+class _Rows(Sequence[np.ndarray]):
+    """Some rows of some recordings, which are read when they are asked for."""
+
+    def __init__(self, data: Any, parts: Sequence[Part]):
+        self.data, self.parts = data, list(parts)
+        self.lengths = [part.n_rows for part in parts]
+        self.n_features = int(data.n_features if hasattr(data, "n_features") else data[0].shape[1])
+
+    def __len__(self):
+        return len(self.parts)
+
+    def __getitem__(self, index: Any) -> Any:
+        part = self.parts[index]
+        return _rows(self.data[part.recording], part.runs)
+
+    def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield parts in a given order, reading ahead."""
+        order = list(order)
+        read = self.data.stream([self.parts[index].recording for index in order])
+        for index, (_, features) in zip(order, read, strict=True):
+            yield index, _rows(features, self.parts[index].runs)
+
+
+def _rows(features, runs):
+    if len(runs) == 1:
+        return features[slice(*runs[0])]  # a view: most folds need no copy
+    return np.concatenate([features[start:stop] for start, stop in runs])
+
+
+def _cut(time_map, runs):
+    """Where some rows lie in time; each run within a span is a span."""
+    spans, row = [], 0
+    for start, stop in runs:
+        for span in time_map.spans:
+            a, b = max(start, span.rows[0]), min(stop, span.rows[1])
+            if a < b:
+                first = span.first + a - span.rows[0]
+                spans.append(replace(span, rows=(row, row + b - a), first=first))
+                row += b - a
+    return TimeMap(time_map.timeline, tuple(spans))
+
+
+def _whole(number, length):
+    return Part(number, ((0, length),))
+
+
+def _balanced(lengths, n_folds):
+    """Divide recordings into groups of about the same length, the longest first."""
+    groups: list[list[int]] = [[] for _ in range(n_folds)]
+    sizes = np.zeros(n_folds)
+    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        smallest = int(sizes.argmin())
+        groups[smallest].append(number)
+        sizes[smallest] += lengths[number]
+    return [sorted(group) for group in groups]
+
+
+def _block(lengths, start, stop, n_gap):
+    """Hold out a block of the recordings laid end to end."""
+    training, held_out, offset = [], [], 0
+    for number, length in enumerate(lengths):
+        a, b = (min(max(edge - offset, 0), length) for edge in (start, stop))
+        offset += length
+        if a == b:
+            training.append(_whole(number, length))
+            continue
+        held_out.append(Part(number, ((a, b),)))
+        # Another recording is no neighbor, so the gap ends with this one.
+        runs = tuple((x, y) for x, y in ((0, a - n_gap), (b + n_gap, length)) if x < y)
+        if runs:
+            training.append(Part(number, runs))
+    return Fold(tuple(training), tuple(held_out))

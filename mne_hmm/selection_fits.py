@@ -1,0 +1,333 @@
+"""The many fits that choosing a number of states takes: one after another or side by side."""
+
+import secrets
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mne.parallel import parallel_func
+
+from ._utils._mne import warn
+from .agreement import aligned, cohen_kappa, cross_table
+from .fit import fit_hmm
+from .folds import Fold, Part, take
+from .hmm import chain_lengths
+from .matching import best_match
+from .prepared import PreparedData
+
+REPEAT, FOLD, HALF = "repeat", "fold", "half"
+
+# What fit_hmm warns of that is counted instead: with many fits it would be said many times.
+UNSETTLED = "Training had not settled"
+
+
+class Task(NamedTuple):
+    """One fit."""
+
+    n_states: int
+    kind: str
+    """What it is for: REPEAT, FOLD or HALF."""
+    number: int
+    """Which of them."""
+    of: int
+    """How many of them there are, where that changes the data; otherwise 0."""
+    seed: int
+    training: tuple[Part, ...] | None
+    """What to train on; None for all data."""
+    held_out: tuple[Part, ...] | None = None
+    """What to test on; None for nothing."""
+
+    @property
+    def step(self) -> str:
+        """Name of its file."""
+        return f"{self.n_states} states {self.kind} {self.number} of {self.of}"
+
+
+def tasks_of(
+    n_states: int,
+    folds: Sequence[Fold],
+    halves: Sequence[tuple[Part, ...]],
+    n_repeats: int,
+    root: int,
+) -> list[Task]:
+    """List the fits of one number of states.
+
+    Parameters
+    ----------
+    n_states : int
+        The number of states.
+    folds : sequence of Fold
+        The folds.
+    halves : sequence of tuple of Part
+        The halves.
+    n_repeats : int
+        Number of fits on all data.
+    root : int
+        What all seeds come from. The seed of a fit depends on nothing else but what it is, so
+        that it stays the same when others are added.
+
+    Returns
+    -------
+    tasks : list of Task
+        The fits.
+    """
+
+    def seed(*what):
+        return int(np.random.SeedSequence([root, n_states, *what]).generate_state(1)[0])
+
+    n_folds = len(folds)
+    return [
+        *(Task(n_states, REPEAT, i, 0, seed(0, i), None) for i in range(n_repeats)),
+        *(
+            Task(n_states, FOLD, i, n_folds, seed(1, i, n_folds), fold.training, fold.held_out)
+            for i, fold in enumerate(folds)
+        ),
+        *(Task(n_states, HALF, i, 2, seed(2, i), half) for i, half in enumerate(halves)),
+    ]
+
+
+class Work(NamedTuple):
+    """What all fits share; travels to other processes."""
+
+    settings: dict[str, Any]
+    """Arguments of fit_hmm."""
+    root: int
+    """What all seeds come from."""
+    directory: Path | None
+    """Where finished fits are kept."""
+    facts: dict[str, Any]
+    """What must be the same to take them."""
+
+    @classmethod
+    def begin(
+        cls,
+        prepared: PreparedData,
+        settings: dict[str, Any],
+        gap: float,
+        root: int | None,
+        directory: Path | None,
+    ) -> "Work":
+        """Open the folder of finished fits, if there is one.
+
+        Parameters
+        ----------
+        prepared : PreparedData
+            The data.
+        settings : dict
+            Arguments of fit_hmm.
+        gap : float
+            Seconds between blocks.
+        root : int | None
+            What all seeds come from. None takes that of the folder, or a new one.
+        directory : Path | None
+            The folder.
+        """
+        if directory is None:
+            return cls(settings, secrets.randbits(62) if root is None else root, None, {})
+        from .engine import Journal, content_hash
+
+        lengths = [chain_lengths(time_map) for time_map in prepared.time_maps]
+        plain = {name: value for name, value in settings.items() if name != "priors"}
+        facts = {
+            "data": content_hash(prepared.data, lengths),
+            **plain,
+            "priors": repr(settings["priors"]),
+            "gap": gap,
+            "random_state": root,
+        }
+        journal = Journal(directory, facts)
+        if root is None:
+            known = journal.result("seed")
+            root = secrets.randbits(62) if known is None else known["root"]
+            if known is None:
+                journal.finish("seed", {"root": root})
+        return cls(settings, root, directory, facts)
+
+    def journal(self) -> Any:
+        """Open what keeps finished fits."""
+        from .engine import Journal, NoJournal
+
+        return NoJournal() if self.directory is None else Journal(self.directory, self.facts)
+
+
+def run_all(
+    tasks: Sequence[Task], prepared: PreparedData, work: Work, n_jobs: Any
+) -> list[dict[str, Any]]:
+    """Do all fits that were not done before.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        The fits.
+    prepared : PreparedData
+        The data.
+    work : Work
+        What they share.
+    n_jobs : int | None
+        Number of fits at once.
+
+    Returns
+    -------
+    fits : list of dict
+        What came out of each.
+    """
+    journal = work.journal()
+    fits = {task: journal.result(task.step) for task in tasks}
+    # The longest come first, so that none is left over for one process at the end.
+    todo = sorted((task for task in tasks if fits[task] is None), key=lambda one: -one.n_states)
+    if todo:
+        parallel, run, _ = parallel_func(
+            _fit, n_jobs, total=len(todo), max_jobs=len(todo), verbose="ERROR"
+        )
+        done = parallel(run(task, prepared, work) for task in todo)
+        fits.update(zip(todo, done, strict=True))
+    return [fits[task] for task in tasks]
+
+
+def _fit(task, prepared, work):
+    """Do one fit, and keep what comes out of it."""
+    training = prepared if task.training is None else take(prepared, task.training)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        hmm = fit_hmm(
+            training,
+            task.n_states,
+            **work.settings,
+            random_state=task.seed,
+            n_jobs=1,
+            verbose="WARNING",
+        )
+    texts = dict.fromkeys(str(one.message) for one in caught)
+    fit = {
+        "free_energy": hmm.free_energy_,
+        "converged": hmm.converged_,
+        "n_parameters": hmm.n_parameters,
+        "warnings": [text for text in texts if not text.startswith(UNSETTLED)],
+        "initial_probs": hmm.initial_probs_,
+        "transition_matrix": hmm.transition_matrix_,
+        "means": hmm.means_,
+        "covariances": hmm.covariances_,
+    }
+    if task.held_out is not None:
+        fit["held_out"] = hmm.score(take(prepared, task.held_out), verbose="WARNING")
+    work.journal().finish(task.step, fit)
+    return fit
+
+
+def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -> None:
+    """Say once what there is to say of all fits.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        The fits.
+    fits : sequence of dict
+        What came out of them.
+    max_iter : int
+        Largest number of updates.
+    """
+    n_unsettled = sum(not fit["converged"] for fit in fits)
+    if n_unsettled:
+        warn(
+            f"{n_unsettled} of {len(fits)} fits had not settled after max_iter={max_iter} updates; "
+            "raise max_iter, or tol"
+        )
+    told: dict[str, list[int]] = {}
+    for task, fit in zip(tasks, fits, strict=True):
+        for text in fit["warnings"]:
+            told.setdefault(text, []).append(task.n_states)
+    for text, numbers in told.items():
+        among = ", ".join(map(str, sorted(set(numbers))))
+        warn(f"{text} (in {len(numbers)} of {len(fits)} fits, with {among} states)")
+
+
+# Models of one number of states, side by side
+
+
+class Compared(NamedTuple):
+    """What is known of the models of one number of states by the states they find."""
+
+    repeats: np.ndarray
+    """Agreement of each pair of repeats."""
+    halves: float
+    """Agreement of the models of the two halves."""
+    occupancy: np.ndarray
+    """Share of the samples in each state of the best repeat."""
+    log_evidence: float
+    """Log evidence of all data under the best repeat."""
+    log_path: float
+    """Joint log probability of all data and the most probable path."""
+
+
+def compare(
+    tasks: Sequence[Task],
+    fits: Sequence[dict[str, Any]],
+    prepared: PreparedData,
+    covariance_type: str,
+    n_jobs: Any,
+) -> list[Compared]:
+    """Compare the models of each number of states.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+        All fits.
+    fits : sequence of dict
+        What came out of them.
+    prepared : PreparedData
+        The data.
+    covariance_type : "full" | "diag"
+        Form of the covariances.
+    n_jobs : int | None
+        How many numbers to look at, at once.
+
+    Returns
+    -------
+    compared : list of Compared
+        One entry per number of states, in order of the tasks.
+    """
+    models: dict[int, dict[str, list]] = {}
+    for task, fit in zip(tasks, fits, strict=True):
+        models.setdefault(task.n_states, {}).setdefault(task.kind, []).append(fit)
+    parallel, run, _ = parallel_func(
+        _compare, n_jobs, total=len(models), max_jobs=len(models), verbose="ERROR"
+    )
+    return parallel(
+        run(kinds[REPEAT], kinds[HALF], prepared, covariance_type) for kinds in models.values()
+    )
+
+
+def _compare(repeats, halves, prepared, covariance_type):
+    from .engine import Parameters, Samples, infer, most_probable_path
+
+    everyone = [
+        Parameters(
+            *(fit[name] for name in ("initial_probs", "transition_matrix", "means", "covariances"))
+        )
+        for fit in (*repeats, *halves)
+    ]
+    best = int(np.argmin([fit["free_energy"] for fit in repeats]))
+    n_repeats, n_states = len(repeats), len(repeats[0]["initial_probs"])
+    pairs = [(i, j) for i in range(n_repeats) for j in range(i + 1, n_repeats)]
+    pairs.append((n_repeats, n_repeats + 1))
+    tables: Any = [0.0] * len(pairs)
+    counts: Any = 0
+    evidence = path = 0.0
+    for number, time_map in enumerate(prepared.time_maps):
+        samples = Samples([prepared.data[number]], [chain_lengths(time_map)])
+        labels = []
+        for place, parameters in enumerate(everyone):
+            result = infer(samples, parameters, covariance_type=covariance_type)
+            labels.append(result.probabilities.argmax(1))
+            if place == best:
+                evidence += float(result.log_evidence.sum())
+        found = most_probable_path(samples, everyone[best], covariance_type=covariance_type)
+        path += float(found.log_probability.sum())
+        counts = counts + np.bincount(labels[best], minlength=n_states)
+        for place, (i, j) in enumerate(pairs):
+            tables[place] = tables[place] + cross_table(labels[i], labels[j], n_states, n_states)
+    # Matched by what they have in common, which is what kappa counts.
+    kappas = [cohen_kappa(aligned(table, best_match(table))) for table in tables]
+    return Compared(np.array(kappas[:-1]), kappas[-1], counts / counts.sum(), evidence, path)
