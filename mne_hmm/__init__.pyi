@@ -1,4 +1,4 @@
-from . import viz
+from . import datasets, viz
 from .cache import read_prepared
 from .components import SpectralComponents, find_spectral_components
 from .contrasts import GroupContrast, contrast_groups
@@ -16,6 +16,7 @@ from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
+from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
@@ -44,6 +45,8 @@ __all__ = [
     "Preparation",
     "PreparedData",
     "Priors",
+    "Reference",
+    "ReferenceComparison",
     "SignAlignment",
     "SpectralComponents",
     "StateClusterTest",
@@ -64,6 +67,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "datasets",
     "find_spectral_components",
     "fit_hmm",
     "list_visits",
