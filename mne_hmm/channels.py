@@ -61,7 +61,9 @@ def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> n
             [raw.ch_names[places[name]] if name in places else name for name in wrong],
             raw,
             label,
-            f"but the model was trained on {source}" if source else "which the model was trained on",
+            f"but the model was trained on {source}"
+            if source
+            else "which the model was trained on",
             "give its channels these names (raw.rename_channels)"
             if source
             else "train a model on channels that all recordings have (fit_hmm(..., picks=...))",

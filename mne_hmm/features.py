@@ -192,7 +192,7 @@ def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, Ti
 
 
 def _inputs(one, fitted):
-    """What is embedded: the channels with the template's signs, or their spatial components."""
+    """Make what is embedded: channels with the template's signs, or spatial components of them."""
     spans = one.spans
     if fitted.template_ is not None:
         flips, before, after = flips_to_template(spans, fitted.template_, fitted.n_embeddings)

@@ -36,6 +36,11 @@ class Reference:
             Free energy of each under the model, in nats per sample.
         names : list of str
             What to call them.
+
+        Returns
+        -------
+        comparison : ReferenceComparison
+            Where they fall.
         """
         return ReferenceComparison(np.asarray(free_energy, float), tuple(names), self)
 
@@ -135,10 +140,11 @@ class ReferenceComparison:
         return plot_reference(self, axes=axes, show=show)
 
     def __str__(self):
-        lines = [
+        head = (
             f"<ReferenceComparison | {plural(len(self), 'recording')} against "
             f"{plural(len(self.reference.free_energy), 'recording')}>"
-        ]
+        )
+        lines = [head]
         rows = zip(
             self.names,
             self.free_energy,

@@ -25,7 +25,7 @@ class Preparation:
     align : None | "signs"
         How recordings are made alike before the embedding. ``"signs"`` flips channels such that
         their lagged covariances match a template; only fitted preparations that hold one can do
-        it, such as those of published models. (Within a group, use `align_signs`.)
+        it, such as those of published models. Within a group, `align_signs` does it.
     n_embeddings : int
         Number of lags of the time-delay embedding, odd. 1 for none. The embedding takes
         ``n_embeddings // 2`` samples off each end of every good span.

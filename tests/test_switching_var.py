@@ -108,9 +108,9 @@ def test_states_are_the_models(fitted):
 
 def test_errors(fitted):
     """What a model has is not given again, and not every model will do."""
-    with pytest.raises(ValueError, match="n_channels.* cannot be given with model"):
+    with pytest.raises(ValueError, match=r"n_channels cannot be given with model"):
         mne_hmm.simulate_raw(model=fitted, n_channels=8)
-    with pytest.raises(ValueError, match="sfreq and snr|sfreq, snr"):
+    with pytest.raises(ValueError, match=r"sfreq, snr cannot"):
         mne_hmm.simulate_raw(model=fitted, sfreq=250.0, snr=1.0)
     with pytest.raises(TypeError, match="model must be an HMM or None, got str"):
         mne_hmm.simulate_raw(model="model.h5")

@@ -1,6 +1,6 @@
 """Models that others have trained and published, and what they found with them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,12 @@ def fetch_canonical_hmm(
 
     Parcels must be those of the same atlas in its order. Recordings with names of channels need
     those that `parcellate` gives (``parcel_00`` and so on; ``parcel_0`` will do), arrays the right
-    number of channels. The signs of parcels do not matter. Spectra of several recordings together are of the
-    recordings as they are: to add up coherence between parcels whose signs differ, align them
-    first: ``align_signs(raws, hmm.preparation_.template_).raws``.
+    number of channels. An atlas that has been fetched is known to the model, for its maps.
+
+    The signs of parcels do not matter, but a minute or more is needed to find them: in 20 seconds
+    that were simulated from a model, several of 38 came out wrong. Spectra of several recordings
+    together are of the recordings as they are: to add up coherence between parcels whose signs
+    differ, align them first: ``align_signs(raws, hmm.preparation_.template_).raws``.
 
     Models of parcels have a reference, the free energies of the training recordings.
 
@@ -138,7 +141,7 @@ def hmm_from(model: Published, arrays: dict[str, np.ndarray]) -> HMM:
 
 
 def _preparation(model, arrays):
-    """What was done to the training data, after they were filtered."""
+    """Make what was done to the training data after they were filtered."""
     if model.of_parcels:
         components, template = arrays["pca_components"], arrays["template_cov"].astype(float)
         spatial, n_channels = None, len(components) // N_EMBEDDINGS
