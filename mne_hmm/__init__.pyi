@@ -24,6 +24,7 @@ from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
+from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
 from .settings import FittedPreparation, Preparation
@@ -55,6 +56,8 @@ __all__ = [
     "PreparedData",
     "Priors",
     "Recommendation",
+    "Reference",
+    "ReferenceComparison",
     "SignAlignment",
     "SpectralComponents",
     "StateAgreement",

@@ -5,10 +5,12 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from mne.utils import logger
 
 from ._utils._mne import warn
 from ._utils.check import listed, plural
 from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_components, project
+from .parcellation.sign_search import flips_to_template
 from .recording import Recording
 from .settings import FittedPreparation, Preparation
 from .signals import Signals, standardize
@@ -161,7 +163,7 @@ def _n_components(asked, rank, explained, n_channels, n_lags):
 
 
 def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, TimeMap]:
-    """Embed and project one recording.
+    """Align, embed and project one recording.
 
     Parameters
     ----------
@@ -179,10 +181,28 @@ def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, Ti
     """
     n_lags = fitted.n_embeddings
     time_map = one.time_map(fitted.n_lost)
+    inputs = _inputs(one, fitted)
     if fitted.components_ is not None:
-        spans = [project(x, fitted.components_, n_lags) for x in one.spans]
+        spans = [project(x, fitted.components_, n_lags) for x in inputs]
     else:
-        spans = [embed(x, n_lags) if n_lags > 1 else x for x in one.spans]
+        spans = [embed(x, n_lags) if n_lags > 1 else x for x in inputs]
     if fitted.components_ is not None or n_lags > 1:
         standardize(spans, fitted.standardize)
     return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
+
+
+def _inputs(one, fitted):
+    """Make what is embedded: channels with the template's signs, or spatial components of them."""
+    spans = one.spans
+    if fitted.template_ is not None:
+        flips, before, after = flips_to_template(spans, fitted.template_, fitted.n_embeddings)
+        logger.info(
+            f"{one.recording.label}: {int((flips < 0).sum())} of {plural(len(flips), 'channel')} "
+            f"flipped; similarity to the template {before:.2f} before and {after:.2f} after"
+        )
+        spans = [x * flips.astype(np.float32) for x in spans]
+    if fitted.spatial_components_ is not None:
+        components = np.asarray(fitted.spatial_components_, np.float32)
+        spans = [x @ components for x in spans]
+        standardize(spans, fitted.standardize)
+    return spans

@@ -85,7 +85,8 @@ def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[st
 
 def _digest_of_fitted(fitted):
     digest = hashlib.sha256()
-    for value in (fitted.components_, fitted.eigenvalues_):
+    for name in ("components_", "eigenvalues_", "template_", "spatial_components_"):
+        value = getattr(fitted, name)
         if value is not None:
             digest.update(np.ascontiguousarray(value).data)
     rest = (fitted.ch_names_, fitted.rank_, fitted.sfreq_, fitted.explained_variance_)

@@ -2,7 +2,8 @@
 
 Column ``c * n_lags + j`` of the embedding is channel ``c`` at lag ``n_lags // 2 - j``, as in
 `embedding`. Features are projections of the embedding, each divided by its standard deviation;
-here both are undone.
+here both are undone. Where spatial components of the channels are embedded in their place, these
+are undone as well.
 """
 
 import numpy as np
@@ -25,8 +26,71 @@ def feature_filters(preparation: FittedPreparation) -> np.ndarray:
         The weights. Channels are in units of their standard deviations where the preparation
         standardizes, and so are the features.
     """
+    filters = input_filters(preparation)
+    if preparation.spatial_components_ is None:
+        return filters
+    components, scales = _spatial(preparation)
+    return _mixed(components / scales, filters, preparation)
+
+
+def input_filters(preparation: FittedPreparation) -> np.ndarray:
+    """Weights by which what is embedded becomes features: channels, or their spatial components.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        What made the features.
+
+    Returns
+    -------
+    filters : array, shape (n_inputs * n_lags, n_features)
+        The weights, as `feature_filters` gives them where channels are embedded.
+    """
     directions, scales = _directions_and_scales(preparation)
     return directions / scales
+
+
+def input_patterns(preparation: FittedPreparation) -> np.ndarray:
+    """Tell what one unit of a feature is in what is embedded; parameters as `input_filters`."""
+    directions, scales = _directions_and_scales(preparation)
+    return directions * scales
+
+
+def spatial_patterns(preparation: FittedPreparation) -> np.ndarray:
+    """Tell what one unit of what is embedded is in the channels.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        What made the features.
+
+    Returns
+    -------
+    patterns : array, shape (n_channels, n_inputs)
+        The identity where channels are embedded.
+    """
+    if preparation.spatial_components_ is None:
+        return np.eye(len(preparation.ch_names_))
+    components, scales = _spatial(preparation)
+    return components * scales
+
+
+def _spatial(preparation):
+    """Spatial components, and the standard deviation of each, (n_channels, n_inputs), (n_inputs,).
+
+    Channels have variance 1. That of the components is not known; see `_falling`.
+    """
+    components = np.asarray(preparation.spatial_components_, float)
+    if not preparation.standardize:
+        return components, np.ones(components.shape[1])
+    return components, np.sqrt(_falling(components))
+
+
+def _mixed(mixing, by_input, preparation):
+    """From inputs and lags to channels and lags, shape (n_channels * n_lags, n_features)."""
+    n_lags = preparation.n_embeddings
+    by_lag = by_input.reshape(mixing.shape[1], n_lags, -1)
+    return np.einsum("ci,ijd->cjd", mixing, by_lag).reshape(len(mixing) * n_lags, -1)
 
 
 def feature_patterns(preparation: FittedPreparation) -> np.ndarray:
@@ -42,8 +106,10 @@ def feature_patterns(preparation: FittedPreparation) -> np.ndarray:
     patterns : array, shape (n_channels * n_lags, n_features)
         The way back, as far as there is one: what the components leave out is lost.
     """
-    directions, scales = _directions_and_scales(preparation)
-    return directions * scales
+    patterns = input_patterns(preparation)
+    if preparation.spatial_components_ is None:
+        return patterns
+    return _mixed(spatial_patterns(preparation), patterns, preparation)
 
 
 def _directions_and_scales(preparation):
@@ -74,10 +140,16 @@ def _variances(preparation, directions, norms):
         relative = norms**-2
     if relative is not None:
         return relative * (n_embedded * preparation.explained_variance_ / relative.sum())
-    # Published components may come without eigenvalues. What is known is that they fall, and
-    # that those of a channel and lag add up to the variance 1, or less.
+    return _falling(directions)
+
+
+def _falling(directions):
+    """Variances of components that came without eigenvalues, as some published ones do.
+
+    What is known is that they fall, and that those of each row add up to the variance 1, or less.
+    """
     falling = np.triu(np.ones((directions.shape[1],) * 2))
-    steps, _ = nnls(directions**2 @ falling, np.ones(n_embedded))
+    steps, _ = nnls(directions**2 @ falling, np.ones(len(directions)))
     return np.maximum(falling @ steps, 1e-6)
 
 

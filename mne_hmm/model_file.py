@@ -11,9 +11,12 @@ import mne
 import numpy as np
 
 from ._utils.files import read_model_file, write_model_file
+from .reference import Reference
 from .settings import FittedPreparation
 
-FORMAT_VERSION = 1
+# 2 added the template and spatial components of preparations, and the reference; files of version
+# 1 have none.
+FORMAT_VERSION = 2
 TITLE = "mne_hmm"
 
 
@@ -55,6 +58,8 @@ def preparation_from(content: dict[str, Any]) -> FittedPreparation:
     for name in ("envelope", "whiten", "standardize"):
         settings[name] = bool(settings[name])
     fitted["ch_names_"] = tuple(fitted["ch_names_"])
+    if fitted.get("band_") is not None:
+        fitted["band_"] = tuple(float(edge) for edge in fitted["band_"])
     return FittedPreparation(**settings, **fitted)
 
 
@@ -76,6 +81,7 @@ def _to_content(hmm):
         "annotations": [_annotations_content(a) for a in hmm.annotations_],
         "random_state": hmm.random_state,
         "versions": hmm.versions,
+        "reference": None if hmm.reference is None else vars(hmm.reference),
     }
 
 
@@ -100,6 +106,7 @@ def _from_content(content):
         state_names=content["state_names"],
         random_state=content["random_state"],
         versions=versions,
+        reference=None if content.get("reference") is None else Reference(**content["reference"]),
     )
 
 

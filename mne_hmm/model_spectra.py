@@ -11,8 +11,10 @@ from .dual_estimate import DualEstimate
 from .lagged_covariance import (
     by_lag,
     embedded_covariances,
-    feature_filters,
     feature_patterns,
+    input_filters,
+    input_patterns,
+    spatial_patterns,
     zero_lag,
 )
 from .settings import FittedPreparation
@@ -195,8 +197,9 @@ def compute_model_spectra(
     mean = np.tensordot(stationary_occupancy(hmm.transition_matrix_), hmm.covariances_, 1)
     units = _units(preparation, mean)
     projection = _projection(preparation, grid, units)
-    common = _fitted(mean, projection, _start(grid, len(info["ch_names"])))
-    csd = np.empty((len(covariances), *common.shape[1:], len(freqs)), complex)
+    common = _fitted(mean, projection, _start(grid, preparation.n_inputs_))
+    n_channels = len(info["ch_names"])
+    csd = np.empty((len(covariances), n_channels, n_channels, len(freqs)), complex)
     for k, covariance in enumerate(covariances):
         if np.isnan(covariance).any():
             csd[k] = np.nan
@@ -205,7 +208,7 @@ def compute_model_spectra(
         # From E[X_i conj(X_j)] by frequency to densities as those of StateSpectra.
         density = power.conj().transpose(1, 2, 0) / (grid[1] - grid[0])
         density = density * np.multiply.outer(units, units)[..., np.newaxis]
-        csd[k] = _interpolated(density, grid, freqs)
+        csd[k] = _in_channels(_interpolated(density, grid, freqs), preparation)
     return StateSpectra(
         freqs, csd, info, tuple(hmm.state_names), weights, standardized=preparation.standardize
     )
@@ -296,7 +299,7 @@ def _grid(preparation):
     """Frequencies that the preparation lets pass, in hertz."""
     nyquist = preparation.sfreq_ / 2
     step = nyquist / N_FREQS
-    low, high = step, nyquist
+    low, high = preparation.band_ or (step, nyquist)
     # Half amplitude of MNE-Python's default filters lies in the middle of their transitions.
     if preparation.l_freq is not None:
         low = preparation.l_freq - min(max(preparation.l_freq / 4, 2), preparation.l_freq) / 2
@@ -321,18 +324,26 @@ def _freqs(grid, fmin, fmax, resolution):
     return freqs
 
 
+def _in_channels(density, preparation):
+    """Densities of the channels, from those of what is embedded."""
+    if preparation.spatial_components_ is None:
+        return density
+    patterns = spatial_patterns(preparation)
+    return np.einsum("ai,ijf,bj->abf", patterns, density, patterns, optimize=True)
+
+
 def _units(preparation, mean):
-    """Find the unit of each channel in which all are alike: its standard deviation."""
+    """Find the unit of each signal in which all are alike: its standard deviation."""
     if preparation.standardize:
-        return np.ones(len(preparation.ch_names_))
-    embedded = embedded_covariances(mean, feature_patterns(preparation))
+        return np.ones(preparation.n_inputs_)
+    embedded = embedded_covariances(mean, input_patterns(preparation))
     return np.sqrt(np.diag(zero_lag(embedded, preparation.n_embeddings)))
 
 
 def _projection(preparation, grid, units):
-    """From the channels' Fourier transform to features, (n_freqs, n_features, n_channels)."""
+    """From the signals' Fourier transform to features, (n_freqs, n_features, n_inputs)."""
     n_lags = preparation.n_embeddings
-    filters = feature_filters(preparation).reshape(len(preparation.ch_names_), n_lags, -1)
+    filters = input_filters(preparation).reshape(preparation.n_inputs_, n_lags, -1)
     lags = (n_lags // 2 - np.arange(n_lags)) / preparation.sfreq_
     waves = np.exp(2j * np.pi * grid[:, np.newaxis] * lags)
     projection = np.einsum("fj,cjd->fdc", waves, filters, optimize=True) * units

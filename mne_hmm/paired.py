@@ -55,14 +55,20 @@ def pair_with_states(
     inst = with_parcels(inst, atlas, remembered=True)
     entries = [one for entry in as_list(inst) for one in expanded(entry)]
     ch_names: Sequence[str] | None
+    channels_from = ""
     if isinstance(states, HMM):
         ch_names = states.preparation_.ch_names_
+        channels_from = states.preparation_.channels_from_
     else:
         given = as_courses(states)
         _check_number(given, entries)
         ch_names = given[0].ch_names or None
     recordings = to_recordings(
-        entries, ch_names=ch_names, reject_by_annotation=reject_by_annotation, sfreq=sfreq
+        entries,
+        ch_names=ch_names,
+        channels_from=channels_from,
+        reject_by_annotation=reject_by_annotation,
+        sfreq=sfreq,
     )
     if isinstance(states, HMM):
         return recordings, _found(states, entries, reject_by_annotation, sfreq, n_jobs)

@@ -2,7 +2,8 @@
 
 The order is that of the field: filter, resample, envelope, standardize, embed, project,
 standardize. What is fitted here (the principal components) stays with the model and is
-applied to every recording the model meets later.
+applied to every recording the model meets later. A fitted preparation may also align the signs of
+the standardized channels, or take spatial components of them, before the embedding.
 """
 
 from collections.abc import Iterator, Sequence
@@ -141,6 +142,7 @@ def prepare(
         with_parcels(inst, AtlasArguments(atlas, src, subjects_dir), n_jobs=n_jobs),
         picks=picks,
         ch_names=None if fitted is None else fitted.ch_names_,
+        channels_from="" if fitted is None else fitted.channels_from_,
         reject_by_annotation=reject_by_annotation,
         sfreq=sfreq,
     )

@@ -193,6 +193,13 @@ def same_features(ours: FittedPreparation, theirs: FittedPreparation) -> bool:
         theirs.sfreq_,
     ):
         return False
-    if ours.components_ is None or theirs.components_ is None:
-        return ours.components_ is theirs.components_
-    return np.array_equal(ours.components_, theirs.components_)
+    return all(
+        _same_array(getattr(ours, name), getattr(theirs, name))
+        for name in ("components_", "template_", "spatial_components_")
+    )
+
+
+def _same_array(ours, theirs):
+    if ours is None or theirs is None:
+        return ours is theirs
+    return np.array_equal(ours, theirs)

@@ -13,6 +13,7 @@ from ._utils._mne import picks_to_idx
 from ._utils.check import check_number, listed
 from .array_files import ArrayFile, UnclearFileError, is_array_file
 from .bids_input import is_bids_path, read_bids_recording
+from .channels import ModelChannels, missing_channels, model_picks
 from .epochs_raw import EpochsRaw, is_epochs_file, open_epochs
 from .file_raw import FileRaw, open_file
 from .file_search import expanded, stands_for_several
@@ -96,6 +97,7 @@ def to_recordings(
     *,
     picks: Any = None,
     ch_names: Sequence[str] | None = None,
+    channels_from: str = "",
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
 ) -> list[Recording]:
@@ -109,6 +111,8 @@ def to_recordings(
         Channels to use, as everywhere in MNE-Python.
     ch_names : sequence of str | None
         Names of the channels a model needs, in its order; ``picks`` is not used then.
+    channels_from : str
+        What these channels are and how to make them, for errors; empty where names say it.
     reject_by_annotation : bool
         Whether to leave spans annotated as bad out.
     sfreq : float | None
@@ -122,10 +126,11 @@ def to_recordings(
     entries = [one for entry in as_list(inst) for one in expanded(entry)]
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
     _check_one_kind(entries)
+    wanted = None if ch_names is None else ModelChannels(tuple(ch_names), channels_from)
     recordings: list[Recording] = []
     for entry, label in zip(entries, labels, strict=True):
         recordings.append(
-            _to_recording(entry, label, recordings, picks, ch_names, reject_by_annotation, sfreq)
+            _to_recording(entry, label, recordings, picks, wanted, reject_by_annotation, sfreq)
         )
     return recordings
 
@@ -146,7 +151,7 @@ def _check_one_kind(entries):
         )
 
 
-def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, sfreq):
+def _to_recording(entry, label, others, picks, wanted, reject_by_annotation, sfreq):
     """Turn one input into a recording with the channels of the others before it.
 
     What a reader had to load of a file is given free on return, before the next is opened.
@@ -172,8 +177,8 @@ def _to_recording(entry, label, others, picks, ch_names, reject_by_annotation, s
             f"{have} has names of channels and {lack} has none; give all recordings of a list "
             "names, or none"
         )
-    if ch_names is not None:
-        chosen = _model_picks(raw, ch_names, label, named)
+    if wanted is not None:
+        chosen = model_picks(raw, wanted, label, named)
     elif others and named:
         chosen = _matching_picks(raw, picks, others[0], label)
     else:
@@ -311,50 +316,11 @@ def _matching_picks(raw, picks, first, label):
     own = [raw.ch_names[i] for i in _picks(raw, picks, label)]
     missing = [name for name in first.ch_names if name not in own]
     if missing:
-        raise _missing(missing, raw, label, f"which {first.label} has")
+        raise missing_channels(missing, raw, label, f"which {first.label} has")
     extra = [name for name in own if name not in first.ch_names]
     if extra:
-        raise _missing(extra, first.raw, first.label, f"which {label} has")
+        raise missing_channels(extra, first.raw, first.label, f"which {label} has")
     return np.array([raw.ch_names.index(name) for name in first.ch_names])
-
-
-def _model_picks(raw, ch_names, label, named):
-    """Find the channels of a model, in its order."""
-    if not named:
-        if len(raw.ch_names) != len(ch_names):
-            raise ValueError(
-                f"{label} has {len(raw.ch_names)} channels, but the model was trained on "
-                f"{len(ch_names)}: {listed(ch_names)}"
-            )
-        return np.arange(len(ch_names))
-    missing = [n for n in ch_names if n not in raw.ch_names or n in raw.info["bads"]]
-    if missing:
-        raise _missing(
-            missing,
-            raw,
-            label,
-            "which the model was trained on",
-            "train a model on channels that all recordings have (fit_hmm(..., picks=...))",
-        )
-    return np.array([raw.ch_names.index(name) for name in ch_names])
-
-
-def _missing(names, raw, label, who, way_out="pick channels that all recordings have (picks=...)"):
-    bad = [name for name in names if name in raw.info["bads"]]
-    absent = [name for name in names if name not in raw.ch_names]
-    other = [name for name in names if name not in bad and name not in absent]
-    parts = []
-    if absent:
-        parts.append(f"{label} lacks {listed(absent)}")
-    if bad:
-        parts.append(f"{label} has {listed(bad)} marked as bad")
-    if other:
-        kinds = ", ".join(sorted(set(raw.get_channel_types(picks=other))))
-        parts.append(f"{label} does not pick {listed(other)} (type {kinds} there)")
-        way_out = f"give channels the same types (raw.set_channel_types), or {way_out}"
-    if bad:
-        way_out = f"interpolate bad channels (raw.interpolate_bads()), or {way_out}"
-    return ValueError(f"{' and '.join(parts)}, {who}; {way_out}")
 
 
 def _annotated(raw, kinds):

@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import mne
@@ -95,7 +96,8 @@ def add_hmm_to_report(
 
     Notes
     -----
-    The report has: warnings that a reviewer would ask for, what was done, training, the states and
+    The report has: warnings that a reviewer would ask for, what was done, training, where
+    recordings fall among those of the training (for models that know), the states and
     their statistics, transitions, spectra, maps and networks. What cannot be had, such as maps of
     channels without positions, is named with the reason.
     """
@@ -122,12 +124,17 @@ def add_hmm_to_report(
     page.html("Warnings", _list(cautions) if cautions else "<p>None.</p>")
     page.html("What was done", _table(_preparation_rows(hmm, courses)))
     page.html("Model", hmm._repr_html_())
-    page.figure("Training", hmm.plot_history(show=False))
+    if hmm.history_:
+        page.figure("Training", hmm.plot_history(show=False))
+    else:
+        page.left_out("Training", "the model came without a history of its training")
     if hmm.history_.get("starts"):
         page.html("Starts", _table(_start_rows(hmm), ["start", "states", "free energy", ""]))
+    found = {"reject_by_annotation": reject_by_annotation, "sfreq": sfreq, "n_jobs": n_jobs}
+    if hmm.reference is not None:
+        _add_reference(page, hmm.compare_to_reference(inst, **found), names)
     _add_states(page, hmm, inst, courses, names, sfreq)
     _add_transitions(page, hmm, courses)
-    found = {"reject_by_annotation": reject_by_annotation, "sfreq": sfreq, "n_jobs": n_jobs}
     _add_spectra(page, hmm, inst, courses, atlas, (fmin, fmax), found)
     logger.info(f"Added {plural(page.n_added, 'item')} to section {section!r}")
 
@@ -194,7 +201,9 @@ def _preparation_rows(hmm, courses):
         ("channels", f"{n_channels} ({listed(preparation.ch_names_, 8)})"),
         (
             "features",
-            f"{hmm.n_features}, {100 * preparation.explained_variance_:.1f} % of variance",
+            f"{hmm.n_features}"
+            if np.isnan(preparation.explained_variance_)
+            else f"{hmm.n_features}, {100 * preparation.explained_variance_:.1f} % of variance",
         ),
         ("rate of the features", f"{preparation.sfreq_:g} Hz"),
         ("recordings", len(courses)),
@@ -222,6 +231,25 @@ def _start_rows(hmm):
         )
         for number, start in enumerate(starts)
     ]
+
+
+def _add_reference(page, comparison, names):
+    """Where the recordings fall among those of the training."""
+    comparison = replace(comparison, names=tuple(map(str, names)))
+    rows = [
+        (name, f"{value:.2f}", f"{percentile:.1f}", f"{z:+.2f}", verdict)
+        for name, value, percentile, z, verdict in zip(
+            comparison.names,
+            comparison.free_energy,
+            comparison.percentiles,
+            comparison.z_scores,
+            comparison.verdicts,
+            strict=True,
+        )
+    ]
+    head = ["recording", "free energy (nats per sample)", "percentile", "z", ""]
+    page.html("Against the training recordings", _table(rows, head))
+    page.figure("Free energy of the training recordings", comparison.plot(show=False))
 
 
 def _add_states(page, hmm, inst, courses, names, sfreq):

@@ -22,8 +22,10 @@ class Preparation:
         Sampling rate of the features in hertz. None keeps that of the recordings.
     envelope : bool
         Whether to take the amplitude envelope (of the analytic signal) of the band.
-    align : None
-        Reserved for aligning recordings of a group; only None for now.
+    align : None | "signs"
+        How recordings are made alike before the embedding. ``"signs"`` flips channels such that
+        their lagged covariances match a template; only fitted preparations that hold one can do
+        it, such as those of published models. Within a group, `align_signs` does it.
     n_embeddings : int
         Number of lags of the time-delay embedding, odd. 1 for none. The embedding takes
         ``n_embeddings // 2`` samples off each end of every good span.
@@ -62,7 +64,7 @@ class Preparation:
     h_freq: float | None = 45.0
     sfreq: float | None = 250.0
     envelope: bool = False
-    align: None = None
+    align: str | None = None
     n_embeddings: int = 15
     n_components: str | int | float | None = "auto"
     whiten: bool = False
@@ -76,11 +78,7 @@ class Preparation:
                 object.__setattr__(self, name, value)
         for name in ("envelope", "whiten", "standardize"):
             check_option(getattr(self, name), name, (True, False))
-        if self.align is not None:
-            raise NotImplementedError(
-                f"align={self.align!r}: aligning recordings is not part of this version of "
-                "mne-hmm; leave align=None"
-            )
+        self._check_align()
         check_number(
             self.n_embeddings, "n_embeddings", rule="a whole number ≥ 1", low=1, integer=True
         )
@@ -96,6 +94,18 @@ class Preparation:
         if self.sfreq is not None and self.h_freq is not None:
             check_rate(self.sfreq, self.h_freq, "sfreq")
         self._check_n_components()
+
+    def _check_align(self):
+        if self.align == "signs":
+            raise ValueError(
+                'align="signs" needs the template of a fitted preparation; give the parcels of a '
+                "group signs that agree with mne_hmm.align_signs, and leave align=None"
+            )
+        if self.align is not None:
+            raise NotImplementedError(
+                f"align={self.align!r}: aligning recordings is not part of this version of "
+                "mne-hmm; leave align=None"
+            )
 
     def _check_n_components(self):
         n = self.n_components
@@ -183,6 +193,18 @@ class FittedPreparation(Preparation):
         Number of independent channels.
     sfreq_ : float
         Sampling rate of the features in hertz.
+    template_ : array, shape (n_channels * n_embeddings, n_channels * n_embeddings) | None
+        With ``align="signs"``: covariance of the embedded channels to which the signs of each
+        recording's channels are matched before anything else is done to its standardized
+        channels. Columns as those of the embedding.
+    spatial_components_ : array, shape (n_channels, n_inputs) | None
+        Components of the channels, which are standardized and embedded in their place.
+        ``components_`` has ``n_inputs * n_embeddings`` rows then.
+    channels_from_ : str
+        What the channels are and how to make them, for errors about wrong ones. Empty where the
+        names say it.
+    band_ : tuple of float | None
+        Pass band in hertz of the data it was fitted to, where they had been filtered before.
     """
 
     ch_names_: tuple[str, ...] = ()
@@ -191,13 +213,32 @@ class FittedPreparation(Preparation):
     explained_variance_: float = 1.0
     rank_: int = 0
     sfreq_: float = 0.0
+    template_: np.ndarray | None = field(default=None, repr=False)
+    spatial_components_: np.ndarray | None = field(default=None, repr=False)
+    channels_from_: str = ""
+    band_: tuple[float, float] | None = None
+
+    def _check_align(self):
+        if (self.align == "signs") != (self.template_ is not None):
+            raise ValueError(
+                f'align="signs" and template_ go together, got align={self.align!r} and '
+                f"{'no' if self.template_ is None else 'a'} template_; give both or none"
+            )
+        if self.align != "signs":
+            super()._check_align()
+
+    @property
+    def n_inputs_(self) -> int:
+        """Number of signals that are embedded: channels, or their spatial components."""
+        spatial = self.spatial_components_
+        return len(self.ch_names_) if spatial is None else spatial.shape[1]
 
     @property
     def n_features_(self) -> int:
         """Number of features."""
         if self.components_ is not None:
             return self.components_.shape[1]
-        return len(self.ch_names_) * self.n_embeddings
+        return self.n_inputs_ * self.n_embeddings
 
 
 def check_rate(sfreq: float, h_freq: float, name: str) -> None:

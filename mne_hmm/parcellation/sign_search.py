@@ -26,6 +26,9 @@ from ..embedding import lagged_products
 # A start must be better by this much to replace one before it: what is less is rounding.
 SMALLEST_GAIN = 1e-10
 
+# Starts of the search for the signs of a recording that is matched to a model's template.
+N_STARTS = 20
+
 
 class Entries(NamedTuple):
     """Entries of a covariance of embedded channels that are compared."""
@@ -168,6 +171,15 @@ class Similarity:
         )
         return self._correlation(products, sums)
 
+    def leading_signs(self) -> np.ndarray:
+        """Signs of the leading eigenvector of the products with the template, as a start.
+
+        If channels of the recording are flipped, these flip with them. A search from here so ends
+        at the same signals whatever the signs of the recording were.
+        """
+        vector = np.linalg.eigh(self._products)[1][:, -1]
+        return np.where(vector < 0, -1, 1)
+
     def _correlation(self, products, sums):
         variation = self._squares - sums**2 / self._n_entries
         # All entries may be alike for some signs, and vary by no more than rounding.
@@ -204,6 +216,40 @@ def best_flips(similarity: Similarity, starts: np.ndarray) -> np.ndarray:
     best = flips[np.argmax(reached > reached.max() - SMALLEST_GAIN)].astype(int)
     total = best.sum()
     return best * int(np.sign(total) if total else best[0])
+
+
+def flips_to_template(
+    spans: Sequence[np.ndarray], template: np.ndarray, n_lags: int
+) -> tuple[np.ndarray, float, float]:
+    """Find the signs with which a recording is most similar to a template.
+
+    The result does not depend on the signs the recording has, but for those of all channels
+    together.
+
+    Parameters
+    ----------
+    spans : sequence of array, shape (n_samples, n_channels)
+        Good spans of the recording.
+    template : array, shape (n_channels * n_lags, n_channels * n_lags)
+        Covariance of the template's embedded channels.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    flips : array of int, shape (n_channels,)
+        The signs, 1 or -1.
+    before, after : float
+        Similarity without the flips and with them.
+    """
+    n_channels = spans[0].shape[1]
+    entries = compared_entries(n_channels, n_lags)
+    values = entries.of(lagged_covariance(spans, n_lags))
+    similarity = Similarity(values, entries.of(template.astype(float)), entries)
+    starts = starts_of_search(N_STARTS, n_channels, np.random.default_rng(0))
+    flips = best_flips(similarity, starts * similarity.leading_signs())
+    before, after = similarity.of(np.array([np.ones(n_channels), flips]))
+    return flips, float(before), float(after)
 
 
 def starts_of_search(n_starts: int, n_channels: int, rng: np.random.Generator) -> np.ndarray:

@@ -1,0 +1,134 @@
+"""The channels a model needs, found in a recording."""
+
+import re
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ._utils.check import listed, plural
+
+
+class ModelChannels(NamedTuple):
+    """What a model was trained on."""
+
+    names: tuple[str, ...]
+    """Names of the channels, in the model's order."""
+    source: str = ""
+    """What they are and how to make them, where the model is not the user's own."""
+
+
+def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> np.ndarray:
+    """Find the channels of a model in a recording.
+
+    Parameters
+    ----------
+    raw : BaseRaw
+        The recording.
+    channels : ModelChannels
+        What the model needs.
+    label : str
+        What to call the recording in messages.
+    named : bool
+        Whether the names of the recording's channels mean anything.
+
+    Returns
+    -------
+    picks : array of int, shape (n_channels,)
+        Where the model's channels are, in its order.
+
+    Raises
+    ------
+    ValueError
+        If channels are missing, or there are more of the same kind.
+    """
+    names, source = channels
+    if not named:
+        if len(raw.ch_names) != len(names):
+            raise ValueError(
+                f"{label} has {plural(len(raw.ch_names), 'channel')}, but the model was trained on "
+                f"{_expected(channels)}"
+            )
+        return np.arange(len(names))
+    places = {name: place for place, name in enumerate(raw.ch_names)}
+    plain = {_plain(name): place for name, place in places.items()}
+    if all(_plain(name) in plain for name in names) and len(plain) == len(places):
+        # Other programs write parcel_0 for parcel_00, and MEG 0111 for MEG0111.
+        places |= {name: plain[_plain(name)] for name in names}
+    bad = {raw.ch_names.index(name) for name in raw.info["bads"]}
+    wrong = [name for name in names if name not in places or places[name] in bad]
+    if wrong:
+        raise missing_channels(
+            [raw.ch_names[places[name]] if name in places else name for name in wrong],
+            raw,
+            label,
+            f"but the model was trained on {source}"
+            if source
+            else "which the model was trained on",
+            "give its channels these names (raw.rename_channels)"
+            if source
+            else "train a model on channels that all recordings have (fit_hmm(..., picks=...))",
+        )
+    if source:
+        _check_no_more(raw, channels, label)
+    return np.array([places[name] for name in names])
+
+
+def _expected(channels):
+    return channels.source or f"{len(channels.names)}: {listed(channels.names)}"
+
+
+def _plain(name):
+    """Write a name without spaces and without zeros before its number."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.replace(" ", ""))
+
+
+def _check_no_more(raw, channels, label):
+    """Check that there are no more parcels than the model has: they would be of another atlas."""
+    stems = {name.rstrip("0123456789") for name in channels.names}
+    if stems != {"parcel_"}:
+        return
+    alike = [name for name in raw.ch_names if name.rstrip("0123456789") == "parcel_"]
+    if len(alike) > len(channels.names):
+        raise ValueError(
+            f"{label} has {plural(len(alike), 'parcel')}, but the model was trained on "
+            f"{_expected(channels)}"
+        )
+
+
+def missing_channels(
+    names: Any,
+    raw: Any,
+    label: str,
+    who: str,
+    way_out: str = "pick channels that all recordings have (picks=...)",
+) -> ValueError:
+    """Make the error that tells of channels a recording lacks.
+
+    Parameters
+    ----------
+    names : list of str
+        The channels.
+    raw : BaseRaw
+        The recording.
+    label : str
+        What to call it.
+    who : str
+        What has these channels.
+    way_out : str
+        What to do.
+    """
+    bad = [name for name in names if name in raw.info["bads"]]
+    absent = [name for name in names if name not in raw.ch_names]
+    other = [name for name in names if name not in bad and name not in absent]
+    parts = []
+    if absent:
+        parts.append(f"{label} lacks {listed(absent)}")
+    if bad:
+        parts.append(f"{label} has {listed(bad)} marked as bad")
+    if other:
+        kinds = ", ".join(sorted(set(raw.get_channel_types(picks=other))))
+        parts.append(f"{label} does not pick {listed(other)} (type {kinds} there)")
+        way_out = f"give channels the same types (raw.set_channel_types), or {way_out}"
+    if bad:
+        way_out = f"interpolate bad channels (raw.interpolate_bads()), or {way_out}"
+    return ValueError(f"{' and '.join(parts)}, {who}; {way_out}")

@@ -1,0 +1,163 @@
+"""Where recordings fall among those a model was trained on."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ._utils._mne import check_pandas
+from ._utils.check import plural
+
+# Percentiles between which a recording is taken for one like the others.
+USUAL = (2.5, 97.5)
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """Free energies of single recordings of the training data, for others to be compared with.
+
+    Parameters
+    ----------
+    free_energy : array, shape (n_recordings,)
+        Free energy of each under the model, in nats per sample.
+    source : str
+        What these recordings are.
+    """
+
+    free_energy: np.ndarray = field(repr=False)
+    source: str = ""
+
+    def compare(self, free_energy: np.ndarray, names: list[str]) -> "ReferenceComparison":
+        """Find where recordings fall.
+
+        Parameters
+        ----------
+        free_energy : array, shape (n_recordings,)
+            Free energy of each under the model, in nats per sample.
+        names : list of str
+            What to call them.
+
+        Returns
+        -------
+        comparison : ReferenceComparison
+            Where they fall.
+        """
+        return ReferenceComparison(np.asarray(free_energy, float), tuple(names), self)
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceComparison:
+    """Where recordings fall among those a model was trained on.
+
+    Made by :meth:`HMM.compare_to_reference`.
+
+    Parameters
+    ----------
+    free_energy : array, shape (n_recordings,)
+        Free energy of each recording under the model, in nats per sample; lower is better.
+    names : tuple of str
+        What to call the recordings.
+    reference : Reference
+        The recordings of the training data.
+    """
+
+    free_energy: np.ndarray
+    names: tuple[str, ...]
+    reference: Reference
+
+    @property
+    def percentiles(self) -> np.ndarray:
+        """Share of the training recordings with a lower free energy in percent, (n_recordings,)."""
+        known = np.sort(self.reference.free_energy)
+        return 100 * np.searchsorted(known, self.free_energy) / len(known)
+
+    @property
+    def z_scores(self) -> np.ndarray:
+        """Distance from their mean in their standard deviations, shape (n_recordings,)."""
+        known = self.reference.free_energy
+        return (self.free_energy - known.mean()) / known.std(ddof=1)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """One line on each recording."""
+        low, high = np.percentile(self.reference.free_energy, USUAL)
+        usual = f"95 % of {self.reference.source or 'the training recordings'}"
+        out = []
+        for value in self.free_energy:
+            if value > high:
+                out.append(
+                    f"worse described by the model than {usual}: check filter, sampling rate, "
+                    "channels, their order and artifacts before its states are believed"
+                )
+            elif value < low:
+                out.append(
+                    f"simpler than {usual}: check for signals that are missing, filtered more "
+                    "than theirs, or of low rank"
+                )
+            else:
+                out.append(f"like {usual}")
+        return out
+
+    def __len__(self):
+        return len(self.free_energy)
+
+    def to_data_frame(self) -> Any:
+        """Get a table with one row per recording.
+
+        Returns
+        -------
+        df : pandas.DataFrame
+            Columns ``recording``, ``free_energy``, ``percentile``, ``z_score`` and ``verdict``.
+        """
+        pd = check_pandas()
+        return pd.DataFrame(
+            {
+                "recording": list(self.names),
+                "free_energy": self.free_energy,
+                "percentile": self.percentiles,
+                "z_score": self.z_scores,
+                "verdict": self.verdicts,
+            }
+        )
+
+    def plot(self, *, axes: Any = None, show: bool = True) -> Any:
+        """Plot the recordings on the distribution of the training recordings.
+
+        Parameters
+        ----------
+        axes : matplotlib.axes.Axes | None
+            Where to plot. None makes a new figure.
+        show : bool
+            Whether to show the figure.
+
+        Returns
+        -------
+        fig : matplotlib.figure.Figure
+            The figure.
+        """
+        from .viz import plot_reference
+
+        return plot_reference(self, axes=axes, show=show)
+
+    def __str__(self):
+        head = (
+            f"<ReferenceComparison | {plural(len(self), 'recording')} against "
+            f"{plural(len(self.reference.free_energy), 'recording')}>"
+        )
+        lines = [head]
+        rows = zip(
+            self.names,
+            self.free_energy,
+            self.percentiles,
+            self.z_scores,
+            self.verdicts,
+            strict=True,
+        )
+        lines += [
+            f"  {name}: {value:.2f} nats per sample, percentile {percentile:.1f}, z = {z:+.2f}; "
+            f"{verdict}"
+            for name, value, percentile, z, verdict in rows
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
