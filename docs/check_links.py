@@ -30,7 +30,8 @@ class Page(HTMLParser):
 def dead_links(root):
     """Find the links of all pages in a folder that lead nowhere."""
     root = Path(root).resolve()
-    pages = {path: Page(path) for path in sorted(root.rglob("*.html"))}
+    paths = [path for path in sorted(root.rglob("*.html")) if "_static" not in path.parts]
+    pages = {path: Page(path) for path in paths}
     if not pages:
         raise SystemExit(f"{root} has no pages; build the documentation first")
     dead = []

@@ -24,8 +24,8 @@ wrote there and what you write here.
 #     hmm = mne_hmm.fit_hmm(data, n_states=6, random_state=0)
 #
 # This page runs everywhere, so it simulates two minutes of 16 parcels instead. Six networks take
-# turns, each for some 0.2 seconds. We know when which is on, and can check later what was found. The
-# last 30 seconds are kept for later, as a second recording.
+# turns, each for some 0.2 seconds. We know when which is on, and can check later what was found.
+# The last 30 seconds are kept for later, as a second recording.
 
 from pathlib import Path
 from tempfile import mkdtemp
@@ -51,8 +51,8 @@ raw
 # every function.
 #
 # These parcels are not prepared yet. A `Preparation` says what is to be done: by default 1-45 Hz,
-# 250 Hz, 15 lags and 80 components. 16 parcels need fewer components; twice the number of parcels is
-# a common choice. `fit_hmm` prepares by itself; `prepare` shows what it will see.
+# 250 Hz, 15 lags and 80 components. 16 parcels need fewer components; twice the number of parcels
+# is a common choice. `fit_hmm` prepares by itself; `prepare` shows what it will see.
 
 preparation = mne_hmm.Preparation(n_components=32)
 prepared = mne_hmm.prepare(raw, preparation)
@@ -61,11 +61,11 @@ prepared
 # %%
 # Configuring, building, initializing and training
 # ------------------------------------------------
-# One call does all four. What is a ``Config`` elsewhere are the arguments of `fit_hmm`. The number of
-# states is the only one that must be given: begin with something between 6 and 12, and see that what
-# you report does not hang on it. The number of channels is known from the data. There is no sequence
-# length, batch size, learning rate or number of epochs to choose, as every update is in closed form
-# and uses all samples, in chains that are never cut.
+# One call does all four. What is a ``Config`` elsewhere are the arguments of `fit_hmm`. The number
+# of states is the only one that must be given: begin with something between 6 and 12, and see that
+# what you report does not hang on it. The number of channels is known from the data. There is no
+# sequence length, batch size, learning rate or number of epochs to choose, as every update is in
+# closed form and uses all samples, in chains that are never cut.
 #
 # Initialization is part of the call, too. Training begins with several starts (``n_init``), each
 # with twice the states, and searches for the best way to merge them. So another seed gives the same
@@ -75,9 +75,9 @@ hmm = mne_hmm.fit_hmm(prepared, n_states=6, random_state=0)
 hmm
 
 # %%
-# The summary has the parameters, and which of them were learned. With time-delay embedding the means
-# are zero by construction, so they are not learned. ``learn_means`` and ``learn_covariances`` choose
-# otherwise.
+# The summary has the parameters, and which of them were learned. With time-delay embedding the
+# means are zero by construction, so they are not learned. ``learn_means`` and ``learn_covariances``
+# choose otherwise.
 
 hmm.summary()
 
@@ -94,8 +94,8 @@ print("Free energy of each update:", np.round(hmm.history_["free_energy"], 3))
 # %%
 # The states
 # ----------
-# `HMM.predict` gives the probability of each state at each sample of a recording, on the recording's
-# own time axis: nothing is to be trimmed.
+# `HMM.predict` gives the probability of each state at each sample of a recording, on the
+# recording's own time axis: nothing is to be trimmed.
 
 states = hmm.predict(raw)
 states.plot_with_data(raw, start=20.0, duration=4.0, picks=raw.ch_names[:6])
@@ -151,8 +151,8 @@ other_states
 # The free energy
 # ---------------
 # Free energies compare models of the same data and the same preparation. Lower is better. They are
-# in nats per sample, over all samples; that of the training data comes with the model, and any other
-# recording can be asked for:
+# in nats per sample, over all samples; that of the training data comes with the model, and any
+# other recording can be asked for:
 
 print(f"Training data: {hmm.free_energy_:.3f} nats per sample")
 print(f"Other data:    {hmm.free_energy(other_raw):.3f} nats per sample")
@@ -206,3 +206,5 @@ print(f"Other data:    {hmm.free_energy(other_raw):.3f} nats per sample")
 #      - nothing: it is in the file of the model
 #
 # :doc:`/coming_from` goes on from there.
+
+# sphinx_gallery_thumbnail_number = 2

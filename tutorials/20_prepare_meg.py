@@ -26,7 +26,7 @@ import mne_hmm
 
 clean_raw, _ = mne_hmm.simulate_raw(3, n_channels=12, duration=60.0, sfreq=500.0, random_state=1)
 raw = clean_raw.copy()
-raw.apply_function(lambda x: np.where((20 <= raw.times) & (raw.times < 23), 10 * x, x), picks="all")
+raw.apply_function(lambda x: np.where((raw.times >= 20) & (raw.times < 23), 10 * x, x), picks="all")
 
 fig, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 spoiled = slice(*raw.time_as_index([17, 26]))
@@ -37,9 +37,9 @@ ax.set(xlabel="Time (s)", yticks=[], title="Four of the parcels")
 # Bad segments are annotations
 # ----------------------------
 # Mark them as in any analysis with MNE-Python: by hand in ``raw.plot()``, or with an automatic
-# annotator such as :func:`mne.preprocessing.annotate_amplitude`. Whatever begins with ``BAD`` is left
-# out. The good spans before and after become chains of their own: nothing is filtered across the gap,
-# no embedding reaches over it, and no step from one state to another is counted there.
+# annotator such as :func:`mne.preprocessing.annotate_amplitude`. Whatever begins with ``BAD`` is
+# left out. The good spans before and after become chains of their own: nothing is filtered across
+# the gap, no embedding reaches over it, and no step from one state to another is counted there.
 
 raw.set_annotations(mne.Annotations(onset=20.0, duration=3.0, description="BAD_movement"))
 preparation = mne_hmm.Preparation(n_components=24)
@@ -155,5 +155,7 @@ prepared
 
 # %%
 # Prepared data are what `fit_hmm` trains on, and ``prepare(..., cache_dir="prepared")`` keeps them
-# in a folder (:ref:`large_data`). A trained model takes its preparation with it and does the same to
-# every new recording.
+# in a folder (:ref:`large_data`). A trained model takes its preparation with it and does the same
+# to every new recording.
+
+# sphinx_gallery_thumbnail_number = 2

@@ -8,8 +8,8 @@ Beamform EEG to the volume of the brain, make parcels with an atlas, take leakag
 states that were found.
 
 Everything up to the source estimate is MNE-Python's, and so are its objects. An atlas makes parcels
-of it, and the rest goes as with any recording. This page simulates the EEG of a head that comes with
-MNE-Python, from eight places in the brain, so that it runs everywhere and the truth is known.
+of it, and the rest goes as with any recording. This page simulates the EEG of a head that comes
+with MNE-Python, from eight places in the brain, so that it runs everywhere and the truth is known.
 """
 
 # %%
@@ -41,8 +41,8 @@ forward
 # %%
 # In a volume an atlas is a NIfTI file or image in MNI space, of numbered parcels or of one map per
 # parcel; ``mne_hmm.datasets.fetch_atlas("Giles38")`` fetches a common one. This one has a ball
-# around each of eight places. (On a surface it is the name of a parcellation, such as ``"aparc"``, or
-# a list of labels.)
+# around each of eight places. (On a surface it is the name of a parcellation, such as ``"aparc"``,
+# or a list of labels.)
 
 places = np.array(
     [
@@ -98,21 +98,19 @@ stcs[0]
 # From there it is one call. States come back on the times of the source estimates.
 
 preparation = mne_hmm.Preparation(n_components=16)
-hmm = mne_hmm.fit_hmm(
-    stcs, 3, atlas=atlas, src=forward, preparation=preparation, random_state=0
-)
+hmm = mne_hmm.fit_hmm(stcs, 3, atlas=atlas, src=forward, preparation=preparation, random_state=0)
 states = hmm.predict(stcs)
 states[0].plot(start=10.0, duration=8.0)
 
 # %%
 # Parcels by themselves
 # ---------------------
-# `parcellate` is the step in between. It gives a :class:`mne.io.RawArray` with a ``misc`` channel for
-# each parcel, to be saved, looked at, or annotated.
+# `parcellate` is the step in between. It gives a :class:`mne.io.RawArray` with a ``misc`` channel
+# for each parcel, to be saved, looked at, or annotated.
 #
-# Each parcel is the first principal component of its sources over the whole recording. Then zero-lag
-# leakage is taken off: neighbors share a part of what the sensors saw, and the time courses are made
-# orthogonal, as close as can be to what they were :footcite:`ColcloughEtAl2015`.
+# Each parcel is the first principal component of its sources over the whole recording. Then
+# zero-lag leakage is taken off: neighbors share a part of what the sensors saw, and the time
+# courses are made orthogonal, as close as can be to what they were :footcite:`ColcloughEtAl2015`.
 
 leaky = mne_hmm.parcellate(stcs[0], atlas, src=forward, orthogonalize="none")
 parcels = mne_hmm.parcellate(stcs[0], atlas, src=forward)
@@ -124,9 +122,10 @@ for ax, one, title in zip(axes, (leaky, parcels), ("with leakage", "without"), s
 fig.colorbar(image, ax=axes, label="correlation without lag")
 
 # %%
-# That needs as many dimensions as there are parcels, and more to be of use: close to the limit little
-# is left of some parcels. Sensors give the dimensions, so 64 electrodes do for 38 parcels, but not
-# for 68; for those there is ``orthogonalize="none"``. ``method`` has the other ways of MNE-Python.
+# That needs as many dimensions as there are parcels, and more to be of use: close to the limit
+# little is left of some parcels. Sensors give the dimensions, so 64 electrodes do for 38 parcels,
+# but not for 68; for those there is ``orthogonalize="none"``. ``method`` has the other ways of
+# MNE-Python.
 #
 # Long recordings
 # ---------------
@@ -144,10 +143,10 @@ print("largest difference:", np.abs(same.get_data() - parcels.get_data()).max())
 # %%
 # Several recordings
 # ------------------
-# The sign of a principal component says nothing, so it may differ from one recording to the next, and
-# states would then belong to recordings. `align_signs` finds the flips by which lagged covariances
-# agree :footcite:`VidaurreEtAl2016`, and `prepare` warns where there seem to be some. Here is the
-# second recording with three parcels upside down:
+# The sign of a principal component says nothing, so it may differ from one recording to the next,
+# and states would then belong to recordings. `align_signs` finds the flips by which lagged
+# covariances agree :footcite:`VidaurreEtAl2016`, and `prepare` warns where there seem to be some.
+# Here is the second recording with three parcels upside down:
 
 other_parcels = mne_hmm.parcellate(stcs[1], atlas, src=forward)
 other_parcels.apply_function(np.negative, picks=other_parcels.ch_names[:3])
@@ -189,3 +188,5 @@ maps.plot_glass_brain(atlas)
 # References
 # ----------
 # .. footbibliography::
+
+# sphinx_gallery_thumbnail_number = 4

@@ -46,20 +46,20 @@ for number in range(1, 5):
 
 # %%
 # A folder stands for its files, in natural order (2 before 10). The sampling rate is one volume per
-# TR. Z-scores are all the preparation that fMRI needs after its own preprocessing. See what is taken
-# before training:
+# TR. Z-scores are all the preparation that fMRI needs after its own preprocessing. See what is
+# taken before training:
 
 preparation = mne_hmm.Preparation.standardized()
 prepared = mne_hmm.prepare(folder / "timeseries", preparation, sfreq=1 / TR)
 prepared
 
 # %%
-# Files of arrays are ``.npy``, ``.npz``, ``.mat`` (of any version of MATLAB), ``.csv``, ``.tsv`` and
-# ``.txt``. A file must hold one array; single numbers beside it, such as a sampling rate, do not
-# count. Where the first row of a table has names, these are the names of the channels, and time runs
-# down. In all other files time is the axis that is at least 5 times longer than the other and at
-# least 100 long. Where none is, or where there are several arrays, an error says so: load the file
-# then, and pass an array of shape (n_channels, n_times). An array in memory is never turned.
+# Files of arrays are ``.npy``, ``.npz``, ``.mat`` (of any version of MATLAB), ``.csv``, ``.tsv``
+# and ``.txt``. A file must hold one array; single numbers beside it, such as a sampling rate, do
+# not count. Where the first row of a table has names, these are the names of the channels, and time
+# runs down. In all other files time is the axis that is at least 5 times longer than the other and
+# at least 100 long. Where none is, or where there are several arrays, an error says so: load the
+# file then, and pass an array of shape (n_channels, n_times). An array in memory is never turned.
 #
 # A model
 # -------
@@ -114,19 +114,20 @@ raw = mne_hmm.parcellate_nifti(
 raw
 
 # %%
-# The result is a :class:`mne.io.RawArray`, which goes wherever recordings go. ``method="pca"`` takes
-# the first principal component of a parcel's voxels instead of their mean. `fit_hmm` does it on the
-# way, too: ``fit_hmm("sub-01_bold.nii.gz", 3, atlas="atlas.nii.gz", preparation=preparation)``.
+# The result is a :class:`mne.io.RawArray`, which goes wherever recordings go. ``method="pca"``
+# takes the first principal component of a parcel's voxels instead of their mean. `fit_hmm` does it
+# on the way, too: ``fit_hmm("sub-01_bold.nii.gz", 3, atlas="atlas.nii.gz",
+# preparation=preparation)``.
 #
 # Recordings of one list must have the same TR, since nothing is resampled. Where TRs differ,
 # ``Preparation.standardized(sfreq=...)`` brings all to one rate.
 #
 # Short recordings
 # ----------------
-# Toolboxes that train on windows of a fixed length, such as osl-dynamics, advise short sequences for
-# fMRI, as a recording has only a few hundred volumes, and what does not fill a window is lost. That
-# advice falls away here: each recording is one chain from its first volume to its last, however
-# short. Lengths may differ within a list.
+# Toolboxes that train on windows of a fixed length, such as osl-dynamics, advise short sequences
+# for fMRI, as a recording has only a few hundred volumes, and what does not fill a window is lost.
+# That advice falls away here: each recording is one chain from its first volume to its last,
+# however short. Lengths may differ within a list.
 #
 # What stays is that a few hundred volumes say little about a large covariance. Take few states,
 # principal components, or weak `Priors`, which add what is believed beforehand. All of them are off
@@ -152,3 +153,5 @@ alone = mne_hmm.fit_hmm(
 for number, estimate in enumerate(hmm.dual_estimate(folder / "timeseries", sfreq=1 / TR), start=1):
     seconds = ", ".join(f"{weight:.0f}" for weight in estimate.weights)
     print(f"sub-{number:02d}: {seconds} s, covariances of shape {estimate.covariances.shape}")
+
+# sphinx_gallery_thumbnail_number = 2

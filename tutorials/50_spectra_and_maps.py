@@ -37,7 +37,9 @@ if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
 else:
     both, _ = mne_hmm.simulate_raw(4, n_channels=32, duration=120.0, sfreq=160.0, random_state=0)
     both.rename_channels(dict(zip(both.ch_names, montage.ch_names, strict=True)))
-    both.set_channel_types(dict.fromkeys(montage.ch_names, "eeg")).apply_function(lambda x: 1e-5 * x)
+    both.set_channel_types(dict.fromkeys(montage.ch_names, "eeg")).apply_function(
+        lambda x: 1e-5 * x
+    )
     raws = [both.copy().crop(0, 60, include_tmax=False), both.crop(60, None)]
     names = ["first half", "second half"]
 
@@ -87,6 +89,12 @@ maps = mne_hmm.power_maps(spectra, 8, 13)
 maps.plot_topomap()
 
 # %%
+# In the real recordings, states that are on with eyes closed have alpha rhythm at the back of the
+# head. Another is on with eyes open for some seconds, and has slow power at the front: blinks.
+# Nobody has cleaned these recordings, and an artifact that comes again and again is a state as good
+# as any.
+
+# %%
 # Maps of parcels go to a source estimate (:meth:`StateMaps.to_stc`), a brain image
 # (:meth:`StateMaps.to_nifti`) or a glass brain, as in :ref:`source_estimates`. Models that learned
 # means, as of fMRI, have `mean_maps`.
@@ -116,7 +124,7 @@ networks.plot_matrix()
 # out as a group of their own, and none where there is no such group.
 
 strongest = networks.threshold(percentile=97)
-strongest.plot_circle("state_0")
+strongest.plot_circle("state_2")
 strongest.to_data_frame().head()
 
 # %%
@@ -125,9 +133,10 @@ strongest.to_data_frame().head()
 #
 # A model alone
 # -------------
-# A model that was shared without its data has spectra, too. They are those of the stationary process
-# whose lagged covariances fit best to the covariances of the state :footcite:`MillerSnyder1987`. With
-# a lag for every 6 ms they are smoother than those of the data.
+# A model that was shared without its data has spectra, too. They are those of the stationary
+# process whose lagged covariances fit best to the covariances of the state
+# :footcite:`MillerSnyder1987`. A few lags say less than two seconds do, so they are smoother than
+# those of the data, and channels are z-scored in them.
 
 from_model = mne_hmm.compute_model_spectra(hmm)
 fig, axes = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained", sharex=True)
@@ -139,20 +148,22 @@ axes[1].set_title("of the model (Oz)")
 # %%
 # Single recordings
 # -----------------
-# A model of many says what their states have in common. Dual estimation gives each recording its own
-# covariances for the states of the group. ``compute_model_spectra(hmm, dual=estimate)`` makes its own
-# spectra of them.
+# A model of many says what their states have in common. Dual estimation gives each recording its
+# own covariances for the states of the group. ``compute_model_spectra(hmm, dual=estimate)`` makes
+# its own spectra of them.
 
 for name, estimate in zip(names, hmm.dual_estimate(raws), strict=True):
-    print(f"{name}: {estimate.covariances.shape}, seconds in each state {estimate.weights.round(1)}")
+    print(
+        f"{name}: {estimate.covariances.shape}, seconds in each state {estimate.weights.round(1)}"
+    )
 
 # %%
 # A report
 # --------
-# The report is a page in HTML, made by :class:`mne.Report`: what was done, with every parameter and how
-# much of the data was used, the course of training, statistics, spectra, maps and networks. It begins
-# with the warnings that a reviewer would ask for: a state that lives in one recording, one that is
-# hardly ever on, one that is tied to a session, and training that had not converged.
+# The report is a page in HTML, made by :class:`mne.Report`: what was done, with every parameter and
+# how much of the data was used, the course of training, statistics, spectra, maps and networks. It
+# begins with the warnings that a reviewer would ask for: a state that lives in one recording, one
+# that is hardly ever on, one that is tied to a session, and training that had not converged.
 # `add_hmm_to_report` adds the same as a section to a report that is there.
 
 folder = Path(mkdtemp())  # or a folder of yours
@@ -164,3 +175,5 @@ report
 # References
 # ----------
 # .. footbibliography::
+
+# sphinx_gallery_thumbnail_number = 3

@@ -12,8 +12,8 @@ The three need one folder and one argument each. This page does them with three 
 # %%
 # More than memory holds
 # ----------------------
-# Recordings in files, as many as you like. With ``cache_dir`` they are read one at a time, and their
-# features are kept in a folder of TFRecord files.
+# Recordings in files, as many as you like. With ``cache_dir`` they are read one at a time, and
+# their features are kept in a folder of TFRecord files.
 
 from pathlib import Path
 from tempfile import mkdtemp
@@ -35,8 +35,8 @@ prepared
 
 # %%
 # A call that was interrupted goes on where it stopped when it is made again: recordings that are
-# there are not read a second time. The folder belongs to that one call. Other recordings, or another
-# preparation, are refused, so nothing is ever mixed.
+# there are not read a second time. The folder belongs to that one call. Other recordings, or
+# another preparation, are refused, so nothing is ever mixed.
 
 for fname in sorted((folder / "prepared").rglob("*")):
     if fname.is_file():
@@ -45,14 +45,14 @@ for fname in sorted((folder / "prepared").rglob("*")):
 # %%
 # Training out of a folder
 # ------------------------
-# `read_prepared` opens the folder without loading it. It goes wherever recordings go. `fit_hmm` reads
-# one recording after another from it, in every pass, so memory does not grow with their number; the
-# model is the same as with all of them in memory.
+# `read_prepared` opens the folder without loading it. It goes wherever recordings go. `fit_hmm`
+# reads one recording after another from it, in every pass, so memory does not grow with their
+# number; the model is the same as with all of them in memory.
 #
-# With ``checkpoint_dir`` a training that was interrupted, by Ctrl-C or by a power cut, goes on where
-# it stopped when the same call is made again, and ends with the same bits. With ``log_dir`` the free
-# energy can be watched in TensorBoard (``pip install tensorboard``, then
-# ``tensorboard --logdir logs``).
+# With ``checkpoint_dir`` a training that was interrupted, by Ctrl-C or by a power cut, goes on
+# where it stopped when the same call is made again, and ends with the same bits. With ``log_dir``
+# the free energy can be watched in TensorBoard (``pip install tensorboard``, then ``tensorboard
+# --logdir logs``).
 
 prepared = mne_hmm.read_prepared(folder / "prepared")
 hmm = mne_hmm.fit_hmm(
@@ -65,7 +65,8 @@ hmm = mne_hmm.fit_hmm(
 hmm.plot_history()
 
 # %%
-# The checkpoints make a second call quick. Here all is done already, and what comes out is the same:
+# The checkpoints make a second call quick. Here all is done already, and what comes out is the
+# same:
 
 again = mne_hmm.fit_hmm(
     prepared, n_states=3, checkpoint_dir=folder / "checkpoints", random_state=0, verbose="WARNING"
@@ -83,6 +84,10 @@ print("same bits:", (again.covariances_ == hmm.covariances_).all())
 
 quick = mne_hmm.fit_hmm(prepared, n_states=3, batch_size=4, sequence_length=1000, random_state=0)
 print(f"free energy differs by {abs(quick.free_energy_ - hmm.free_energy_):.6f} nats per sample")
+
+# %%
+# Each mini-batch has a free energy of its own, as some parts of a recording are harder to describe
+# than others. Running sums over mini-batches even that out.
 
 fig, ax = plt.subplots(figsize=(6, 3.2), layout="constrained")
 ax.plot(quick.history_["batches"], ".-", label="mini-batches")
@@ -103,8 +108,8 @@ ax.legend()
 #    :language: python
 #    :start-after: # workers
 #
-# The addresses come from the environment variable ``TF_CONFIG``, or from SLURM. :doc:`/several_machines`
-# has the commands, and what happens if a worker is lost.
+# The addresses come from the environment variable ``TF_CONFIG``, or from SLURM.
+# :doc:`/several_machines` has the commands, and what happens if a worker is lost.
 #
 # References
 # ----------
