@@ -42,6 +42,22 @@ nitpick_ignore = [
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
+html_css_files = ["custom.css"]
+# Pages that have no pages below them need no list of these.
+html_sidebars = {
+    name: []
+    for name in (
+        "architecture",
+        "changelog",
+        "coming_from",
+        "contributing",
+        "model",
+        "questions",
+        "references",
+        "several_machines",
+        "way_of_the_data",
+    )
+}
 html_title = f"mne-hmm {release}"
 html_theme_options = {
     "show_toc_level": 2,
@@ -85,6 +101,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
     "image_scrapers": ("matplotlib",),
+    "ignore_repr_types": r"matplotlib|<class 'list'>",  # what drawing returns
     "reset_modules": ("matplotlib",),
     "min_reported_time": 1e9,  # times differ from build to build
     "write_computation_times": False,

@@ -37,9 +37,8 @@ if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
 else:
     both, _ = mne_hmm.simulate_raw(4, n_channels=32, duration=120.0, sfreq=160.0, random_state=0)
     both.rename_channels(dict(zip(both.ch_names, montage.ch_names, strict=True)))
-    both.set_channel_types(dict.fromkeys(montage.ch_names, "eeg")).apply_function(
-        lambda x: 1e-5 * x
-    )
+    both.set_channel_types(dict.fromkeys(montage.ch_names, "eeg"), on_unit_change="ignore")
+    both.apply_function(lambda x: 1e-5 * x)  # volts
     raws = [both.copy().crop(0, 60, include_tmax=False), both.crop(60, None)]
     names = ["first half", "second half"]
 
@@ -169,7 +168,7 @@ for name, estimate in zip(names, hmm.dual_estimate(raws), strict=True):
 folder = Path(mkdtemp())  # or a folder of yours
 report = hmm.report(raws, names=names)
 report.save(folder / "states.html", open_browser=False)
-report
+print(report)
 
 # %%
 # References
