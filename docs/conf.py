@@ -3,6 +3,7 @@
 import os
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -87,7 +88,7 @@ def use_real_eeg():
         with urllib.request.urlopen("https://physionet.org", timeout=5):
             pass
         mne.datasets.eegbci.load_data(1, [1, 2], path=TEMPORARY.name, update_path=False)
-    except (OSError, RuntimeError, ValueError):
+    except (OSError, HTTPException, RuntimeError, ValueError):
         return  # tutorials say what stands in for it
     os.environ["MNE_DATASETS_EEGBCI_PATH"] = TEMPORARY.name
 
@@ -131,7 +132,7 @@ def fetched(url):
     try:
         with urllib.request.urlopen(f"{url}/objects.inv", timeout=5) as response:
             content = response.read()
-    except OSError:
+    except (OSError, HTTPException):
         return None
     if not content.startswith(b"# Sphinx inventory"):
         return None  # a page that says why

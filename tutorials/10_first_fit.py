@@ -56,7 +56,6 @@ raw
 
 preparation = mne_hmm.Preparation(n_components=32)
 prepared = mne_hmm.prepare(raw, preparation)
-prepared
 
 # %%
 # Configuring, building, initializing and training

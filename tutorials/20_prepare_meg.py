@@ -44,7 +44,6 @@ ax.set(xlabel="Time (s)", yticks=[], title="Four of the parcels")
 raw.set_annotations(mne.Annotations(onset=20.0, duration=3.0, description="BAD_movement"))
 preparation = mne_hmm.Preparation(n_components=24)
 prepared = mne_hmm.prepare(raw, preparation)
-prepared
 
 # %%
 # The features are at 250 Hz, half the rate of the recording. The embedding takes seven samples off
@@ -151,7 +150,6 @@ aligned.flips
 # aligned them.
 
 prepared = mne_hmm.prepare(aligned.raws, preparation)
-prepared
 
 # %%
 # Prepared data are what `fit_hmm` trains on, and ``prepare(..., cache_dir="prepared")`` keeps them

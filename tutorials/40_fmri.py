@@ -51,7 +51,6 @@ for number in range(1, 5):
 
 preparation = mne_hmm.Preparation.standardized()
 prepared = mne_hmm.prepare(folder / "timeseries", preparation, sfreq=1 / TR)
-prepared
 
 # %%
 # Files of arrays are ``.npy``, ``.npz``, ``.mat`` (of any version of MATLAB), ``.csv``, ``.tsv``

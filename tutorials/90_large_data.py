@@ -31,7 +31,6 @@ for number, fname in enumerate(fnames):
 
 preparation = mne_hmm.Preparation(n_components=16)
 prepared = mne_hmm.prepare(fnames, preparation, cache_dir=folder / "prepared")
-prepared
 
 # %%
 # A call that was interrupted goes on where it stopped when it is made again: recordings that are
