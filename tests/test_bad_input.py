@@ -390,7 +390,7 @@ def test_whitening_needs_components():
 
 
 def test_alignment_is_not_there_yet():
-    refuse(NotImplementedError, ["align='signs'", "align=None"], align="signs")
+    refuse(NotImplementedError, ["align='euclidean'", "align=None"], align="euclidean")
 
 
 # Channels
