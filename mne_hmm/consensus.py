@@ -151,19 +151,6 @@ def compute_consensus(
     See Also
     --------
     HMM.agreement : Compares two models.
-
-    Examples
-    --------
-    >>> import mne_hmm
-    >>> raw, _ = mne_hmm.simulate_raw(n_states=2, n_channels=6, duration=20., random_state=0)
-    >>> preparation = mne_hmm.Preparation(n_components=10)
-    >>> prepared = mne_hmm.prepare(raw, preparation, verbose=False)
-    >>> hmms = [
-    ...     mne_hmm.fit_hmm(prepared, 2, refine=False, random_state=seed, verbose=False)
-    ...     for seed in range(2)
-    ... ]
-    >>> mne_hmm.compute_consensus(hmms, prepared).recurrence.tolist()
-    [1.0, 1.0]
     """
     hmms = _check_models(hmms)
     rule = "a correlation from 0 to 1"
