@@ -27,7 +27,7 @@ from mne_hmm.commands.options import APPLY, FIT
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "command_line.rst").read_text(encoding="utf-8")
-QUICK = shlex.split("--n-states 2 --n-components 5 --n-init 1 --no-refine --tol 0.01 --seed 0")
+QUICK = shlex.split("--n-states 2 --n-components 12 --n-init 1 --no-refine --tol 0.01 --seed 0")
 # Two options that make the commands of the page quick.
 QUICKER = ["--n-init", "1", "--no-refine"]
 
@@ -294,7 +294,7 @@ def test_prepared_data_and_cache(folder, tmp_path):
     run("fit", *files, *QUICK, "-o", tmp_path / "plain")
     run("fit", *files, *QUICK, "-o", tmp_path / "cached", "--cache-dir", tmp_path / "cache")
     assert contents(tmp_path / "plain") == contents(tmp_path / "cached")
-    without = [one for one in QUICK if one not in ("--n-components", "5")]
+    without = [one for one in QUICK if one not in ("--n-components", "12")]
     run("fit", tmp_path / "cache", *without, "-o", tmp_path / "prepared", "--quiet")
     plain, prepared = contents(tmp_path / "plain"), contents(tmp_path / "prepared")
     assert plain["hmm.h5"] == prepared["hmm.h5"]
@@ -402,7 +402,8 @@ def test_wrong_usage(folder, monkeypatch, capsys, argv, says):
         (["info", "settings.yml"], "cannot be read"),
         (["convert", "none", "hmm.h5"], "there is no none"),
         (["convert", ".", "hmm.txt"], "must end in .h5"),
-        (["convert", "sub-01_parc-raw.fif", "settings.yml"], "--overwrite"),
+        (["convert", "sub-01_parc-raw.fif", "osl"], "no HDF5 file"),
+        (["convert", "settings.yml", "osl", "--sfreq", "250"], "--sfreq is for model folders"),
     ],
 )
 def test_wrong_input(folder, monkeypatch, capsys, argv, says):
@@ -430,7 +431,7 @@ def test_wrong_config(folder, tmp_path, capsys, text, says):
     config = tmp_path / "settings.yaml"
     config.write_text(text)
     file = folder / "sub-01_parc-raw.fif"
-    without = [one for one in QUICK if one not in ("--n-components", "5", "--no-refine")]
+    without = [one for one in QUICK if one not in ("--n-components", "12", "--no-refine")]
     argv = ["fit", file, *without, "--config", config, "-o", tmp_path / "out"]
     assert says in fails(capsys, *argv)
 
@@ -540,9 +541,9 @@ def test_info_of_changed_outputs(folder, printed, tmp_path):
 def test_prepared_data_do_not_mix(folder, tmp_path, capsys):
     """Prepared data stand alone, are not prepared again, and cannot be reported on."""
     file = folder / "sub-01_parc-raw.fif"
-    preparation = mne_hmm.Preparation(n_components=5)
+    preparation = mne_hmm.Preparation(n_components=12)
     mne_hmm.prepare([file], preparation, cache_dir=tmp_path / "cache", verbose=False)
-    without = [one for one in QUICK if one not in ("--n-components", "5")]
+    without = [one for one in QUICK if one not in ("--n-components", "12")]
     fit = ["fit", tmp_path / "cache", *without, "-o", tmp_path / "out"]
     assert "cannot be given with other files" in fails(capsys, *fit, file)
     assert "leave it out" in fails(capsys, *fit, "--cache-dir", tmp_path / "other")
@@ -559,7 +560,7 @@ def test_interrupted(folder, tmp_path, capsys):
 
     file = folder / "sub-01_parc-raw.fif"
     checkpoints = tmp_path / "checkpoints"
-    fit = ["fit", file, "--n-states", "2", "--n-components", "5", "--no-refine", "--tol", "0"]
+    fit = ["fit", file, "--n-states", "2", "--n-components", "12", "--no-refine", "--tol", "0"]
     fit += ["--n-init", "6", "--max-iter", "60"]
     assert "--checkpoint-dir needs --seed" in fails(
         capsys, *fit, "--checkpoint-dir", checkpoints, "-o", tmp_path / "out"
@@ -613,3 +614,147 @@ def test_installed_command(folder, tmp_path):
     done = installed("info", tmp_path / "none")
     assert (done.returncode, done.stdout) == (1, "")
     assert re.fullmatch(r"mne-hmm: there is no .*none; .*\n", done.stderr)
+
+
+# Commands that stand on other parts of the package
+
+
+class Selection:
+    """What `select_n_states` gives, as far as the command uses it."""
+
+    def __init__(self, n_states):
+        self.n_states = n_states
+
+    def to_data_frame(self):
+        """Give one row per number of states."""
+        import pandas as pd
+
+        return pd.DataFrame({"n_states": self.n_states, "score": -1.5})
+
+    def plot(self, *, show=True):
+        """Draw an empty figure."""
+        from matplotlib import pyplot as plt
+
+        return plt.figure()
+
+    def recommend(self):
+        """Say something."""
+        return "Take 3 states."
+
+
+def test_select(folder, tmp_path, monkeypatch, capsys):
+    """Arguments arrive as objects, and what is found is left in files."""
+    calls = []
+
+    def select_n_states(
+        inst,
+        n_states=range(4, 17),
+        *,
+        n_folds=5,
+        preparation=None,
+        tol=1e-4,
+        checkpoint_dir=None,
+        random_state=None,
+        n_jobs=None,
+        verbose=None,
+    ):
+        calls.append((inst, n_folds, preparation, tol, random_state))
+        return Selection(list(n_states))
+
+    # The module of the package looks names up when they are used; this one is found before.
+    monkeypatch.setattr(mne_hmm, "select_n_states", select_n_states, raising=False)
+    file = folder / "sub-01_parc-raw.fif"
+    argv = [
+        "select",
+        file,
+        "--n-states",
+        "2-4,6",
+        "--n-folds",
+        "2",
+        "--l-freq",
+        "2",
+        "--tol",
+        "0.1",
+    ]
+    assert "Take 3 states." in run(*argv, "-o", tmp_path / "out")
+    (call,) = calls
+    seed = json.loads((tmp_path / "out" / "run.json").read_text())["arguments"]["random_state"]
+    assert call == ([file], 2, mne_hmm.Preparation(l_freq=2.0), 0.1, seed)
+    left = ["recommendation.txt", "run.json", "selection.png", "selection.tsv"]
+    assert sorted(contents(tmp_path / "out")) == left
+    rows = (tmp_path / "out" / "selection.tsv").read_text().splitlines()
+    assert rows == ["n_states\tscore", *(f"{k}\t-1.5" for k in (2, 3, 4, 6))]
+    assert (tmp_path / "out" / "recommendation.txt").read_text() == "Take 3 states.\n"
+    assert "selection.tsv" in fails(capsys, *argv, "-o", tmp_path / "out")
+    run("repeat", tmp_path / "out", "-o", tmp_path / "again")
+    assert calls[1] == call
+    assert contents(tmp_path / "again") == contents(tmp_path / "out")
+
+
+def test_convert(fitted, tmp_path, monkeypatch):
+    """A folder becomes a file and a file a folder."""
+    import types
+
+    calls = []
+
+    def write_osl_hmm(hmm, folder, overwrite=False):
+        Path(folder).mkdir()
+        hmm.save(Path(folder) / "weights.h5")
+
+    def read_osl_hmm(folder, *, sfreq=None, preparation=None):
+        calls.append((sfreq, preparation))
+        return mne_hmm.read_hmm(Path(folder) / "weights.h5")
+
+    module = types.ModuleType("mne_hmm.osl_format")
+    module.read_osl_hmm, module.write_osl_hmm = read_osl_hmm, write_osl_hmm
+    monkeypatch.setitem(sys.modules, "mne_hmm.osl_format", module)
+    fitted.save(tmp_path / "hmm.h5")
+    assert "osl" in run("convert", tmp_path / "hmm.h5", tmp_path / "osl")
+    argv = ["convert", tmp_path / "osl", tmp_path / "back.h5"]
+    assert "back.h5" in run(*argv, "--sfreq", "250")
+    run(*argv, "--preparation", tmp_path / "hmm.h5", "--overwrite")
+    assert calls[0] == (250, None)
+    assert calls[1][1].n_features_ == fitted.n_features
+    back = mne_hmm.read_hmm(tmp_path / "back.h5")
+    np.testing.assert_array_equal(back.covariances_, fitted.covariances_)
+
+
+# The real thing
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Training had not settled")
+def test_all_runs_of_a_person(eegbci, tmp_path):
+    """Fit, apply and report on real EEG, and all of it again to the same bits."""
+    files = [raw.filenames[0] for raw in eegbci(*range(1, 15))]
+    fit = ["--n-states", "6", "--max-iter", "10", "--n-init", "1", "--no-refine"]
+    run("fit", *files, *fit, "-o", tmp_path / "fit")
+    run("apply", tmp_path / "fit", *files, "-o", tmp_path / "apply")
+    names = [f"S001R{number:02}" for number in range(1, 15)]
+    for name, raw in zip(names, eegbci(*range(1, 15)), strict=True):
+        one, two = (
+            mne.read_annotations(tmp_path / command / f"{name}-annot.txt")
+            for command in ("fit", "apply")
+        )
+        np.testing.assert_array_equal(one.onset, two.onset)
+        assert one.description.tolist() == two.description.tolist()
+        with np.load(tmp_path / "apply" / f"{name}-states.npz") as arrays:
+            assert arrays["probabilities"].shape == (6, raw.n_times)
+    for command in ("fit", "apply"):
+        run("repeat", tmp_path / command, "-o", tmp_path / "again" / command)
+        assert contents(tmp_path / "again" / command) == contents(tmp_path / command)
+    for folder in (tmp_path / "fit", tmp_path / "again" / "fit"):
+        run("report", folder)
+    pages = [folder / "fit" / "report.html" for folder in (tmp_path, tmp_path / "again")]
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_page_as_it_stands(folder, tmp_path, monkeypatch):
+    """The commands of the page work with the search for the best optimum, too."""
+    for path in [*folder.glob("*.fif"), folder / "settings.yml"]:
+        shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for _, *argv in documented():
+        run(*argv)
+    assert contents(tmp_path / "again")["hmm.h5"] == contents(tmp_path / "results")["hmm.h5"]

@@ -4,11 +4,20 @@ from importlib import import_module
 from pathlib import Path
 
 from .._utils.files import check_target
+from ..cache import read_prepared
 from ..hmm import read_hmm
+from .inputs import is_prepared_folder
 from .outputs import check_place
 
 
-def run_convert(source: Path, target: Path, *, overwrite: bool = False) -> str:
+def run_convert(
+    source: Path,
+    target: Path,
+    *,
+    sfreq: float | None = None,
+    preparation: Path | None = None,
+    overwrite: bool = False,
+) -> str:
     """Turn a model folder into a model file, or a model file into a model folder.
 
     Parameters
@@ -17,6 +26,11 @@ def run_convert(source: Path, target: Path, *, overwrite: bool = False) -> str:
         A folder that osl-dynamics saved, or a file that ``HMM.save`` wrote.
     target : Path
         The file, or the folder.
+    sfreq : float | None
+        For model folders: sampling rate of the features in hertz, which they do not tell.
+    preparation : Path | None
+        For model folders: a folder of prepared data, or a model file, with the preparation that
+        makes features of recordings. None takes features as they are given.
     overwrite : bool
         Whether to replace what is there.
 
@@ -31,17 +45,27 @@ def run_convert(source: Path, target: Path, *, overwrite: bool = False) -> str:
         )
     if source.is_dir():
         check_target(target, overwrite, (".h5", ".hdf5"))
-        hmm = _format().read_osl_hmm(source)
+        fitted = None if preparation is None else _preparation(preparation)
+        hmm = _format().read_osl_hmm(source, sfreq=sfreq, preparation=fitted)
         hmm.save(target, overwrite=overwrite)
     else:
         check_place(target)
-        if target.exists() and not overwrite:
-            raise FileExistsError(
-                f"{target} exists already; pass --overwrite to replace it, or name another"
-            )
+        given = {"--sfreq": sfreq, "--preparation": preparation}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is for model folders, but {source} is a file; leave it out"
+                )
         hmm = read_hmm(source)
         _format().write_osl_hmm(hmm, target, overwrite=overwrite)
     return f"{hmm}\nWrote {target}"
+
+
+def _preparation(path):
+    """Read the fitted preparation of prepared data, or of a model."""
+    if is_prepared_folder(path):
+        return read_prepared(path).preparation
+    return read_hmm(path).preparation_
 
 
 def _format():

@@ -1,6 +1,7 @@
 """``mne-hmm fit``: a model of recordings, and their states."""
 
 import secrets
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -68,18 +69,14 @@ def run_fit(
     arguments = {**known_arguments(), **given}
     where = {name: arguments.pop(name) for name in WHERE}
     arguments, others = files_of(arguments)
-    if arguments["random_state"] is None and where["checkpoint_dir"] is not None:
-        raise ValueError("--checkpoint-dir needs --seed: with another seed nothing can go on")
-    if arguments["random_state"] is None:
-        arguments["random_state"] = secrets.randbits(32)
-        logger.info(f"The seed is {arguments['random_state']}")
+    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
     if inputs.prepared is None and arguments["preparation"] is None:
         arguments["preparation"] = Preparation().settings
     content = inputs.content()
     inst = inputs.inst
     calls = as_python(arguments)
     if where["cache_dir"] is not None:
-        inst = _prepared(inputs, calls, where)
+        inst = prepared_in_folder(inputs, calls, where)
     hmm = fit_hmm(inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"})
     # The only numbers in the file that are others every time.
     hmm.history_["seconds"] = np.full(len(hmm.history_["seconds"]), np.nan)
@@ -92,6 +89,7 @@ def run_fit(
         reject_by_annotation=arguments["reject_by_annotation"],
         sfreq=arguments["sfreq"],
         n_jobs=where["n_jobs"],
+        told=True,
     )
     write_states(outputs, found, probabilities=False)
     results = {
@@ -143,8 +141,30 @@ def as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def _prepared(inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]) -> PreparedData:
-    """Prepare into a folder; what is told to preparing is not told to training again."""
+def seed_of(seed: Any, checkpoint_dir: Any) -> Any:
+    """Give the seed, or draw one; with another one an interrupted run cannot go on."""
+    if seed is None and checkpoint_dir is not None:
+        raise ValueError("--checkpoint-dir needs --seed: with another seed nothing can go on")
+    if seed is None:
+        seed = secrets.randbits(32)
+        logger.info(f"The seed is {seed}")
+    return seed
+
+
+def prepared_in_folder(
+    inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]
+) -> PreparedData:
+    """Prepare into a folder; what is told to preparing is not told to training again.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The recordings.
+    calls : dict
+        Arguments of training, from which those of preparing are taken away.
+    where : dict
+        ``cache_dir`` and ``n_jobs``.
+    """
     if inputs.prepared is not None:
         raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
     names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir")
@@ -158,7 +178,7 @@ def _prepared(inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]) -
 
 
 def states_of(
-    hmm: HMM, inst: Any, names: list[str], **options: Any
+    hmm: HMM, inst: Any, names: list[str], *, told: bool = False, **options: Any
 ) -> Iterator[tuple[str, StateTimeCourse]]:
     """Find the states of one recording after another, so that only one is in memory.
 
@@ -170,6 +190,8 @@ def states_of(
         The recordings.
     names : list of str
         Their names.
+    told : bool
+        Whether all warnings of these recordings have been given already.
     **options : dict
         Arguments of ``hmm.predict``.
     """
@@ -183,5 +205,8 @@ def states_of(
             )
         else:
             one = [inst[number]]
-        (course,) = hmm.predict(one, verbose="WARNING", **options)
+        with warnings.catch_warnings():
+            if told:
+                warnings.simplefilter("ignore")
+            (course,) = hmm.predict(one, verbose="WARNING", **options)
         yield name, course

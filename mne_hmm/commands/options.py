@@ -164,16 +164,24 @@ PLACES = (
 
 N_STATES = Option("n_states", number, "number of states", "N")
 FIT = (N_STATES, *RECORDINGS, *PREPARATION, *TRAINING, SEED, CACHE, *PLACES, N_JOBS)
+# A selection fits many models, each of them anew and whole.
+_NOT_OF_SELECT = {
+    *("learn_covariances", "learn_transitions", "init", "refine"),
+    *("sequence_length", "batch_size"),
+}
 SELECT = (
-    Option("n_states", numbers, "numbers of states to compare, as 4-16 or 4,6,8", "NUMBERS"),
-    Option("n_folds", number, "folds of the cross-validation", "N"),
-    Option("n_repeats", number, "models per number of states", "N"),
+    Option("n_states", numbers, "numbers of states to try, as 4-16 (default) or 4,6,8", "NUMBERS"),
+    Option("n_folds", number, "folds of the cross-validation (5)", "N"),
+    Option("n_repeats", number, "fits on all data (3)", "N"),
+    Option("gap", number, "seconds left out beside a held-out block (1)", "SECONDS"),
     *RECORDINGS,
     *PREPARATION,
-    *TRAINING,
+    *(option for option in TRAINING if option.name not in _NOT_OF_SELECT),
+    Option("refine", None, "search for the best optimum in each fit (default: no)"),
     SEED,
     CACHE,
-    N_JOBS,
+    Option("checkpoint_dir", word, "folder from which an interrupted selection goes on", "DIR"),
+    Option("n_jobs", number, "how many fits to make side by side", "N"),
 )
 APPLY = (
     Option("method", word, "posterior (default) or viterbi", "METHOD"),

@@ -89,6 +89,15 @@ def _parsers(version):
     convert = command("convert", _convert, "turn model folders of osl-dynamics to files, and back")
     convert.add_argument("source", metavar="SRC", type=Path, help="a folder, or the file hmm.h5")
     convert.add_argument("target", metavar="DST", type=Path, help="a file, or a folder")
+    convert.add_argument(
+        "--sfreq", type=number, metavar="HZ", help="sampling rate of features, for model folders"
+    )
+    convert.add_argument(
+        "--preparation",
+        type=Path,
+        metavar="FROM",
+        help="prepared data or model with the preparation, for model folders",
+    )
     _add_overwrite(convert)
     info = command("info", _info, "tell what a model, recording, prepared folder or run is")
     info.add_argument("path", metavar="FILE", type=Path, help="the file or folder")
@@ -196,7 +205,13 @@ def _repeat(arguments):
 def _convert(arguments):
     from .converting import run_convert
 
-    return run_convert(arguments.source, arguments.target, overwrite=arguments.overwrite)
+    return run_convert(
+        arguments.source,
+        arguments.target,
+        sfreq=arguments.sfreq,
+        preparation=arguments.preparation,
+        overwrite=arguments.overwrite,
+    )
 
 
 def _info(arguments):

@@ -8,6 +8,7 @@ from .._utils.check import listed
 from .applying import run_apply
 from .fitting import run_fit
 from .run_file import check_unchanged, differences, environment, read_run
+from .selecting import run_select
 
 
 class DifferentOutputsError(ValueError):
@@ -45,8 +46,9 @@ def run_repeat(path: Path, folder: Path, *, overwrite: bool = False) -> str:
         logger.warning(f"Files may differ, as the run was done otherwise: {listed(other, 20)}")
     files = [one["path"] for one in run["inputs"]]
     arguments = dict(run["arguments"])
-    if run["command"] == "fit":
-        run_fit(files, folder, arguments, overwrite=overwrite, names=run["names"])
+    if run["command"] in ("fit", "select"):
+        again = run_fit if run["command"] == "fit" else run_select
+        again(files, folder, arguments, overwrite=overwrite, names=run["names"])
     elif run["command"] == "apply":
         model = Path(arguments.pop("model"))
         run_apply(model, files, folder, arguments, overwrite=overwrite, names=run["names"])

@@ -1,22 +1,20 @@
 """``mne-hmm select``: how many states recordings support."""
 
-import inspect
-import secrets
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mne.utils import logger
-
-from ..preparation import prepare
+from ..settings import Preparation
 from .config import parameters_of
-from .fitting import as_python
-from .fitting import known_arguments as arguments_of_fit
+from .fitting import as_python, files_of, prepared_in_folder, seed_of
 from .inputs import find_inputs
-from .outputs import Outputs, check_tables, write_table
+from .outputs import RUN, Outputs, check_tables, write_table
+from .run_file import write_run
 
 TABLE, FIGURE, TEXT = "selection.tsv", "selection.png", "recommendation.txt"
+# Arguments that change where and how fast something is done.
+WHERE = ("cache_dir", "checkpoint_dir", "n_jobs")
 
 
 def select_n_states() -> Any:
@@ -26,16 +24,16 @@ def select_n_states() -> Any:
 
 def known_arguments() -> dict[str, Any]:
     """Get the arguments of select with their defaults."""
-    function = select_n_states()
-    own = {**parameters_of(function), "cache_dir": None}
-    kinds = [one.kind for one in inspect.signature(function).parameters.values()]
-    if inspect.Parameter.VAR_KEYWORD in kinds:  # they go on to fit_hmm
-        return {**arguments_of_fit(), **own}
-    return own
+    return {**parameters_of(select_n_states()), "cache_dir": None}
 
 
 def run_select(
-    files: list[str], folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
+    files: list[str],
+    folder: Path,
+    given: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    names: list[str] | None = None,
 ) -> str:
     """Compare numbers of states and write the table, a figure and the recommendation.
 
@@ -49,6 +47,8 @@ def run_select(
         Arguments of ``mne_hmm.select_n_states``.
     overwrite : bool
         Whether to replace files.
+    names : list of str | None
+        What the recordings are called. None names them by their files.
 
     Returns
     -------
@@ -57,29 +57,39 @@ def run_select(
     """
     check_tables()
     inputs = find_inputs(files)
-    outputs = Outputs(folder, [TABLE, FIGURE, TEXT], command="select", overwrite=overwrite)
-    calls = as_python(given)
-    if calls.get("random_state") is None:
-        calls["random_state"] = secrets.randbits(32)
-    logger.info(f"The seed is {calls['random_state']}")
+    names = names or inputs.names
+    outputs = Outputs(folder, [TABLE, FIGURE, TEXT, RUN], command="select", overwrite=overwrite)
+    arguments = {**known_arguments(), **given}
+    where = {name: arguments.pop(name) for name in WHERE}
+    arguments["n_states"] = list(arguments["n_states"])
+    arguments, others = files_of(arguments)
+    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
+    if inputs.prepared is None and arguments["preparation"] is None:
+        arguments["preparation"] = Preparation().settings
+    content = inputs.content()
     inst = inputs.inst
-    cache_dir = calls.pop("cache_dir", None)
-    if cache_dir is not None:
-        names = {"preparation", "picks", "sfreq", "atlas", "src", "subjects_dir"} & set(calls)
-        inst = prepare(
-            inputs.paths,
-            **{name: calls.pop(name) for name in names},
-            reject_by_annotation=calls.get("reject_by_annotation", True),
-            cache_dir=cache_dir,
-            n_jobs=calls.get("n_jobs"),
-        )
-    selection = select_n_states()(inst, **calls)
+    calls = as_python(arguments)
+    if where["cache_dir"] is not None:
+        # n_jobs is that of the fits.
+        inst = prepared_in_folder(inputs, calls, {**where, "n_jobs": None})
+    selection = select_n_states()(
+        inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"}
+    )
     text = str(selection.recommend())
     write_table(outputs, TABLE, [selection.to_data_frame()])
     with outputs.writing(FIGURE) as path:
         _save_figure(selection.plot(show=False), path)
     with outputs.writing(TEXT) as path:
         path.write_text(f"{text}\n", encoding="utf-8")
+    write_run(
+        outputs,
+        "select",
+        arguments=arguments,
+        inputs=content,
+        names=names,
+        others=others,
+        results={},
+    )
     return f"{text}\nWritten to {folder}"
 
 
