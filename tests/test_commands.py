@@ -27,7 +27,7 @@ from mne_hmm.commands.options import APPLY, FIT
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "command_line.rst").read_text(encoding="utf-8")
-QUICK = shlex.split("--n-states 2 --n-components 12 --n-init 1 --no-refine --tol 0.01 --seed 0")
+QUICK = shlex.split("--n-states 3 --n-components 12 --n-init 1 --no-refine --tol 0.01 --seed 0")
 # Two options that make the commands of the page quick.
 QUICKER = ["--n-init", "1", "--no-refine"]
 
@@ -170,11 +170,11 @@ def test_apply(folder, printed):
 
 def test_config(folder, printed):
     """A file holds the names of Python, and the command line wins over it."""
-    record = json.loads((folder / "two" / "run.json").read_text())
+    record = json.loads((folder / "other" / "run.json").read_text())
     arguments = record["arguments"]
-    assert arguments["n_states"] == 2, "the command line wins"
+    assert arguments["random_state"] == 8, "the command line wins"
     assert arguments["tol"] == 1e-3, "which YAML takes for text"
-    assert (arguments["random_state"], arguments["refine"]) == (7, False)
+    assert (arguments["n_states"], arguments["refine"]) == (3, False)
     preparation = mne_hmm.Preparation(l_freq=2.0, h_freq=40.0, n_components=12)
     assert mne_hmm.Preparation(**arguments["preparation"]) == preparation
     assert arguments["max_iter"] == 100, "defaults are written down"
@@ -263,7 +263,7 @@ def test_config_and_presets(folder, tmp_path, suffix):
     """Recordings, a preparation by name and priors may stand in a file; so may none."""
     values = {
         "inst": str(folder / "sub-01_parc-raw.fif"),
-        "n_states": 2,
+        "n_states": 3,
         "preparation": "amplitude_envelope",
         "priors": {"covariances": "auto"},
         "n_init": 1,
@@ -560,7 +560,7 @@ def test_interrupted(folder, tmp_path, capsys):
 
     file = folder / "sub-01_parc-raw.fif"
     checkpoints = tmp_path / "checkpoints"
-    fit = ["fit", file, "--n-states", "2", "--n-components", "12", "--no-refine", "--tol", "0"]
+    fit = ["fit", file, "--n-states", "3", "--n-components", "12", "--no-refine", "--tol", "0"]
     fit += ["--n-init", "6", "--max-iter", "60"]
     assert "--checkpoint-dir needs --seed" in fails(
         capsys, *fit, "--checkpoint-dir", checkpoints, "-o", tmp_path / "out"
