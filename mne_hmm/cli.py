@@ -1,34 +1,23 @@
 """The command line, a thin layer over the public functions."""
 
-import argparse
+import contextlib
+import logging
 import sys
-from collections.abc import Sequence
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from pathlib import Path
+from typing import Any
 
-
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="mne-hmm", description="Find recurring brain states with hidden Markov models."
-    )
-    parser.add_argument("--version", action="version", version=version("mne-hmm"))
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    demo = commands.add_parser(
-        "demo",
-        help="simulate a recording with known states, find them, and show how well",
-        description="Simulate five minutes of MEG parcels with six known states, train a model on "
-        "them, and leave the annotated recording, the model and a figure in a folder.",
-    )
-    demo.add_argument(
-        "--out", type=Path, default=Path("mne-hmm-demo"), help="folder to write to (%(default)s)"
-    )
-    demo.add_argument("--seed", type=int, default=0, help="seed of all randomness (%(default)s)")
-    demo.add_argument("--overwrite", action="store_true", help="replace files of an earlier demo")
-    return parser
+FINE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
+# What public functions raise when an input is wrong. Anything else is a fault of the package.
+USER_ERRORS = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
+
+    Results go to files and to stdout, the log and errors to stderr.
 
     Parameters
     ----------
@@ -38,14 +27,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     code : int
-        0 if all went well, 1 if an input was wrong.
+        0 if all went well, 1 if an input was wrong, 130 if it was interrupted. Wrong usage
+        leaves with code 2, as everywhere with `argparse`.
     """
-    arguments = _parser().parse_args(argv)
-    from .demo import run_demo
+    from .commands.parser import parse
 
+    arguments = parse(argv, version("mne-hmm"))
     try:
-        run_demo(arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)
-    except (OSError, ValueError) as error:
-        print(f"mne-hmm: {error}", file=sys.stderr)
-        return 1
-    return 0
+        with _log_on_stderr(arguments):
+            text = arguments.run(arguments)
+    except KeyboardInterrupt:
+        folder = getattr(arguments, "checkpoint", None)
+        _say("interrupted" + (f"; the same command goes on from {folder}" if folder else ""))
+        return INTERRUPTED
+    except USER_ERRORS as error:
+        if arguments.verbose == "DEBUG":
+            traceback.print_exc()
+        _say(str(error) or type(error).__name__)
+        return WRONG_INPUT
+    if text:
+        print(text)
+    return FINE
+
+
+def _say(message):
+    """Write one line to stderr."""
+    print(f"mne-hmm: {' '.join(message.split())}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _log_on_stderr(arguments: Any) -> Iterator[None]:
+    """Have MNE-Python's log and warnings on stderr, for as long as a command runs."""
+    from mne.utils import logger, use_log_level
+
+    level = "WARNING" if arguments.quiet else arguments.verbose
+    own = logging.StreamHandler(sys.stderr)
+    own.setFormatter(logging.Formatter("%(message)s"))
+    handlers, logger.handlers = logger.handlers, [own]
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            with contextlib.nullcontext() if level is None else use_log_level(level):
+                yield
+    finally:
+        logger.handlers = handlers

@@ -1,0 +1,1 @@
+"""The commands of the command line, each a thin layer over the public functions."""

@@ -1,0 +1,207 @@
+"""Files of options, and the arguments that come of them and of the command line."""
+
+import argparse
+import difflib
+import inspect
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from .._utils.check import import_extra
+from ..priors import Priors
+from ..settings import Preparation
+from .options import Option
+
+# Parameters of Python calls that are objects, or have options of their own.
+NOT_IN_FILES = ("self", "inst", "strategy", "verbose")
+PRESETS = ("time_delay_embedded", "amplitude_envelope", "standardized", "as_is")
+SUFFIXES = (".yml", ".yaml", ".json", ".toml")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a file of options.
+
+    Parameters
+    ----------
+    path : Path
+        YAML, JSON or TOML.
+
+    Returns
+    -------
+    config : dict
+        What it holds.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or holds no names with values.
+    ImportError
+        If it is YAML and PyYAML is not there.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"--config {path} must end in {', '.join(SUFFIXES)}")
+    text = path.read_text(encoding="utf-8")
+    try:
+        config = _parsed(text, suffix)
+    except ValueError as error:
+        raise ValueError(f"--config {path} cannot be read: {error}") from error
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"--config {path} must hold names with values, as in n_states: 8, got a "
+            f"{type(config).__name__}"
+        )
+    return config
+
+
+def _parsed(text, suffix):
+    if suffix == ".json":
+        return json.loads(text)
+    if suffix == ".toml":
+        return tomllib.loads(text)
+    yaml = import_extra("yaml", "cli", "for --config files in YAML (JSON and TOML need nothing)")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
+def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Get the parameters of a function that a file may hold, with their defaults.
+
+    Parameters
+    ----------
+    function : callable
+        A public function.
+
+    Returns
+    -------
+    parameters : dict
+        Defaults by name; what has none is ``inspect.Parameter.empty``.
+    """
+    return {
+        name: parameter.default
+        for name, parameter in inspect.signature(function).parameters.items()
+        if name not in NOT_IN_FILES and parameter.kind is not parameter.VAR_KEYWORD
+    }
+
+
+def collect(
+    given: Mapping[str, Any],
+    config: Mapping[str, Any],
+    options: Iterable[Option],
+    known: Iterable[str],
+) -> dict[str, Any]:
+    """Put options of the command line over those of a file.
+
+    Parameters
+    ----------
+    given : dict
+        What was given on the command line, by dotted name.
+    config : dict
+        What a file holds.
+    options : iterable of Option
+        The options of the command.
+    known : iterable of str
+        Names the Python call has.
+
+    Returns
+    -------
+    arguments : dict
+        What was given, nested; ``preparation`` is a dict with all settings.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value is no value of it.
+    """
+    by_name = {option.name: option for option in options}
+    nested = {"preparation": fields(Preparation), "priors": fields(Priors)}
+    check_names(config, known, "")
+    out: dict[str, Any] = {}
+    for name, value in config.items():
+        if name not in nested or value is None:
+            out[name] = _converted(by_name.get(name), name, value)
+            continue
+        if name == "preparation" and isinstance(value, str):
+            out[name] = value
+            continue
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{name} must hold names with values, got {value!r}")
+        check_names(value, [field.name for field in nested[name]], name)
+        for key, inner in value.items():
+            dotted = f"{name}.{key}"
+            out[dotted] = _converted(by_name.get(dotted), dotted, inner)
+    out |= given
+    return _nested(out, nested)
+
+
+def _nested(flat, nested):
+    """Bring dotted names into dictionaries, and complete those of preparation and priors."""
+    out = {name: value for name, value in flat.items() if "." not in name}
+    for outer in nested:
+        inner = {
+            name.partition(".")[2]: value
+            for name, value in flat.items()
+            if name.startswith(f"{outer}.")
+        }
+        if outer == "priors" and inner:
+            out[outer] = {**vars(Priors()), **inner}
+        elif outer == "preparation" and (inner or out.get(outer) is not None):
+            out[outer] = _preparation(out.get(outer), inner)
+    return out
+
+
+def _preparation(preset, changes):
+    """All settings of a preparation, as plain values."""
+    preset = preset or PRESETS[0]
+    if preset not in PRESETS:
+        near = _nearest(preset, PRESETS)
+        raise ValueError(f"preparation must be one of {', '.join(PRESETS)}, got {preset!r}{near}")
+    if preset == "as_is" and changes:
+        raise ValueError(
+            f"preparation as_is does nothing, so {', '.join(changes)} cannot be given with it"
+        )
+    return getattr(Preparation, preset)(**changes).settings
+
+
+def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
+    """Check that all names are known, or say which there are.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names to check.
+    known : iterable of str
+        Names there are.
+    where : str
+        What they belong to; empty for the call itself.
+    """
+    known = sorted(known)
+    for name in names:
+        if name not in known:
+            owner = f" of {where}" if where else ""
+            raise ValueError(
+                f"--config: {name!r} is no option{owner}{_nearest(str(name), known)}; there are "
+                f"{', '.join(known)}"
+            )
+
+
+def _nearest(name, known):
+    near = difflib.get_close_matches(name, known, 1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _converted(option, name, value):
+    """Read text of a file as that of the command line: YAML takes 1e-4 for text."""
+    if option is None or option.convert is None or not isinstance(value, str):
+        return value
+    try:
+        return option.convert(value)
+    except argparse.ArgumentTypeError as error:
+        raise ValueError(f"--config: {name} {error}") from error

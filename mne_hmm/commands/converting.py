@@ -1,0 +1,72 @@
+"""``mne-hmm convert``: model folders of osl-dynamics in and out."""
+
+from importlib import import_module
+from pathlib import Path
+
+from .._utils.files import check_target
+from ..cache import read_prepared
+from ..hmm import read_hmm
+from .inputs import is_prepared_folder
+from .outputs import check_place
+
+
+def run_convert(
+    source: Path,
+    target: Path,
+    *,
+    sfreq: float | None = None,
+    preparation: Path | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Turn a model folder into a model file, or a model file into a model folder.
+
+    Parameters
+    ----------
+    source : Path
+        A folder that osl-dynamics saved, or a file that ``HMM.save`` wrote.
+    target : Path
+        The file, or the folder.
+    sfreq : float | None
+        For model folders: sampling rate of the features in hertz, which they do not tell.
+    preparation : Path | None
+        For model folders: a folder of prepared data, or a model file, with the preparation that
+        makes features of recordings. None takes features as they are given.
+    overwrite : bool
+        Whether to replace what is there.
+
+    Returns
+    -------
+    text : str
+        What came out.
+    """
+    if not source.exists():
+        raise FileNotFoundError(
+            f"there is no {source}; name a model folder of osl-dynamics, or a model file"
+        )
+    if source.is_dir():
+        check_target(target, overwrite, (".h5", ".hdf5"))
+        fitted = None if preparation is None else _preparation(preparation)
+        hmm = _format().read_osl_hmm(source, sfreq=sfreq, preparation=fitted)
+        hmm.save(target, overwrite=overwrite)
+    else:
+        check_place(target)
+        given = {"--sfreq": sfreq, "--preparation": preparation}
+        for name, value in given.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is for model folders, but {source} is a file; leave it out"
+                )
+        hmm = read_hmm(source)
+        _format().write_osl_hmm(hmm, target, overwrite=overwrite)
+    return f"{hmm}\nWrote {target}"
+
+
+def _preparation(path):
+    """Read the fitted preparation of prepared data, or of a model."""
+    if is_prepared_folder(path):
+        return read_prepared(path).preparation
+    return read_hmm(path).preparation_
+
+
+def _format():
+    return import_module("mne_hmm.osl_format")

@@ -1,0 +1,212 @@
+"""``mne-hmm fit``: a model of recordings, and their states."""
+
+import secrets
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mne.utils import logger
+
+from ..fit import fit_hmm
+from ..hmm import HMM, read_hmm
+from ..preparation import prepare
+from ..prepared import PreparedData
+from ..priors import Priors
+from ..settings import Preparation
+from ..states import StateTimeCourse
+from .config import parameters_of
+from .inputs import Inputs, digests, find_inputs
+from .outputs import MODEL, RUN, TABLES, Outputs, annotations_file, check_tables, write_states
+from .run_file import write_run
+
+# Arguments that change where and how fast something is done, but no bit of what comes out.
+WHERE = ("cache_dir", "checkpoint_dir", "log_dir", "n_jobs")
+# Arguments that may name files.
+FILES = ("atlas", "src", "init")
+MODELS = (".h5", ".hdf5")
+
+
+def known_arguments() -> dict[str, Any]:
+    """Get the arguments of fit with their defaults."""
+    return {**parameters_of(fit_hmm), "cache_dir": None}
+
+
+def run_fit(
+    files: list[str],
+    folder: Path,
+    given: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    names: list[str] | None = None,
+) -> str:
+    """Train a model and write it, the states of its recordings, and what was done.
+
+    Parameters
+    ----------
+    files : list of str
+        Recordings.
+    folder : Path
+        Where to write.
+    given : dict
+        Arguments of `fit_hmm`, as plain values; those that are missing take their defaults.
+    overwrite : bool
+        Whether to replace files.
+    names : list of str | None
+        What the recordings are called. None names them by their files.
+
+    Returns
+    -------
+    text : str
+        What came out.
+    """
+    check_tables()
+    inputs = find_inputs(files)
+    names = names or inputs.names
+    expected = [MODEL, *map(annotations_file, names), *TABLES, RUN]
+    outputs = Outputs(folder, expected, command="fit", overwrite=overwrite)
+    arguments = {**known_arguments(), **given}
+    where = {name: arguments.pop(name) for name in WHERE}
+    arguments, others = files_of(arguments)
+    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
+    if inputs.prepared is None and arguments["preparation"] is None:
+        arguments["preparation"] = Preparation().settings
+    content = inputs.content()
+    inst = inputs.inst
+    calls = as_python(arguments)
+    if where["cache_dir"] is not None:
+        inst = prepared_in_folder(inputs, calls, where)
+    hmm = fit_hmm(inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"})
+    # The only numbers in the file that are others every time.
+    hmm.history_["seconds"] = np.full(len(hmm.history_["seconds"]), np.nan)
+    with outputs.writing(MODEL) as path:
+        hmm.save(path, overwrite=True)
+    found = states_of(
+        hmm,
+        inst,
+        names,
+        reject_by_annotation=arguments["reject_by_annotation"],
+        sfreq=arguments["sfreq"],
+        n_jobs=where["n_jobs"],
+        told=True,
+    )
+    write_states(outputs, found, probabilities=False)
+    results = {
+        "free_energy": hmm.free_energy_,
+        "converged": hmm.converged_,
+        "n_updates": len(hmm.history_["free_energy"]) - 1,
+    }
+    write_run(
+        outputs,
+        "fit",
+        arguments=arguments,
+        inputs=content,
+        names=names,
+        others=others,
+        results=results,
+    )
+    return f"{hmm}\n  seed           {arguments['random_state']}\n  folder         {folder}"
+
+
+def files_of(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Give the whole path of every file among the arguments, and tell what it holds."""
+    out, others = dict(arguments), {}
+    for name in FILES:
+        value = out.get(name)
+        if name == "init" and not str(value).endswith(MODELS):  # "random" may be a file, too
+            continue
+        if isinstance(value, str) and Path(value).is_file():
+            out[name] = str(Path(value).absolute())
+            others[name] = digests(Path(value))
+    return out, others
+
+
+def as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Make the objects that Python calls take of plain values.
+
+    Parameters
+    ----------
+    arguments : dict
+        Arguments as a run's file has them.
+    """
+    out = dict(arguments)
+    if out.get("preparation") is not None:
+        out["preparation"] = Preparation(**out["preparation"])
+    if out.get("priors") is not None:
+        out["priors"] = Priors(**out["priors"])
+    init = out.get("init")
+    if isinstance(init, str) and init.endswith(MODELS):
+        out["init"] = read_hmm(init)
+    return out
+
+
+def seed_of(seed: Any, checkpoint_dir: Any) -> Any:
+    """Give the seed, or draw one; with another one an interrupted run cannot go on."""
+    if seed is None and checkpoint_dir is not None:
+        raise ValueError("--checkpoint-dir needs --seed: with another seed nothing can go on")
+    if seed is None:
+        seed = secrets.randbits(32)
+        logger.info(f"The seed is {seed}")
+    return seed
+
+
+def prepared_in_folder(
+    inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]
+) -> PreparedData:
+    """Prepare into a folder; what is told to preparing is not told to training again.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The recordings.
+    calls : dict
+        Arguments of training, from which those of preparing are taken away.
+    where : dict
+        ``cache_dir`` and ``n_jobs``.
+    """
+    if inputs.prepared is not None:
+        raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
+    names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir")
+    return prepare(
+        inputs.paths,
+        **{name: calls.pop(name) for name in names},
+        reject_by_annotation=calls["reject_by_annotation"],
+        cache_dir=where["cache_dir"],
+        n_jobs=where["n_jobs"],
+    )
+
+
+def states_of(
+    hmm: HMM, inst: Any, names: list[str], *, told: bool = False, **options: Any
+) -> Iterator[tuple[str, StateTimeCourse]]:
+    """Find the states of one recording after another, so that only one is in memory.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    inst : PreparedData | list of Path
+        The recordings.
+    names : list of str
+        Their names.
+    told : bool
+        Whether all warnings of these recordings have been given already.
+    **options : dict
+        Arguments of ``hmm.predict``.
+    """
+    for number, name in enumerate(names):
+        if isinstance(inst, PreparedData):
+            one: Any = PreparedData(
+                [inst.data[number]],
+                inst.preparation,
+                [inst.time_maps[number]],
+                [inst.names[number]],
+            )
+        else:
+            one = [inst[number]]
+        with warnings.catch_warnings():
+            if told:
+                warnings.simplefilter("ignore")
+            (course,) = hmm.predict(one, verbose="WARNING", **options)
+        yield name, course

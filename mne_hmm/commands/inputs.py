@@ -1,0 +1,172 @@
+"""Files that commands take: which recordings they are, what to call them, what they hold."""
+
+import glob
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mne
+
+from .._utils._mne import raw_suffix
+from ..array_files import is_array_file
+from ..cache import read_prepared
+from ..epochs_raw import is_epochs_file
+from ..file_search import IMAGE_SUFFIXES, READ_WITH, expanded
+from ..prepared import PreparedData
+
+LONG_SUFFIXES = (".fif.gz", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Recordings of a command.
+
+    Parameters
+    ----------
+    paths : list of Path
+        One path per recording, or the folder of prepared data alone.
+    names : list of str
+        What to call the recordings, and their output files.
+    prepared : PreparedData | None
+        The features, where the input is a folder of prepared data.
+    """
+
+    paths: list[Path]
+    names: list[str]
+    prepared: PreparedData | None = None
+
+    @property
+    def inst(self) -> Any:
+        """What public functions take."""
+        return self.paths if self.prepared is None else self.prepared
+
+    def content(self) -> list[dict[str, Any]]:
+        """Tell of each path which files it stands for, with sizes and hashes."""
+        return [{"path": str(path.absolute()), "files": digests(path)} for path in self.paths]
+
+
+def find_inputs(entries: Sequence[str]) -> Inputs:
+    """Find the recordings that paths, folders and patterns stand for.
+
+    Parameters
+    ----------
+    entries : sequence of str
+        What was given on the command line.
+
+    Returns
+    -------
+    inputs : Inputs
+        The recordings.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a folder of prepared data is given beside others.
+    """
+    folders = [entry for entry in entries if is_prepared_folder(Path(entry))]
+    if folders:
+        if len(entries) > 1:
+            raise ValueError(
+                f"{folders[0]} is a folder of prepared data, which cannot be given with other "
+                "files; prepare all recordings in one folder"
+            )
+        prepared = read_prepared(folders[0])
+        within = [re.sub(r"^.*\((.*)\)$", r"\1", name) for name in prepared.names]
+        return Inputs([Path(folders[0])], names_of([Path(one) for one in within]), prepared)
+    paths = [Path(path) for entry in entries for path in expanded(entry)]
+    for path in paths:
+        if not path.exists() and not list(path.parent.glob(f"{glob.escape(path.name)}-??.stc")):
+            raise FileNotFoundError(
+                f"there is no file {path}; check the path (the working folder is {Path.cwd()})"
+            )
+    twice = {str(path) for path in paths if paths.count(path) > 1}
+    if twice:
+        raise ValueError(f"{', '.join(sorted(twice))} is given more than once")
+    return Inputs(paths, names_of(paths))
+
+
+def is_prepared_folder(path: Path) -> bool:
+    """Tell whether a path is a folder that `prepare` filled."""
+    index = path / "index.json"
+    return index.is_file() and "mne_hmm prepared data" in index.read_text(errors="replace")[:1000]
+
+
+def names_of(paths: Sequence[Path]) -> list[str]:
+    """Name recordings by their files, with as many folders as tell them apart.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Their files.
+
+    Returns
+    -------
+    names : list of str
+        Different names that can be those of files.
+    """
+    parts = [(*path.absolute().parts[1:-1], _stem(path)) for path in paths]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["_".join(one[-depth:]) for one in parts]
+        if len({name.lower() for name in names}) == len(names):
+            return names
+    return [f"{name}_{number}" for number, name in enumerate(names)]
+
+
+def _stem(path):
+    name = path.name
+    known = next((one for one in LONG_SUFFIXES if name.lower().endswith(one)), path.suffix)
+    return name[: len(name) - len(known)] or name
+
+
+def digests(path: Path) -> list[dict[str, Any]]:
+    """List the files a path stands for, with sizes and SHA-256 hashes.
+
+    Parameters
+    ----------
+    path : Path
+        A recording: a file with those that are read with it, or a folder.
+    """
+    return [digest(one) for one in _files_of(path.absolute())]
+
+
+def digest(path: Path) -> dict[str, Any]:
+    """Get the absolute path, the size in bytes and the SHA-256 hash of a file."""
+    with path.open("rb") as file:
+        value = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(path.absolute()), "size": path.stat().st_size, "sha256": value}
+
+
+def _files_of(path) -> list[Path]:
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if one.is_file())
+    if path.suffix == ".stc" or not path.exists():  # both hemispheres
+        stem = re.sub(r"-[lr]h$", "", path.name.removesuffix(".stc"))
+        found = set(path.parent.glob(f"{glob.escape(stem)}-??.stc"))
+        return sorted(found | ({path} if path.exists() else set()))
+    others = {path, *_parts(path)}
+    suffix = path.suffix.lower()
+    for one in path.parent.iterdir():
+        if one.stem == path.stem and suffix in READ_WITH.get(one.suffix.lower(), ()):
+            others.add(one)
+    return sorted(others)
+
+
+def _parts(path):
+    """Files that MNE-Python reads when it reads one."""
+    if path.name.lower().endswith(IMAGE_SUFFIXES) or is_array_file(path):
+        return []
+    try:
+        if is_epochs_file(path):
+            stem = path.name.removesuffix(".gz").removesuffix(".fif")
+            return [*path.parent.glob(f"{glob.escape(stem)}-[0-9]*.fif*")]
+        if raw_suffix(path) is None:
+            return []
+        names = mne.io.read_raw(path, verbose="ERROR").filenames
+    except Exception:  # it is told when the file is read in earnest
+        return []
+    return [Path(name).absolute() for name in names if name is not None and Path(name).is_file()]

@@ -1,0 +1,208 @@
+"""Files that commands leave: checked before any work, whole or not there, the same every time."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mne.utils import logger
+
+from .._utils.check import import_extra, listed
+from .._utils.files import written_atomically
+from ..states import StateTimeCourse
+from ..tables import summarize_recordings, summarize_states
+from .inputs import digest
+
+RUN = "run.json"
+MODEL = "hmm.h5"
+RECORDINGS, STATES = "recordings.tsv", "states.tsv"
+TABLES = (RECORDINGS, STATES)
+
+
+class Outputs:
+    """A folder that a command writes to.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; made when the first file is written.
+    names : sequence of str
+        All files that the command may write.
+    command : str
+        Name of the command.
+    overwrite : bool
+        Whether to replace files.
+
+    Raises
+    ------
+    FileExistsError
+        If a file is there and ``overwrite`` is False, or another command wrote to the folder.
+    OSError
+        If the folder cannot be written to.
+    """
+
+    def __init__(
+        self, folder: Path, names: Sequence[str], *, command: str, overwrite: bool = False
+    ):
+        self.folder = folder
+        self.written: list[str] = []
+        check_place(folder)
+        if folder.exists() and not folder.is_dir():
+            raise NotADirectoryError(f"--output {folder} is a file; name a folder")
+        there = [name for name in names if (folder / name).exists()]
+        if there and not overwrite:
+            raise FileExistsError(
+                f"{folder} holds {listed(there)} already; pass --overwrite to replace them, or "
+                "name another folder with --output"
+            )
+        other = _command_of(folder / RUN) if RUN in names else None
+        if other not in (None, command):
+            raise FileExistsError(
+                f"{folder} holds what mne-hmm {other} left, which {RUN} describes; name another "
+                "folder with --output"
+            )
+
+    @contextlib.contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """Give a temporary file that becomes one of the folder's when all went well.
+
+        Parameters
+        ----------
+        name : str
+            Name of the file.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with written_atomically(self.folder / name) as path:
+            yield path
+        self.written.append(name)
+        logger.info(f"Wrote {self.folder / name}")
+
+    def content(self) -> list[dict[str, Any]]:
+        """Tell of every file that was written its name, size and SHA-256 hash."""
+        return [{**digest(self.folder / name), "path": name} for name in sorted(self.written)]
+
+
+def check_place(path: Path) -> None:
+    """Check that files may be made in a folder, or in the folders it will lie in."""
+    above = path
+    while not above.exists():
+        above = above.absolute().parent
+    if above.is_dir() and not os.access(above, os.W_OK):
+        raise PermissionError(f"{above} cannot be written to; name another folder with --output")
+    if above != path and not above.is_dir():
+        raise NotADirectoryError(f"{above} is a file, so {path} cannot be made; name another")
+
+
+def _command_of(path):
+    """Which command wrote a file of a run; None where there is none, or it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def check_tables() -> None:
+    """Check, before any work, that tables can be written."""
+    import_extra("pandas", "cli", "for tables of statistics")
+
+
+def annotations_file(name: str) -> str:
+    """Name of the file with a recording's states, which :func:`mne.read_annotations` reads."""
+    return f"{name}-annot.txt"
+
+
+def probabilities_file(name: str) -> str:
+    """Name of the file with a recording's state probabilities."""
+    return f"{name}-states.npz"
+
+
+def check_state_names(names: Iterable[str]) -> None:
+    """Check that a file of annotations can hold the names of states."""
+    wrong = [name for name in names if set(name) & set(",#\n\r")]
+    if wrong:
+        raise ValueError(
+            f"states named {listed(map(repr, wrong))} cannot be written to files of annotations, "
+            "which have commas between columns; rename them with hmm.rename_states"
+        )
+
+
+def write_states(
+    outputs: Outputs,
+    states: Iterable[tuple[str, StateTimeCourse]],
+    *,
+    probabilities: bool,
+) -> None:
+    """Write annotations, probabilities and tables of recordings, one after another.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Where to.
+    states : iterable of tuple
+        Name and states of each recording.
+    probabilities : bool
+        Whether to write the probabilities.
+    """
+    tables: dict[str, list[Any]] = {name: [] for name in TABLES}
+    for name, course in states:
+        try:
+            annotations = course.to_annotations()
+        except ValueError as error:  # epochs overlap
+            logger.warning(f"No annotations of {name}: {error}")
+        else:
+            with outputs.writing(annotations_file(name)) as path:
+                _write_annotations(path, annotations)
+        if probabilities:
+            with outputs.writing(probabilities_file(name)) as path:
+                _write_probabilities(path, course)
+        tables[RECORDINGS].append(summarize_recordings([course], names=[name]))
+        tables[STATES].append(summarize_states([course], names=[name]))
+    for fname, frames in tables.items():
+        write_table(outputs, fname, frames)
+
+
+def _write_annotations(path, annotations):
+    annotations.save(path, overwrite=True, verbose="ERROR")
+    if annotations.orig_time is not None:
+        # MNE-Python 1.13 leaves out zero microseconds, and then does not read the date.
+        date = annotations.orig_time.replace(tzinfo=None)
+        whole = f"# orig_time : {date.isoformat(' ', 'microseconds')}\n"
+        text = path.read_text(encoding="utf-8").replace(f"# orig_time : {date}\n", whole, 1)
+        path.write_text(text, encoding="utf-8")
+
+
+def write_table(outputs: Outputs, fname: str, frames: Sequence[Any]) -> None:
+    """Write tables, one below the other, as one with tabs between columns.
+
+    Parameters
+    ----------
+    outputs : Outputs
+        Where to.
+    fname : str
+        Name of the file.
+    frames : sequence of pandas.DataFrame
+        The tables.
+    """
+    import pandas as pd
+
+    with outputs.writing(fname) as path:
+        pd.concat(frames, ignore_index=True).to_csv(
+            path, sep="\t", index=False, na_rep="n/a", lineterminator="\n"
+        )
+
+
+def _write_probabilities(path, course):
+    """Write probabilities with what it takes to place them in time; zip files bear no date."""
+    meas_date = course.timeline.meas_date
+    np.savez_compressed(
+        path,
+        probabilities=course.probabilities.astype(np.float32),
+        labels=course.labels,
+        state_names=np.array(course.state_names),
+        sfreq=course.timeline.sfreq,
+        first_samp=course.timeline.first_samp,
+        meas_date="" if meas_date is None else meas_date.isoformat(),
+    )

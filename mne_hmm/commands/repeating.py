@@ -1,0 +1,66 @@
+"""``mne-hmm repeat``: a run again, from its ``run.json``."""
+
+from pathlib import Path
+
+from mne.utils import logger
+
+from .._utils.check import listed
+from .applying import run_apply
+from .fitting import run_fit
+from .run_file import check_unchanged, differences, environment, read_run
+from .selecting import run_select
+
+
+class DifferentOutputsError(ValueError):
+    """A run was repeated, but other bits came out."""
+
+
+def run_repeat(path: Path, folder: Path, *, overwrite: bool = False) -> str:
+    """Do again what a run did, and compare what comes out.
+
+    Parameters
+    ----------
+    path : Path
+        The file of the run, or its folder.
+    folder : Path
+        Where to write.
+    overwrite : bool
+        Whether to replace files.
+
+    Returns
+    -------
+    text : str
+        What came out.
+
+    Raises
+    ------
+    DifferentOutputsError
+        If a file is not the same.
+    """
+    run = read_run(path)
+    if folder.absolute() == run["folder"].absolute():
+        raise ValueError(f"--output {folder} is the folder of the run itself; name another")
+    check_unchanged(run)
+    other = differences(environment(), run["environment"])
+    if other:
+        logger.warning(f"Files may differ, as the run was done otherwise: {listed(other, 20)}")
+    files = [one["path"] for one in run["inputs"]]
+    arguments = dict(run["arguments"])
+    if run["command"] in ("fit", "select"):
+        again = run_fit if run["command"] == "fit" else run_select
+        again(files, folder, arguments, overwrite=overwrite, names=run["names"])
+    elif run["command"] == "apply":
+        model = Path(arguments.pop("model"))
+        run_apply(model, files, folder, arguments, overwrite=overwrite, names=run["names"])
+    else:
+        raise ValueError(f"{path} is of mne-hmm {run['command']}, which cannot be repeated")
+    before = {one["path"]: one["sha256"] for one in run["outputs"]}
+    after = {one["path"]: one["sha256"] for one in read_run(folder)["outputs"]}
+    unlike = sorted(name for name in before | after if before.get(name) != after.get(name))
+    if unlike:
+        why = f"; what differs in how it was done: {listed(other, 20)}" if other else ""
+        raise DifferentOutputsError(
+            f"{len(unlike)} of {len(before)} files are not as in {run['folder']}: "
+            f"{listed(unlike)}{why}"
+        )
+    return f"All {len(before)} files in {folder} are the same as in {run['folder']}"

@@ -1,0 +1,70 @@
+"""``mne-hmm report``: a page on what fit or apply left in a folder."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..hmm import read_hmm
+from ..parcel_inputs import AtlasArguments, with_parcels
+from .inputs import is_prepared_folder
+from .outputs import MODEL, Outputs
+from .run_file import check_unchanged, read_run
+
+REPORT = "report.html"
+
+
+def run_report(
+    path: Path, folder: Path | None, given: Mapping[str, Any], *, overwrite: bool = False
+) -> str:
+    """Write a report of the model and recordings of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder that fit or apply left.
+    folder : Path | None
+        Where to write. None writes to the same folder.
+    given : dict
+        Arguments of ``hmm.report``.
+    overwrite : bool
+        Whether to replace a report that is there.
+
+    Returns
+    -------
+    text : str
+        What came out.
+    """
+    run = read_run(path)
+    outputs = Outputs(folder or run["folder"], [REPORT], command="report", overwrite=overwrite)
+    arguments, options = run["arguments"], dict(given)
+    files = [Path(one["path"]) for one in run["inputs"]]
+    if is_prepared_folder(files[0]):
+        raise ValueError(
+            f"the run in {run['folder']} began with prepared data, of which a report cannot show "
+            "signals and spectra; apply the model to the recordings first (mne-hmm apply), and "
+            "report on that"
+        )
+    check_unchanged(run)
+    hmm = read_hmm(arguments.get("model", run["folder"] / MODEL))
+    atlas = AtlasArguments(*(arguments.get(name) for name in AtlasArguments._fields))
+    inst: Any = files
+    if atlas.atlas is not None:
+        inst = with_parcels(files, atlas, n_jobs=options.get("n_jobs"))
+    found = {name: arguments[name] for name in ("reject_by_annotation", "sfreq")}
+    states = hmm.predict(
+        inst, method=arguments.get("method", "posterior"), n_jobs=options.get("n_jobs"), **found
+    )
+    report = hmm.report(inst, states=states, names=run["names"], **found, **options)
+    with outputs.writing(REPORT) as fname:
+        report.save(fname, overwrite=True, open_browser=False, verbose="ERROR")
+        _without_date(fname)
+    return f"Wrote {outputs.folder / REPORT}"
+
+
+def _without_date(fname):
+    """Take out the time of day that MNE-Python notes at the end, so that pages can be compared."""
+    text = fname.read_text(encoding="utf-8")
+    place = text.rfind("Created on ")
+    text = text[:place] + re.sub(r"^Created on [-\d]+ [:\d]+ via", "Created via", text[place:])
+    fname.write_text(text, encoding="utf-8")

@@ -1,0 +1,100 @@
+"""``mne-hmm select``: how many states recordings support."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ..settings import Preparation
+from .config import parameters_of
+from .fitting import as_python, files_of, prepared_in_folder, seed_of
+from .inputs import find_inputs
+from .outputs import RUN, Outputs, check_tables, write_table
+from .run_file import write_run
+
+TABLE, FIGURE, TEXT = "selection.tsv", "selection.png", "recommendation.txt"
+# Arguments that change where and how fast something is done.
+WHERE = ("cache_dir", "checkpoint_dir", "n_jobs")
+
+
+def select_n_states() -> Any:
+    """Get the function that does the work, when it is needed."""
+    return import_module("mne_hmm").select_n_states
+
+
+def known_arguments() -> dict[str, Any]:
+    """Get the arguments of select with their defaults."""
+    return {**parameters_of(select_n_states()), "cache_dir": None}
+
+
+def run_select(
+    files: list[str],
+    folder: Path,
+    given: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    names: list[str] | None = None,
+) -> str:
+    """Compare numbers of states and write the table, a figure and the recommendation.
+
+    Parameters
+    ----------
+    files : list of str
+        Recordings.
+    folder : Path
+        Where to write.
+    given : dict
+        Arguments of ``mne_hmm.select_n_states``.
+    overwrite : bool
+        Whether to replace files.
+    names : list of str | None
+        What the recordings are called. None names them by their files.
+
+    Returns
+    -------
+    text : str
+        The recommendation.
+    """
+    check_tables()
+    inputs = find_inputs(files)
+    names = names or inputs.names
+    outputs = Outputs(folder, [TABLE, FIGURE, TEXT, RUN], command="select", overwrite=overwrite)
+    arguments = {**known_arguments(), **given}
+    where = {name: arguments.pop(name) for name in WHERE}
+    arguments["n_states"] = list(arguments["n_states"])
+    arguments, others = files_of(arguments)
+    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
+    if inputs.prepared is None and arguments["preparation"] is None:
+        arguments["preparation"] = Preparation().settings
+    content = inputs.content()
+    inst = inputs.inst
+    calls = as_python(arguments)
+    if where["cache_dir"] is not None:
+        # n_jobs is that of the fits.
+        inst = prepared_in_folder(inputs, calls, {**where, "n_jobs": None})
+    selection = select_n_states()(
+        inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"}
+    )
+    text = str(selection.recommend())
+    write_table(outputs, TABLE, [selection.to_data_frame()])
+    with outputs.writing(FIGURE) as path:
+        _save_figure(selection.plot(show=False), path)
+    with outputs.writing(TEXT) as path:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    write_run(
+        outputs,
+        "select",
+        arguments=arguments,
+        inputs=content,
+        names=names,
+        others=others,
+        results={},
+    )
+    return f"{text}\nWritten to {folder}"
+
+
+def _save_figure(fig, path):
+    import matplotlib.pyplot as plt
+
+    fig.savefig(path, dpi=120)
+    plt.close(fig)
