@@ -238,6 +238,7 @@ def test_info(folder, printed):
 def test_every_parameter_has_an_option():
     """A new parameter gets an option, or is named here as one for files."""
     only_in_files = {
+        # Of fitted preparations, and of those to come.
         "align",
         "initial_means",
         "initial_covariances",
@@ -616,107 +617,74 @@ def test_installed_command(folder, tmp_path):
     assert re.fullmatch(r"mne-hmm: there is no .*none; .*\n", done.stderr)
 
 
-# Commands that stand on other parts of the package
+# How many states
 
 
-class Selection:
-    """What `select_n_states` gives, as far as the command uses it."""
-
-    def __init__(self, n_states):
-        self.n_states = n_states
-
-    def to_data_frame(self):
-        """Give one row per number of states."""
-        import pandas as pd
-
-        return pd.DataFrame({"n_states": self.n_states, "score": -1.5})
-
-    def plot(self, *, show=True):
-        """Draw an empty figure."""
-        from matplotlib import pyplot as plt
-
-        return plt.figure()
-
-    def recommend(self):
-        """Say something."""
-        return "Take 3 states."
+def three_states(n_samples=6000):
+    """Three channels, each of them louder in a state of its own."""
+    rng = np.random.default_rng(0)
+    visits = rng.geometric(1 / 40, n_samples // 10)
+    states = np.cumsum(rng.integers(1, 3, len(visits))) % 3
+    labels = np.repeat(states, visits)[:n_samples]
+    return rng.standard_normal((n_samples, 3)) * np.where(labels[:, None] == np.arange(3), 3, 1)
 
 
-def test_select(folder, tmp_path, monkeypatch, capsys):
-    """Arguments arrive as objects, and what is found is left in files."""
-    calls = []
-
-    def select_n_states(
-        inst,
-        n_states=range(4, 17),
-        *,
-        n_folds=5,
-        preparation=None,
-        tol=1e-4,
-        checkpoint_dir=None,
-        random_state=None,
-        n_jobs=None,
-        verbose=None,
-    ):
-        calls.append((inst, n_folds, preparation, tol, random_state))
-        return Selection(list(n_states))
-
-    # The module of the package looks names up when they are used; this one is found before.
-    monkeypatch.setattr(mne_hmm, "select_n_states", select_n_states, raising=False)
-    file = folder / "sub-01_parc-raw.fif"
-    argv = [
-        "select",
-        file,
-        "--n-states",
-        "2-4,6",
-        "--n-folds",
-        "2",
-        "--l-freq",
-        "2",
-        "--tol",
-        "0.1",
-    ]
-    assert "Take 3 states." in run(*argv, "-o", tmp_path / "out")
-    (call,) = calls
-    seed = json.loads((tmp_path / "out" / "run.json").read_text())["arguments"]["random_state"]
-    assert call == ([file], 2, mne_hmm.Preparation(l_freq=2.0), 0.1, seed)
-    left = ["recommendation.txt", "run.json", "selection.png", "selection.tsv"]
-    assert sorted(contents(tmp_path / "out")) == left
-    rows = (tmp_path / "out" / "selection.tsv").read_text().splitlines()
-    assert rows == ["n_states\tscore", *(f"{k}\t-1.5" for k in (2, 3, 4, 6))]
-    assert (tmp_path / "out" / "recommendation.txt").read_text() == "Take 3 states.\n"
+def test_select(tmp_path, capsys):
+    """The recommendation is that of Python; table, figure and text are left, the same again."""
+    np.save(tmp_path / "x.npy", three_states())
+    argv = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --max-iter 30 --seed 0")
+    argv = ["select", tmp_path / "x.npy", "--sfreq", "100", "--preparation", "as_is", *argv]
+    text = run(*argv, "-o", tmp_path / "out")
+    selection = mne_hmm.select_n_states(
+        tmp_path / "x.npy",
+        (2, 3),
+        n_folds=2,
+        n_repeats=2,
+        n_init=1,
+        max_iter=30,
+        sfreq=100.0,
+        preparation=mne_hmm.Preparation.as_is(),
+        random_state=0,
+    )
+    assert selection.recommend().n_states == 3
+    left = contents(tmp_path / "out")
+    assert sorted(left) == ["recommendation.txt", "run.json", "selection.png", "selection.tsv"]
+    assert left["recommendation.txt"].decode().rstrip() == str(selection.recommend())
+    assert text.startswith(str(selection.recommend()))
+    head, *rows = left["selection.tsv"].decode().splitlines()
+    table = selection.to_data_frame()
+    assert head.split("\t") == list(table)
+    assert [row.split("\t")[0] for row in rows] == ["2", "3"]
     assert "selection.tsv" in fails(capsys, *argv, "-o", tmp_path / "out")
     run("repeat", tmp_path / "out", "-o", tmp_path / "again")
-    assert calls[1] == call
-    assert contents(tmp_path / "again") == contents(tmp_path / "out")
+    assert contents(tmp_path / "again") == left
 
 
-def test_convert(fitted, tmp_path, monkeypatch):
+# Models of osl-dynamics
+
+OSL_MODEL = Path(__file__).parent / "data" / "osl_model"
+
+
+def test_convert(fitted, tmp_path):
     """A folder becomes a file and a file a folder."""
-    import types
-
-    calls = []
-
-    def write_osl_hmm(hmm, folder, overwrite=False):
-        Path(folder).mkdir()
-        hmm.save(Path(folder) / "weights.h5")
-
-    def read_osl_hmm(folder, *, sfreq=None, preparation=None):
-        calls.append((sfreq, preparation))
-        return mne_hmm.read_hmm(Path(folder) / "weights.h5")
-
-    module = types.ModuleType("mne_hmm.osl_format")
-    module.read_osl_hmm, module.write_osl_hmm = read_osl_hmm, write_osl_hmm
-    monkeypatch.setitem(sys.modules, "mne_hmm.osl_format", module)
+    assert "there.h5" in run("convert", OSL_MODEL, tmp_path / "there.h5", "--sfreq", "250")
+    there = mne_hmm.read_hmm(tmp_path / "there.h5")
+    expected = mne_hmm.read_osl_hmm(OSL_MODEL, sfreq=250.0)
+    np.testing.assert_array_equal(there.covariances_, expected.covariances_)
+    assert there.preparation_.sfreq_ == 250
     fitted.save(tmp_path / "hmm.h5")
     assert "osl" in run("convert", tmp_path / "hmm.h5", tmp_path / "osl")
     argv = ["convert", tmp_path / "osl", tmp_path / "back.h5"]
-    assert "back.h5" in run(*argv, "--sfreq", "250")
-    run(*argv, "--preparation", tmp_path / "hmm.h5", "--overwrite")
-    assert calls[0] == (250, None)
-    assert calls[1][1].n_features_ == fitted.n_features
+    run(*argv, "--preparation", tmp_path / "hmm.h5")
     back = mne_hmm.read_hmm(tmp_path / "back.h5")
-    np.testing.assert_array_equal(back.covariances_, fitted.covariances_)
+    assert back.preparation_.ch_names_ == fitted.preparation_.ch_names_
+    # osl-dynamics keeps single precision.
+    np.testing.assert_allclose(back.covariances_, fitted.covariances_, rtol=0, atol=1e-5)
+
+
+def test_convert_needs_a_rate(tmp_path, capsys):
+    """Model folders do not tell the rate."""
+    assert "sfreq" in fails(capsys, "convert", OSL_MODEL, tmp_path / "there.h5")
 
 
 # The real thing

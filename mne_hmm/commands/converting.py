@@ -1,11 +1,11 @@
 """``mne-hmm convert``: model folders of osl-dynamics in and out."""
 
-from importlib import import_module
 from pathlib import Path
 
 from .._utils.files import check_target
 from ..cache import read_prepared
 from ..hmm import read_hmm
+from ..osl_format import read_osl_hmm, write_osl_hmm
 from .inputs import is_prepared_folder
 from .outputs import check_place
 
@@ -46,7 +46,7 @@ def run_convert(
     if source.is_dir():
         check_target(target, overwrite, (".h5", ".hdf5"))
         fitted = None if preparation is None else _preparation(preparation)
-        hmm = _format().read_osl_hmm(source, sfreq=sfreq, preparation=fitted)
+        hmm = read_osl_hmm(source, sfreq=sfreq, preparation=fitted)
         hmm.save(target, overwrite=overwrite)
     else:
         check_place(target)
@@ -57,7 +57,7 @@ def run_convert(
                     f"{name} is for model folders, but {source} is a file; leave it out"
                 )
         hmm = read_hmm(source)
-        _format().write_osl_hmm(hmm, target, overwrite=overwrite)
+        write_osl_hmm(hmm, target, overwrite=overwrite)
     return f"{hmm}\nWrote {target}"
 
 
@@ -66,7 +66,3 @@ def _preparation(path):
     if is_prepared_folder(path):
         return read_prepared(path).preparation
     return read_hmm(path).preparation_
-
-
-def _format():
-    return import_module("mne_hmm.osl_format")

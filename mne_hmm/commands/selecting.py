@@ -1,10 +1,10 @@
 """``mne-hmm select``: how many states recordings support."""
 
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..selection import select_n_states
 from ..settings import Preparation
 from .config import parameters_of
 from .fitting import as_python, files_of, prepared_in_folder, seed_of
@@ -17,14 +17,9 @@ TABLE, FIGURE, TEXT = "selection.tsv", "selection.png", "recommendation.txt"
 WHERE = ("cache_dir", "checkpoint_dir", "n_jobs")
 
 
-def select_n_states() -> Any:
-    """Get the function that does the work, when it is needed."""
-    return import_module("mne_hmm").select_n_states
-
-
 def known_arguments() -> dict[str, Any]:
     """Get the arguments of select with their defaults."""
-    return {**parameters_of(select_n_states()), "cache_dir": None}
+    return {**parameters_of(select_n_states), "cache_dir": None}
 
 
 def run_select(
@@ -44,7 +39,7 @@ def run_select(
     folder : Path
         Where to write.
     given : dict
-        Arguments of ``mne_hmm.select_n_states``.
+        Arguments of `select_n_states`.
     overwrite : bool
         Whether to replace files.
     names : list of str | None
@@ -72,7 +67,7 @@ def run_select(
     if where["cache_dir"] is not None:
         # n_jobs is that of the fits.
         inst = prepared_in_folder(inputs, calls, {**where, "n_jobs": None})
-    selection = select_n_states()(
+    selection = select_n_states(
         inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"}
     )
     text = str(selection.recommend())
