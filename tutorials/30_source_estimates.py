@@ -40,7 +40,7 @@ forward
 
 # %%
 # In a volume an atlas is a NIfTI file or image in MNI space, of numbered parcels or of one map per
-# parcel; ``mne_hmm.datasets.fetch_atlas("Giles38")`` fetches a common one. This one has a ball
+# parcel; `mne_hmm.datasets.fetch_atlas` fetches a common one. This one has a ball
 # around each of eight places. (On a surface it is the name of a parcellation, such as ``"aparc"``,
 # or a list of labels.)
 
