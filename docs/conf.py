@@ -1,8 +1,13 @@
-"""How the documentation is built. Nothing here needs a network."""
+"""How the documentation is built. It needs no network, and uses one where there is one."""
 
+import os
+import tempfile
+import urllib.request
 from importlib.metadata import version as installed_version
+from pathlib import Path
 
 from docutils import nodes
+from sphinx import addnodes
 
 project = "mne-hmm"
 author = "The mne-hmm developers"
@@ -12,17 +17,28 @@ version = release = installed_version("mne-hmm")
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.mathjax",
+    "sphinx_gallery.gen_gallery",
     "sphinxcontrib.bibtex",
     "numpydoc",
 ]
-exclude_patterns = ["_build", "_templates", "changes"]
+exclude_patterns = ["_build", "_templates", "changes", "auto_tutorials/*.ipynb"]
 templates_path = ["_templates"]
 default_role = "py:obj"
+# Pages name functions without the package.
+rst_prolog = ".. py:currentmodule:: mne_hmm\n"
 bibtex_bibfiles = ["references.bib"]
 autosummary_generate = True
 autodoc_typehints = "none"  # types are in the docstrings
 numpydoc_show_class_members = False  # the class template lists them
+# The landing page names tutorials by their files, so no list of who uses what is needed.
+suppress_warnings = ["sphinx_gallery.config"]
+nitpicky = True
+nitpick_ignore = [
+    # The named tuple that StateTimeCourse.visits returns; its fields are told there.
+    ("py:obj", "mne_hmm.statistics.Visits"),
+]
 
 html_theme = "pydata_sphinx_theme"
 html_static_path = ["_static"]
@@ -36,17 +52,89 @@ html_theme_options = {
 }
 html_copy_source = False
 
-# Where MNE-Python's documentation has what docstrings refer to.
+
+# Tutorials ---------------------------------------------------------------------------------------
+
+# What tutorials write goes here, and is gone when the build is over.
+TEMPORARY = tempfile.TemporaryDirectory()
+tempfile.tempdir = TEMPORARY.name
+os.environ["MNE_TQDM"] = "off"  # a progress bar is no picture
+
+
+def use_real_eeg():
+    """Have two runs of EEG ready for tutorials: those that are there, or fetched ones."""
+    import mne
+
+    if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
+        return
+    try:
+        with urllib.request.urlopen("https://physionet.org", timeout=5):
+            pass
+        mne.datasets.eegbci.load_data(1, [1, 2], path=TEMPORARY.name, update_path=False)
+    except (OSError, RuntimeError, ValueError):
+        return  # tutorials say what stands in for it
+    os.environ["MNE_DATASETS_EEGBCI_PATH"] = TEMPORARY.name
+
+
+use_real_eeg()
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../tutorials",
+    "gallery_dirs": "auto_tutorials",
+    "filename_pattern": r"[\\/]\d\d_\w+\.py$",  # all of them are executed
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "image_scrapers": ("matplotlib",),
+    "reset_modules": ("matplotlib",),
+    "min_reported_time": 1e9,  # times differ from build to build
+    "write_computation_times": False,
+    "show_signature": False,
+    "show_memory": False,
+    "download_all_examples": False,
+    "remove_config_comments": True,
+}
+
+
+# Other projects' pages ---------------------------------------------------------------------------
+
 MNE = "https://mne.tools/stable"
-MNE_LABELS = {"tut-logging": f"{MNE}/auto_tutorials/intro/50_configure_mne.html"}
+JOBLIB = "https://joblib.readthedocs.io/en/stable"
+
+# What our pages refer to, for builds that cannot ask for the inventory.
+PAGES = {
+    "tut-logging": f"{MNE}/auto_tutorials/intro/50_configure_mne.html",
+    "joblib": f"{JOBLIB}/",
+    "joblib:joblib.parallel_config": f"{JOBLIB}/generated/joblib.parallel_config.html",
+}
 
 
-def link_to_mne(app, env, node, content):
-    """Link to MNE-Python's pages by their naming scheme, without asking for their inventory."""
+def fetched(url):
+    """Fetch an inventory: Sphinx would count one that cannot be had as a fault of the pages."""
+    fname = Path(TEMPORARY.name) / f"{url.split('/')[2]}.inv"
+    try:
+        with urllib.request.urlopen(f"{url}/objects.inv", timeout=5) as response:
+            content = response.read()
+    except OSError:
+        return None
+    if not content.startswith(b"# Sphinx inventory"):
+        return None  # a page that says why
+    fname.write_bytes(content)
+    return str(fname)
+
+
+intersphinx_mapping = {
+    name: (url, inventory)
+    for name, url in (("mne", MNE), ("joblib", JOBLIB))
+    if (inventory := fetched(url))
+}
+
+
+def link_elsewhere(app, env, node, content):
+    """Link to pages of other projects by their naming scheme, where there is no inventory."""
     target = node["reftarget"]
-    if node["refdomain"] == "std" and target in MNE_LABELS:
-        uri = MNE_LABELS[target]
-    elif node["refdomain"] == "py" and target.startswith("mne."):
+    if target in PAGES:
+        uri = PAGES[target]
+    elif node.get("refdomain") == "py" and target.startswith("mne."):
         is_member = node["reftype"] in ("meth", "attr")
         page = target.rpartition(".")[0] if is_member else target
         uri = f"{MNE}/generated/{page}.html" + (f"#{target}" if is_member else "")
@@ -55,6 +143,45 @@ def link_to_mne(app, env, node, content):
     return nodes.reference("", "", content, internal=False, refuri=uri)
 
 
+# llms.txt ----------------------------------------------------------------------------------------
+
+
+def title_and_summary(env, docname):
+    """Title of a page, and its first paragraph in one line."""
+    tree = env.get_doctree(docname)
+    for number in list(tree.findall(nodes.footnote_reference)):
+        number.parent.remove(number)
+    title = env.titles[docname].astext()
+    for paragraph in tree.findall(nodes.paragraph):
+        text = " ".join(paragraph.astext().split())
+        if text and isinstance(paragraph.parent, (nodes.section, addnodes.desc_content)):
+            return title, text
+    return title, ""
+
+
+def write_llms_txt(app, exception):
+    """List all pages with what they are about, for programs that read documentation."""
+    if exception is not None or app.builder.name != "html":
+        return
+    env = app.env
+    _, summary = title_and_summary(env, "index")
+    sections = {"Pages": [], "Tutorials": [], "Functions and classes": []}
+    for docname in sorted(env.found_docs):
+        if docname in ("index", "auto_tutorials/index"):
+            continue
+        folder = docname.partition("/")[0]
+        section = {"auto_tutorials": "Tutorials", "generated": "Functions and classes"}.get(
+            folder, "Pages"
+        )
+        title, text = title_and_summary(env, docname)
+        line = f"- [{title}]({app.builder.get_target_uri(docname)})"
+        sections[section].append(f"{line}: {text}" if text else line)
+    parts = ["# mne-hmm", f"> {summary}"]
+    parts += [f"## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()]
+    (Path(app.outdir) / "llms.txt").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
 def setup(app):
     """Register what is above."""
-    app.connect("missing-reference", link_to_mne)
+    app.connect("missing-reference", link_elsewhere)
+    app.connect("build-finished", write_llms_txt)

@@ -1,4 +1,4 @@
-"""Everything a reader of the README and the quick start can type works."""
+"""Everything a reader of the README can type works. Tutorials run when the pages are built."""
 
 import re
 import runpy
@@ -8,7 +8,6 @@ import mne
 import pytest
 
 import mne_hmm
-from mne_hmm.demo import match_labels
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,35 +56,6 @@ def test_ten_lines(empty_folder, capsys):
     assert found == {f"hmm/state_{k}" for k in range(6)}
     assert names["states"].labels.shape == raw.times.shape
     assert "occupancy" in capsys.readouterr().out
-
-
-def test_quick_start(empty_folder, capsys):
-    """So does the code of the quick start, and it finds what was simulated."""
-    names = runpy.run_path(str(ROOT / "docs" / "quickstart.py"))
-    order, shared = match_labels(names["states"].labels, names["truth"].labels, 3)
-    assert shared[range(3), order].sum() / shared.sum() > 0.8
-    assert 0 < len(names["epochs"]["hmm/state_0"]) < len(names["epochs"])
-    assert "HMM" in capsys.readouterr().out
-
-
-def test_large_and_small_data(empty_folder, capsys):
-    """So does the code of the page on large and small data, and it does what the page says."""
-    names = runpy.run_path(str(ROOT / "docs" / "large_data.py"))
-    assert (empty_folder / "prepared" / "index.json").exists()
-    assert any((empty_folder / "checkpoints").iterdir())
-    assert list((empty_folder / "logs").glob("*/events*"))
-    # Mini-batches come first, full passes finish: the same optimum.
-    assert abs(names["quick"].free_energy_ - names["hmm"].free_energy_) < 0.01
-    assert names["estimate"].covariances.shape == (3, 20, 20)
-
-
-def test_networks(empty_folder, capsys):
-    """So does the code of the page on spectra, networks and groups."""
-    names = runpy.run_path(str(ROOT / "docs" / "networks.py"))
-    assert names["spectra"].csd.shape == names["from_model"].csd.shape == (3, 8, 8, 89)
-    assert (names["strongest"].values != 0).sum() < (names["networks"].values != 0).sum() / 5
-    assert (empty_folder / "states.html").stat().st_size > 500_000
-    assert "cycle strength" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ def plot_state_evoked(evokeds, *, test=None, alpha=0.05, axes=None, show=True):
     Parameters
     ----------
     evokeds : dict of mne.EvokedArray
-        The responses, as `compute_state_evoked` returns them.
+        The responses, as `mne_hmm.compute_state_evoked` returns them.
     test : StateClusterTest | None
         The test of the same events. Clusters are bars below the curves, in the color of their
         state; if two conditions were tested, below their difference.

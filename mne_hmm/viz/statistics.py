@@ -31,7 +31,7 @@ def plot_statistics(states, measure="fractional_occupancy", *, axes=None, show=T
     states : StateTimeCourse | list of StateTimeCourse
         The states. One entry of a list is one recording.
     measure : str
-        Which statistic, for instance ``"mean_lifetime"``: one of `StateStatistics`.
+        Which statistic, for instance ``"mean_lifetime"``: one of `mne_hmm.StateStatistics`.
     axes : matplotlib.axes.Axes | None
         Where to plot. None makes a new figure.
     show : bool

@@ -1,0 +1,50 @@
+"""The tutorials and the tools of the documentation. Tutorials are executed when it is built."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_tutorials_have_what_pages_need(path):
+    """A number for their place, a label to refer to, a title, and a summary that is a sentence."""
+    assert re.fullmatch(r"\d\d_[a-z_]+", path.stem)
+    code = path.read_text(encoding="utf-8")
+    compile(code, str(path), "exec")
+    label, title, summary = code.split('"""')[1].strip().split("\n\n")[:3]
+    assert label == f".. _{path.stem[3:]}:"
+    heading, rule = title.split("\n")
+    assert rule == "=" * len(heading)
+    assert summary.endswith(".")
+
+
+def test_numbers_of_tutorials_differ():
+    """The order of the gallery is that of the numbers."""
+    numbers = [path.stem[:2] for path in TUTORIALS]
+    assert len(set(numbers)) == len(numbers) >= 6
+
+
+def test_dead_links_are_found(tmp_path):
+    """Files and anchors that are not there, and none of those that are."""
+    (tmp_path / "_static").mkdir()
+    (tmp_path / "_static" / "template.html").write_text('<a href="{{ nothing }}">')
+    (tmp_path / "one.html").write_text(
+        '<h1 id="top">One</h1><a href="sub/two.html#end">two</a> <a href="#top">top</a>'
+        '<a href="https://mne.tools/none.html">elsewhere</a> <img src="none.png">'
+        '<a href="sub/three.html">three</a> <a href="sub/two.html#middle">two</a>'
+    )
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "two.html").write_text('<a name="end"></a><a href="../one.html">one</a>')
+    check = runpy.run_path(str(ROOT / "docs" / "check_links.py"))
+    dead, n_pages = check["dead_links"](tmp_path)
+    assert dead == [
+        "one.html: none.png",
+        "one.html: sub/three.html",
+        "one.html: sub/two.html#middle",
+    ]
+    assert n_pages == 2
