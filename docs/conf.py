@@ -79,7 +79,7 @@ os.environ["MNE_TQDM"] = "off"  # a progress bar is no picture
 
 
 def use_real_eeg():
-    """Have two runs of EEG ready for tutorials: those that are there, or fetched ones."""
+    """Have the runs of EEG ready for tutorials: those that are there, or fetched ones."""
     import mne
 
     if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
@@ -87,7 +87,8 @@ def use_real_eeg():
     try:
         with urllib.request.urlopen("https://physionet.org", timeout=5):
             pass
-        mne.datasets.eegbci.load_data(1, [1, 2], path=TEMPORARY.name, update_path=False)
+        runs = [1, 2, 3, 7, 11]
+        mne.datasets.eegbci.load_data(1, runs, path=TEMPORARY.name, update_path=False)
     except (OSError, HTTPException, RuntimeError, ValueError):
         return  # tutorials say what stands in for it
     os.environ["MNE_DATASETS_EEGBCI_PATH"] = TEMPORARY.name
