@@ -31,7 +31,8 @@ montage = mne.channels.make_standard_montage("biosemi32")  # half of the electro
 
 if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
     fnames = mne.datasets.eegbci.load_data(1, [3, 7, 11], update_path=False)
-    raws = [mne.io.read_raw_edf(fname, preload=True) for fname in fnames]
+    # The last half second of the files is empty.
+    raws = [mne.io.read_raw_edf(fname, preload=True).crop(0, 124) for fname in fnames]
     for raw in raws:
         mne.datasets.eegbci.standardize(raw)
 else:
@@ -182,9 +183,9 @@ ax.legend()
 # %%
 # Trials by state
 # ---------------
-# Or are trials different that begin in another state? `StateTimeCourse.labels` has the state of
-# each sample, -1 where nothing was modeled. It goes into the metadata of epochs, and these are
-# chosen by it.
+# Or are trials different that begin in another state? ``labels`` of states have the state of each
+# sample, -1 where nothing was modeled. They go into the metadata of epochs, and these are chosen by
+# it.
 
 cues, _ = mne.events_from_annotations(raw, {"T0": 1, "T1": 2, "T2": 3})
 labels = np.concatenate([one.labels for one in states])

@@ -92,8 +92,8 @@ contrast = mne_hmm.contrast_groups(table, "group", measure="fractional_occupancy
 contrast
 
 # %%
-# The state that is more frequent in patients is there. The others have to give way, as occupancies
-# sum to one, so they differ a little, too: three differences with one cause.
+# The state that is more frequent in patients is there. Others have to give way, as occupancies sum
+# to one, so they may differ, too, for the same reason.
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True, layout="constrained")
 for ax, group in zip(axes, ("control", "patient"), strict=True):

@@ -34,7 +34,7 @@ montage = mne.channels.make_standard_montage("biosemi32")  # half of the electro
 
 if mne.get_config("MNE_DATASETS_EEGBCI_PATH"):
     fnames = mne.datasets.eegbci.load_data(1, [1, 2], update_path=False)
-    raws = [mne.io.read_raw_edf(fname, preload=True) for fname in fnames]
+    raws = [mne.io.read_raw_edf(fname, preload=True).crop(0, 60) for fname in fnames]
     for raw in raws:
         mne.datasets.eegbci.standardize(raw)
 else:
