@@ -145,8 +145,9 @@ for ax in axes[:2]:
     ax.get_legend().remove()  # one is enough
 
 # %%
-# States have the same order of power. What was simulated knows no more than 15 lags do, and so its
-# alpha rhythm is a shoulder. In real recordings it is a peak, as in the published spectra.
+# The order of the states is much the same. What was simulated knows no more than 15 lags do, and so
+# its alpha rhythm is a shoulder. In the published spectra, which are of real recordings, it is a
+# peak.
 #
 # Maps
 # ----
