@@ -165,8 +165,9 @@ def fit_hmm(
     Notes
     -----
     The model is that of Vidaurre et al. :footcite:`VidaurreEtAl2016,VidaurreEtAl2018`,
-    trained as by Baum et al. :footcite:`BaumEtAl1970`. Every good span is one Markov chain;
-    chains are never cut into windows.
+    trained as by Baum et al. :footcite:`BaumEtAl1970`. Every good span is one Markov chain. Chains
+    are cut only in mini-batches and in the part of the data that is searched for the best optimum;
+    training on all data, in whole chains, follows both.
 
     References
     ----------
