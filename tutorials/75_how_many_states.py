@@ -71,7 +71,7 @@ print(selection.recommend())
 # %%
 # In real data the held-out evidence often rises on and on, ever more slowly, as no brain is a
 # hidden Markov model. The best is then the largest number that was tried, and the reasons say so.
-# Agreement decides: take a number from which on states no longer come again.
+# Agreement decides: take a number up to which the same states come again.
 #
 # Do runs agree?
 # --------------
