@@ -59,6 +59,12 @@ class ReferenceComparison:
         What to call the recordings.
     reference : Reference
         The recordings of the training data.
+
+    Notes
+    -----
+    People differ by several nats per sample. So a recording out of the range is one to look at, but
+    one within it is no proof: parcels in another order, another sampling rate or line noise may
+    change less than that.
     """
 
     free_energy: np.ndarray

@@ -109,9 +109,7 @@ reverse = parcels.copy()
 reverse.rename_channels(dict(zip(parcels.ch_names, parcels.ch_names[::-1], strict=True)))
 comparison = hmm.compare_to_reference([parcels, reverse])
 print(comparison)
-_, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
-ax.set_ylim(0, 190)  # room for the legend
-comparison.plot(axes=ax)
+comparison.plot()
 
 # %%
 # In the wrong order it is worse, but not outside of the range, as people differ by more than that.

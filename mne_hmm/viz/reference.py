@@ -41,6 +41,7 @@ def plot_reference(comparison, *, axes=None, show=True):
         )
     axes.set(xlabel="Free energy (nats per sample)", ylabel="Training recordings")
     if few or comparison.reference.source:
+        axes.margins(y=0.4)  # room for the legend
         axes.legend(fontsize="small")
     show_if(show)
     return axes.figure
