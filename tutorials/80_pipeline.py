@@ -89,10 +89,9 @@ print(set(raw.annotations.description))
 # state is the blinks. What is not fine is to do the one in some recordings and the other in others.
 # The more so as each component that is taken out lowers the rank of a recording.
 #
-# Independent components need scikit-learn (``pip install "mne-hmm[analysis]"``). Those that go with
-# the electrode above the left eye are taken out.
+# Independent components that go with the electrode above the left eye are taken out.
 
-ica = mne.preprocessing.ICA(n_components=15, random_state=0).fit(raw)
+ica = mne.preprocessing.ICA(n_components=15, method="infomax", random_state=0).fit(raw)
 ica.exclude, _ = ica.find_bads_eog(raw, ch_name="Fp1", threshold=0.8, measure="correlation")
 clean_raw = ica.apply(raw.copy())
 
