@@ -19,6 +19,14 @@ DATATYPES = ("meg", "eeg", "ieeg", "nirs")
 MNE_SUFFIXES = ("raw", "epo")
 SUFFIXES = (*DATATYPES, *MNE_SUFFIXES)
 EXTENSIONS = (".fif", ".ds", ".con", ".sqd", ".vhdr", ".edf", ".EDF", ".bdf", ".set", ".snirf")
+# Files that tell of a recording: channels, events, places of electrodes.
+SIDECARS = (
+    ("channels", ".tsv"),
+    ("events", ".tsv"),
+    ("events", ".json"),
+    ("electrodes", ".tsv"),
+    ("coordsystem", ".json"),
+)
 # What tells files of one recording from each other, and what may be chosen among recordings.
 VERSIONS = ("processing", "description", "space", "datatype", "suffix", "extension")
 CHOICES = ("subject", "session", "task", "run", *VERSIONS)
@@ -191,6 +199,37 @@ def read_bids_recording(bids_path: Any) -> Any:
         return mne.io.read_raw(path, verbose="ERROR")
     # It misses files that derivatives need not have.
     return mne_bids.read_raw_bids(bids_path, verbose="ERROR")
+
+
+def sidecars_of(bids_path: Any) -> list[Path]:
+    """List the files that `read_bids_recording` reads besides the recording itself.
+
+    Parameters
+    ----------
+    bids_path : mne_bids.BIDSPath
+        The recording.
+
+    Returns
+    -------
+    paths : list of Path
+        Those that are there, also in folders above: they tell of all recordings below.
+    """
+    description = Path(bids_path.root) / "dataset_description.json"
+    out = [description] if description.is_file() else []
+    if _is_derivative(bids_path) and Path(bids_path.fpath).suffix == ".fif":
+        return out
+    wanted = [(bids_path.suffix, ".json"), *SIDECARS]
+    found = [bids_path.find_matching_sidecar(*one, on_error="ignore") for one in wanted]
+    # It has the date of the recording.
+    scans = import_mne_bids().BIDSPath(
+        subject=bids_path.subject,
+        session=bids_path.session,
+        suffix="scans",
+        extension=".tsv",
+        root=bids_path.root,
+    )
+    there = [Path(one) for one in found if one is not None]
+    return out + there + [path for path in [Path(scans.fpath)] if path.is_file()]
 
 
 def describe_data_set(root: Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ from .states import StateTimeCourse, as_courses
 
 GENERATED_BY = "mne-hmm"
 BIDS_VERSION = "1.10.0"
-MODEL = "desc-hmm_model.h5"
+DESCRIPTION = "dataset_description.json"
+MODEL, MODEL_SIDECAR = "desc-hmm_model.h5", "desc-hmm_model.json"
+REPORT = "desc-hmm_report.html"
+# What there is of a recording.
+OF_RAW = ("annotations.tsv", "annotations.json", "raw.fif")
+OF_EPOCHS = ("epo.fif",)
+# Writes a file of the name it is given.
+Writer = Callable[[Path], Any]
 # BIDS has no rule for these yet.
 NOT_IN_BIDS = (
     "*_desc-hmm_annotations.tsv",
@@ -31,6 +38,9 @@ NOT_IN_BIDS = (
     "/desc-hmm_model.h5",
     "/desc-hmm_model.json",
     "/desc-hmm_report.html",
+    "/recordings.tsv",
+    "/states.tsv",
+    "/run.json",
 )
 README = """\
 States of brain recordings, found by a hidden Markov model with mne-hmm.
@@ -40,6 +50,8 @@ States of brain recordings, found by a hidden Markov model with mne-hmm.
   MNE-Python
 - `desc-hmm_model.h5`: the model, read by `mne_hmm.read_hmm`; `desc-hmm_model.json` tells of it
 - `desc-hmm_report.html`: the report, where one was made
+- `recordings.tsv`, `states.tsv`, `run.json`: statistics and what was done, where the command
+  line made this folder
 
 BIDS has no rules for these files yet, so `.bidsignore` names them.
 """
@@ -123,7 +135,7 @@ def write_bids_derivatives(
     ...     hmm, hmm.predict(paths), paths, "ds/derivatives/mne-hmm"
     ... )
     """
-    mne_bids = import_mne_bids()
+    import_mne_bids()
     if not isinstance(hmm, HMM):
         raise TypeError(f"hmm must be an HMM, got {type(hmm).__name__}")
     if report is not None and not isinstance(report, mne.Report):
@@ -132,46 +144,164 @@ def write_bids_derivatives(
             "hmm.report(inst) makes one"
         )
     courses, sources = _checked(hmm, states, bids_paths)
-    source_root = Path(sources[0].root)
     root = Path(root)
-    _check_root(root, source_root)
-    link = _link(source_root, root)
-    tables: dict[Path, Callable[[Path], None]] = {
-        root / "dataset_description.json": _json(_data_set(source_root, link)),
-        root / "README.md": _text(README),
-        root / ".bidsignore": _text("".join(f"{one}\n" for one in NOT_IN_BIDS)),
-        root / "descriptions.tsv": _text(
-            "desc_id\tdescription\ndesc-hmm\tstates found by a hidden Markov model\n"
-        ),
-        root / MODEL: partial(hmm.save, overwrite=True),
-        root / "desc-hmm_model.json": _json(_model(hmm, sources)),
-    }
+    check_root(root, sources)
+    files = files_of_data_set(hmm, sources, root)
     if report is not None:
-        tables[root / "desc-hmm_report.html"] = partial(
-            report.save, open_browser=False, overwrite=True, verbose="ERROR"
-        )
-    for course, source in zip(courses, sources, strict=True):
-        target = mne_bids.BIDSPath(
-            **{**source.entities, "split": None, "description": "hmm"},
-            root=root,
-            datatype=source.datatype or Path(source.fpath).parent.name,
-            check=False,
-        )
-        own = _recording_files(course, source, target)
-        twice = next((path for path in own if path in tables), None)
-        if twice is not None:
-            raise ValueError(
-                f"bids_paths: {source.basename} and another recording would both be written to "
-                f"{twice.name}, because they differ in desc- only; write them to different roots"
-            )
-        tables.update(own)
-    _check_absent(tables, overwrite)
-    for path, write in tables.items():
+        files[REPORT] = partial(report.save, open_browser=False, overwrite=True, verbose="ERROR")
+    names = names_of_recordings(sources, [course.timeline.epochs is not None for course in courses])
+    for course, source, own in zip(courses, sources, names, strict=True):
+        files |= files_of_recording(course, source, own)
+    paths = [root / name for name in files]
+    _check_absent(paths, overwrite)
+    for path, write in zip(paths, files.values(), strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(path) as temporary:
             write(temporary)
-    logger.info(f"Wrote {plural(len(tables), 'file')} to {root}")
-    return list(tables)
+    logger.info(f"Wrote {plural(len(paths), 'file')} to {root}")
+    return paths
+
+
+def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:
+    """Check that a folder is empty, or that of derivatives we wrote.
+
+    Parameters
+    ----------
+    root : Path
+        The folder.
+    sources : list of mne_bids.BIDSPath
+        The recordings.
+    name : str
+        What stands before the folder in errors.
+
+    Raises
+    ------
+    FileExistsError
+        If it is a file, holds another data set, or lies among the files of one.
+    """
+    if root.exists() and not root.is_dir():
+        raise FileExistsError(f"{name}{str(root)!r} is a file; give a folder")
+    source_root = Path(sources[0].root)
+    known = describe_data_set(root)
+    makers = [one.get("Name") for one in known.get("GeneratedBy", []) if isinstance(one, dict)]
+    is_other = (root / DESCRIPTION).exists() and GENERATED_BY not in makers
+    here = root.resolve()
+    around = next((one for one in here.parents if (one / DESCRIPTION).exists()), here)
+    place = here.relative_to(around).parts[:1]
+    if is_other or here == source_root.resolve():
+        what = f"holds another data set ({known.get('Name', 'no name')})"
+    elif place and "derivatives" not in (around.name, *place):
+        what = f"lies among the files of the data set {around}"
+    else:
+        return
+    raise FileExistsError(
+        f"{name}{str(root)!r} {what}; give the derivatives a folder of their own, such as "
+        f"{str(source_root / 'derivatives' / GENERATED_BY)!r}"
+    )
+
+
+def files_of_data_set(hmm: HMM, sources: list[Any], root: Path) -> dict[str, Writer]:
+    """Name the files of derivatives that are of all recordings together.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    sources : list of mne_bids.BIDSPath
+        The recordings.
+    root : Path
+        Folder of the derivatives.
+
+    Returns
+    -------
+    files : dict
+        By name, what writes each; only that of ``dataset_description.json`` depends on where
+        the folder lies.
+    """
+    source_root = Path(sources[0].root)
+    return {
+        DESCRIPTION: _json(_data_set(source_root, _link(source_root, root))),
+        "README.md": _text(README),
+        ".bidsignore": _text("".join(f"{one}\n" for one in NOT_IN_BIDS)),
+        "descriptions.tsv": _text(
+            "desc_id\tdescription\ndesc-hmm\tstates found by a hidden Markov model\n"
+        ),
+        MODEL: partial(hmm.save, overwrite=True),
+        MODEL_SIDECAR: _json(_model(hmm, sources)),
+    }
+
+
+def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[list[str]]:
+    """Name the files of derivatives that are of each recording.
+
+    Parameters
+    ----------
+    sources : list of mne_bids.BIDSPath
+        The recordings.
+    are_epochs : sequence of bool
+        Which of them are epochs.
+
+    Returns
+    -------
+    names : list of list of str
+        Names below the folder of the derivatives, as `files_of_recording` takes them.
+
+    Raises
+    ------
+    ValueError
+        If two recordings would have the same files.
+    """
+    mne_bids = import_mne_bids()
+    out: list[list[str]] = []
+    for source, is_epochs in zip(sources, are_epochs, strict=True):
+        target = mne_bids.BIDSPath(
+            **{**source.entities, "split": None, "description": "hmm"},
+            datatype=source.datatype or Path(source.fpath).parent.name,
+            check=False,
+        )
+        folder = Path(target.directory).as_posix()
+        ends = OF_EPOCHS if is_epochs else OF_RAW
+        names = [f"{folder}/{target.basename}_{end}" for end in ends]
+        if names in out:
+            raise ValueError(
+                f"bids_paths: {source.basename} and another recording would both be written to "
+                f"{Path(names[0]).name}, because they differ in desc- only; write them to "
+                "different roots"
+            )
+        out.append(names)
+    return out
+
+
+def files_of_recording(
+    course: StateTimeCourse, source: Any, names: Sequence[str]
+) -> dict[str, Writer]:
+    """Tell what writes the files of a recording.
+
+    Parameters
+    ----------
+    course : StateTimeCourse
+        Its states.
+    source : mne_bids.BIDSPath
+        The recording.
+    names : sequence of str
+        Names of the files, as `names_of_recordings` gives them.
+
+    Returns
+    -------
+    files : dict
+        By name, what writes each.
+    """
+    saved = {"overwrite": True, "verbose": "ERROR"}
+    if course.timeline.epochs is not None:
+        (probabilities,) = names
+        return {probabilities: lambda fname: course.to_epochs().save(fname, **saved)}
+    table, sidecar, probabilities = names
+    told = annotations_sidecar(course, source=_uri(source), model=f"bids::{MODEL}")
+    return {
+        table: lambda fname: write_annotations(fname, course),
+        sidecar: _json(told),
+        probabilities: lambda fname: course.to_raw().save(fname, **saved),
+    }
 
 
 def _checked(hmm, states, bids_paths):
@@ -203,21 +333,6 @@ def _checked(hmm, states, bids_paths):
     return courses, sources
 
 
-def _check_root(root, source_root):
-    """Check that a folder is empty, or that of derivatives we wrote."""
-    if root.exists() and not root.is_dir():
-        raise FileExistsError(f"root={str(root)!r} is a file; give a folder")
-    known = describe_data_set(root)
-    makers = [one.get("Name") for one in known.get("GeneratedBy", []) if isinstance(one, dict)]
-    is_other = (root / "dataset_description.json").exists() and GENERATED_BY not in makers
-    if is_other or root.resolve() == source_root.resolve():
-        raise FileExistsError(
-            f"root={str(root)!r} holds another data set ({known.get('Name', 'no name')}); give the "
-            "derivatives a folder of their own, such as "
-            f"{str(source_root / 'derivatives' / GENERATED_BY)!r}"
-        )
-
-
 def _check_absent(paths, overwrite):
     there = [path for path in paths if path.exists()]
     if there and not overwrite:
@@ -225,23 +340,6 @@ def _check_absent(paths, overwrite):
             f"{plural(len(there), 'file')} there already, such as {there[0]}; pass "
             "overwrite=True to replace them, or another root"
         )
-
-
-def _recording_files(course, source, target):
-    """Name the files of one recording, and what writes each."""
-
-    def path(suffix, extension):
-        return Path(target.copy().update(suffix=suffix, extension=extension).fpath)
-
-    saved = {"overwrite": True, "verbose": "ERROR"}
-    if course.timeline.epochs is not None:
-        return {path("epo", ".fif"): lambda fname: course.to_epochs().save(fname, **saved)}
-    sidecar = annotations_sidecar(course, source=_uri(source), model=f"bids::{MODEL}")
-    return {
-        path("annotations", ".tsv"): lambda fname: write_annotations(fname, course),
-        path("annotations", ".json"): _json(sidecar),
-        path("raw", ".fif"): lambda fname: course.to_raw().save(fname, **saved),
-    }
 
 
 def _data_set(source_root, link):

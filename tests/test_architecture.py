@@ -148,6 +148,7 @@ LAYERS = [
     "commands.config",
     "commands.inputs",
     "commands.outputs",
+    "commands.bids",
     "commands.run_file",
     "commands.fitting",
     "commands.applying",

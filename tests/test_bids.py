@@ -383,7 +383,7 @@ def test_validator_passes(eeg_root, eeg_model, eeg_states, tmp_path):
         "desc-hmm_report.html",
         *(f"sub-01_task-rest_run-{run}_desc-hmm_raw.fif" for run in (2, 10)),
     }
-    assert len(ignored) == 7
+    assert len(ignored) == 10
 
 
 @pytest.mark.parametrize("task", ["rest", "eyes"])

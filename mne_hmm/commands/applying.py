@@ -4,21 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bids_output import MODEL as BIDS_MODEL
 from ..hmm import HMM, read_hmm
 from ..parcel_inputs import AtlasArguments
+from .bids import outputs_for
 from .config import parameters_of
 from .fitting import files_of, states_of
-from .inputs import digest, find_inputs
-from .outputs import (
-    RUN,
-    TABLES,
-    Outputs,
-    annotations_file,
-    check_state_names,
-    check_tables,
-    probabilities_file,
-    write_states,
-)
+from .inputs import Inputs, digest
+from .outputs import MODEL, check_state_names, check_tables, write_states
 from .run_file import write_run
 
 ATLAS = AtlasArguments._fields
@@ -31,12 +24,11 @@ def known_arguments() -> dict[str, Any]:
 
 def run_apply(
     model: Path,
-    files: list[str],
+    inputs: Inputs,
     folder: Path,
     given: Mapping[str, Any],
     *,
     overwrite: bool = False,
-    names: list[str] | None = None,
 ) -> str:
     """Find the states of recordings and write them, and what was done.
 
@@ -44,7 +36,7 @@ def run_apply(
     ----------
     model : Path
         The model's file, or a folder that fit left.
-    files : list of str
+    inputs : Inputs
         Recordings.
     folder : Path
         Where to write.
@@ -53,8 +45,6 @@ def run_apply(
         defaults.
     overwrite : bool
         Whether to replace files.
-    names : list of str | None
-        What the recordings are called. None names them by their files.
 
     Returns
     -------
@@ -64,24 +54,19 @@ def run_apply(
     check_tables()
     model = model_in(model)
     hmm = read_hmm(model)
-    check_state_names(hmm.state_names)
-    inputs = find_inputs(files)
-    names = names or inputs.names
-    expected = [
-        *map(annotations_file, names),
-        *map(probabilities_file, names),
-        *TABLES,
-        RUN,
-    ]
-    outputs = Outputs(folder, expected, command="apply", overwrite=overwrite)
+    if inputs.bids is None:
+        check_state_names(hmm.state_names)
+    names = inputs.names
+    outputs = outputs_for(folder, inputs, command="apply", overwrite=overwrite)
     arguments, others = files_of({**known_arguments(), **given})
     n_jobs = arguments.pop("n_jobs")
     others["model"] = [digest(model)]
     content = inputs.content()
+    outputs.write_model(hmm)
     hmm.atlas_arguments = AtlasArguments(*(arguments[name] for name in ATLAS))
     options = {name: value for name, value in arguments.items() if name not in ATLAS}
     found = states_of(hmm, inputs.inst, names, **options, n_jobs=n_jobs)
-    write_states(outputs, found, probabilities=True)
+    write_states(outputs, found)
     write_run(
         outputs,
         "apply",
@@ -97,4 +82,7 @@ def run_apply(
 
 def model_in(path: Path) -> Path:
     """Find the model in a folder that fit left; a file stands for itself."""
-    return path / "hmm.h5" if path.is_dir() else path
+    if not path.is_dir():
+        return path
+    names = (MODEL, BIDS_MODEL)
+    return next((path / name for name in names if (path / name).is_file()), path / MODEL)

@@ -141,6 +141,40 @@ def collect(
     return _nested(out, nested)
 
 
+def collect_bids(given: Mapping[str, Any], in_file: Any, options: Iterable[Option]) -> Any:
+    """Put which recordings of a BIDS data set to take over those that a file says.
+
+    Parameters
+    ----------
+    given : dict
+        What was given on the command line, by dotted name.
+    in_file : object
+        What a file holds as ``bids``: the folder, or names with values.
+    options : iterable of Option
+        Options of BIDS data sets.
+
+    Returns
+    -------
+    choices : dict
+        Arguments of `find_bids_recordings`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or a value is none of it.
+    """
+    if isinstance(in_file, str):
+        in_file = {"root": in_file}
+    if not isinstance(in_file, Mapping):
+        raise ValueError(f"bids must be a folder, or hold names with values, got {in_file!r}")
+    by_name = {option.name.partition(".")[2]: option for option in options}
+    check_names(in_file, by_name, "bids")
+    out = {
+        name: _converted(by_name[name], f"bids.{name}", value) for name, value in in_file.items()
+    }
+    return out | {name.partition(".")[2]: value for name, value in given.items()}
+
+
 def _nested(flat, nested):
     """Bring dotted names into dictionaries, and complete those of preparation and priors."""
     out = {name: value for name, value in flat.items() if "." not in name}

@@ -16,9 +16,10 @@ from ..prepared import PreparedData
 from ..priors import Priors
 from ..settings import Preparation
 from ..states import StateTimeCourse
+from .bids import outputs_for
 from .config import parameters_of
-from .inputs import Inputs, digests, find_inputs
-from .outputs import MODEL, RUN, TABLES, Outputs, annotations_file, check_tables, write_states
+from .inputs import Inputs, digests
+from .outputs import check_tables, write_states
 from .run_file import write_run
 
 # Arguments that change where and how fast something is done, but no bit of what comes out.
@@ -34,18 +35,13 @@ def known_arguments() -> dict[str, Any]:
 
 
 def run_fit(
-    files: list[str],
-    folder: Path,
-    given: Mapping[str, Any],
-    *,
-    overwrite: bool = False,
-    names: list[str] | None = None,
+    inputs: Inputs, folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
     """Train a model and write it, the states of its recordings, and what was done.
 
     Parameters
     ----------
-    files : list of str
+    inputs : Inputs
         Recordings.
     folder : Path
         Where to write.
@@ -53,8 +49,6 @@ def run_fit(
         Arguments of `fit_hmm`, as plain values; those that are missing take their defaults.
     overwrite : bool
         Whether to replace files.
-    names : list of str | None
-        What the recordings are called. None names them by their files.
 
     Returns
     -------
@@ -62,10 +56,8 @@ def run_fit(
         What came out.
     """
     check_tables()
-    inputs = find_inputs(files)
-    names = names or inputs.names
-    expected = [MODEL, *map(annotations_file, names), *TABLES, RUN]
-    outputs = Outputs(folder, expected, command="fit", overwrite=overwrite)
+    names = inputs.names
+    outputs = outputs_for(folder, inputs, command="fit", overwrite=overwrite)
     arguments = {**known_arguments(), **given}
     where = {name: arguments.pop(name) for name in WHERE}
     arguments, others = files_of(arguments)
@@ -80,8 +72,7 @@ def run_fit(
     hmm = fit_hmm(inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"})
     # The only numbers in the file that are others every time.
     hmm.history_["seconds"] = np.full(len(hmm.history_["seconds"]), np.nan)
-    with outputs.writing(MODEL) as path:
-        hmm.save(path, overwrite=True)
+    outputs.write_model(hmm)
     found = states_of(
         hmm,
         inst,
@@ -91,7 +82,7 @@ def run_fit(
         n_jobs=where["n_jobs"],
         told=True,
     )
-    write_states(outputs, found, probabilities=False)
+    write_states(outputs, found)
     results = {
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
@@ -169,7 +160,7 @@ def prepared_in_folder(
         raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
     names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir")
     return prepare(
-        inputs.paths,
+        inputs.inst,
         **{name: calls.pop(name) for name in names},
         reject_by_annotation=calls["reject_by_annotation"],
         cache_dir=where["cache_dir"],

@@ -3,8 +3,8 @@
 import glob
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import mne
 
 from .._utils._mne import raw_suffix
 from ..array_files import is_array_file
+from ..bids_input import find_bids_recordings, import_mne_bids, sidecars_of
 from ..cache import read_prepared
 from ..epochs_raw import is_epochs_file
 from ..file_search import IMAGE_SUFFIXES, READ_WITH, expanded
@@ -32,20 +33,32 @@ class Inputs:
         What to call the recordings, and their output files.
     prepared : PreparedData | None
         The features, where the input is a folder of prepared data.
+    bids : list of mne_bids.BIDSPath | None
+        The recordings, where they are of a BIDS data set.
     """
 
     paths: list[Path]
     names: list[str]
     prepared: PreparedData | None = None
+    bids: list[Any] | None = None
 
     @property
     def inst(self) -> Any:
         """What public functions take."""
-        return self.paths if self.prepared is None else self.prepared
+        return next(one for one in (self.prepared, self.bids, self.paths) if one is not None)
 
     def content(self) -> list[dict[str, Any]]:
         """Tell of each path which files it stands for, with sizes and hashes."""
-        return [{"path": str(path.absolute()), "files": digests(path)} for path in self.paths]
+        if self.bids is None:
+            return [{"path": str(path.absolute()), "files": digests(path)} for path in self.paths]
+        return [
+            {
+                "path": str(path.absolute()),
+                "bids": _parts_of(bids_path),
+                "files": [*digests(path), *map(digest, sidecars_of(bids_path))],
+            }
+            for path, bids_path in zip(self.paths, self.bids, strict=True)
+        ]
 
 
 def find_inputs(entries: Sequence[str]) -> Inputs:
@@ -88,6 +101,64 @@ def find_inputs(entries: Sequence[str]) -> Inputs:
     if twice:
         raise ValueError(f"{', '.join(sorted(twice))} is given more than once")
     return Inputs(paths, names_of(paths))
+
+
+def find_bids_inputs(root: str, choices: Mapping[str, Any]) -> Inputs:
+    """Find recordings of a BIDS data set.
+
+    Parameters
+    ----------
+    root : str
+        Folder of the data set.
+    choices : dict
+        Which recordings: arguments of `find_bids_recordings`.
+
+    Returns
+    -------
+    inputs : Inputs
+        The recordings.
+    """
+    return _bids_inputs(find_bids_recordings(root, **choices))
+
+
+def inputs_of(run: Mapping[str, Any]) -> Inputs:
+    """Get the recordings that a run began with, called as they were.
+
+    Parameters
+    ----------
+    run : dict
+        What the file of the run holds.
+
+    Returns
+    -------
+    inputs : Inputs
+        The recordings.
+    """
+    inputs = run["inputs"]
+    if is_of_bids(run):
+        bids_path = import_mne_bids().BIDSPath
+        found = _bids_inputs([bids_path(**one["bids"], check=False) for one in inputs])
+    else:
+        found = find_inputs([one["path"] for one in inputs])
+    return replace(found, names=run["names"])
+
+
+def is_of_bids(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run began with recordings of a BIDS data set."""
+    return any("bids" in one for one in run["inputs"])
+
+
+def _bids_inputs(bids_paths):
+    paths = [Path(one.fpath) for one in bids_paths]
+    return Inputs(paths, names_of(paths), bids=bids_paths)
+
+
+def _parts_of(bids_path):
+    """All that a BIDSPath is made of."""
+    names = ("datatype", "suffix", "extension")
+    parts = {**bids_path.entities, **{name: getattr(bids_path, name) for name in names}}
+    root = str(Path(bids_path.root).absolute())
+    return {"root": root, **{name: part for name, part in parts.items() if part is not None}}
 
 
 def is_prepared_folder(path: Path) -> bool:

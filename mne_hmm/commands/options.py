@@ -188,6 +188,25 @@ APPLY = (
     *(option for option in RECORDINGS if option.name != "picks"),
     N_JOBS,
 )
+BIDS = (
+    Option(
+        "bids.root",
+        str,
+        "take recordings of this BIDS data set, raw or derivatives, and leave BIDS derivatives; "
+        "those below have commas between several",
+        "ROOT",
+        ("--bids",),
+    ),
+    Option("bids.subject", words, "only these persons, without sub-", "LABELS"),
+    Option("bids.session", words, "only these sessions, without ses-", "LABELS"),
+    Option("bids.task", words, "only these tasks, without task-", "LABELS"),
+    Option("bids.run", words, "only these runs; 1 and 01 are the same", "LABELS"),
+    Option("bids.processing", words, "only files with this proc-, such as clean", "LABELS"),
+    Option("bids.description", words, "only files with this desc-", "LABELS"),
+    Option("bids.datatype", words, "only meg, eeg, ieeg or nirs", "KINDS"),
+    Option("bids.suffix", words, "only files that end so, such as raw or epo", "SUFFIXES"),
+    Option("bids.extension", words, "only these formats, such as .fif", "SUFFIXES"),
+)
 REPORT = (
     Option("title", word, "title of the page", "TEXT"),
     Option("fmin", number, "lower edge of the spectra in hertz (1)", "HZ"),
@@ -211,7 +230,7 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> N
     groups: dict[str, Any] = {}
     for option in options:
         title = option.name.partition(".")[0]
-        nested = title in ("preparation", "priors")
+        nested = title in ("preparation", "priors", "bids")
         if nested and title not in groups:
             groups[title] = parser.add_argument_group(title)
         kind: dict[str, Any] = (

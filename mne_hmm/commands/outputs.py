@@ -12,9 +12,10 @@ from mne.utils import logger
 
 from .._utils.check import import_extra, listed
 from .._utils.files import written_atomically
+from ..hmm import HMM
 from ..states import StateTimeCourse
 from ..tables import summarize_recordings, summarize_states
-from .inputs import digest
+from .inputs import Inputs, digest
 
 RUN = "run.json"
 MODEL = "hmm.h5"
@@ -66,23 +67,88 @@ class Outputs:
             )
 
     @contextlib.contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
+    def writing(self, name: str, *, compared: bool = True) -> Iterator[Path]:
         """Give a temporary file that becomes one of the folder's when all went well.
 
         Parameters
         ----------
         name : str
             Name of the file.
+        compared : bool
+            Whether the file is the same when a run is repeated into another folder.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(self.folder / name) as path:
             yield path
-        self.written.append(name)
+        if compared:
+            self.written.append(name)
         logger.info(f"Wrote {self.folder / name}")
 
     def content(self) -> list[dict[str, Any]]:
-        """Tell of every file that was written its name, size and SHA-256 hash."""
+        """Tell of every file that comes out the same again its name, size and SHA-256 hash."""
         return [{**digest(self.folder / name), "path": name} for name in sorted(self.written)]
+
+
+class ResultOutputs(Outputs):
+    """A folder that fit or apply writes to.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    inputs : Inputs
+        The recordings.
+    command : str
+        Name of the command: fit keeps the model, and apply the probabilities of states.
+    overwrite : bool
+        Whether to replace files.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False):
+        self.is_fit = command == "fit"
+        self.recordings = inputs.names
+        super().__init__(folder, self.expected(), command=command, overwrite=overwrite)
+
+    def expected(self) -> list[str]:
+        """Name all files that may be written."""
+        names = [annotations_file(name) for name in self.recordings]
+        if not self.is_fit:
+            names += [probabilities_file(name) for name in self.recordings]
+        return [*([MODEL] if self.is_fit else []), *names, *TABLES, RUN]
+
+    def write_model(self, hmm: HMM) -> None:
+        """Write the model, if it is new.
+
+        Parameters
+        ----------
+        hmm : HMM
+            The model.
+        """
+        if self.is_fit:
+            with self.writing(MODEL) as path:
+                hmm.save(path, overwrite=True)
+
+    def write_recording(self, number: int, course: StateTimeCourse) -> None:
+        """Write the states of a recording.
+
+        Parameters
+        ----------
+        number : int
+            Which of the recordings it is.
+        course : StateTimeCourse
+            Its states.
+        """
+        name = self.recordings[number]
+        try:
+            annotations = course.to_annotations()
+        except ValueError as error:  # epochs overlap
+            logger.warning(f"No annotations of {name}: {error}")
+        else:
+            with self.writing(annotations_file(name)) as path:
+                _write_annotations(path, annotations)
+        if not self.is_fit:
+            with self.writing(probabilities_file(name)) as path:
+                _write_probabilities(path, course)
 
 
 def check_place(path: Path) -> None:
@@ -129,35 +195,19 @@ def check_state_names(names: Iterable[str]) -> None:
         )
 
 
-def write_states(
-    outputs: Outputs,
-    states: Iterable[tuple[str, StateTimeCourse]],
-    *,
-    probabilities: bool,
-) -> None:
-    """Write annotations, probabilities and tables of recordings, one after another.
+def write_states(outputs: ResultOutputs, states: Iterable[tuple[str, StateTimeCourse]]) -> None:
+    """Write the states of recordings, one after another, and their tables.
 
     Parameters
     ----------
-    outputs : Outputs
+    outputs : ResultOutputs
         Where to.
     states : iterable of tuple
         Name and states of each recording.
-    probabilities : bool
-        Whether to write the probabilities.
     """
     tables: dict[str, list[Any]] = {name: [] for name in TABLES}
-    for name, course in states:
-        try:
-            annotations = course.to_annotations()
-        except ValueError as error:  # epochs overlap
-            logger.warning(f"No annotations of {name}: {error}")
-        else:
-            with outputs.writing(annotations_file(name)) as path:
-                _write_annotations(path, annotations)
-        if probabilities:
-            with outputs.writing(probabilities_file(name)) as path:
-                _write_probabilities(path, course)
+    for number, (name, course) in enumerate(states):
+        outputs.write_recording(number, course)
         tables[RECORDINGS].append(summarize_recordings([course], names=[name]))
         tables[STATES].append(summarize_states([course], names=[name]))
     for fname, frames in tables.items():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .options import APPLY, FIT, REPORT, SELECT, Option, add_options, number
+from .options import APPLY, BIDS, FIT, REPORT, SELECT, Option, add_options, number
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 CODES = (
@@ -118,6 +118,7 @@ def _parsers(version):
 
 
 def _add_files(parser):
+    add_options(parser, BIDS)
     parser.add_argument(
         "files", metavar="FILES", nargs="*", help="recordings: files, folders, patterns"
     )
@@ -148,17 +149,39 @@ def _collected(arguments, options, known):
     from .config import collect, read_config
 
     config: dict[str, Any] = {} if arguments.config is None else read_config(arguments.config)
-    in_file = config.pop("inst", [])
-    files = arguments.files or ([in_file] if isinstance(in_file, str) else in_file)
-    if not files:
-        arguments.error("no recordings: name FILES, or inst in the file of --config")
+    find = _recordings(arguments, config)
     given = collect(_given(arguments, options), config, options, known)
     for name, default in known.items():
         if default is inspect.Parameter.empty and name not in given:
             flag = "--" + name.replace("_", "-")
             arguments.error(f"{flag} is needed, or {name} in the file of --config")
     arguments.checkpoint = given.get("checkpoint_dir")
-    return [str(file) for file in files], given
+    return find(), given
+
+
+def _recordings(arguments, config):
+    """Give what finds the recordings, files or those of a BIDS data set; take them off a file."""
+    from .config import collect_bids
+    from .inputs import find_bids_inputs, find_inputs
+
+    bids = _given(arguments, BIDS)
+    inst, in_file = config.pop("inst", None), config.pop("bids", None)
+    if arguments.files and bids:
+        arguments.error("FILES and --bids exclude each other: give the ones or the other")
+    if not (arguments.files or bids) and inst and in_file:
+        arguments.error("inst and bids in the file of --config exclude each other")
+    if bids or (in_file and not arguments.files):
+        choices = collect_bids(bids, in_file or {}, BIDS)
+        root = choices.pop("root", None)
+        if root is None:
+            arguments.error("no BIDS data set to choose from: name its folder with --bids ROOT")
+        return lambda: find_bids_inputs(root, choices)
+    files = arguments.files or ([inst] if isinstance(inst, str) else inst)
+    if not files:
+        arguments.error(
+            "no recordings: name FILES, or --bids ROOT, or inst or bids in the file of --config"
+        )
+    return lambda: find_inputs([str(file) for file in files])
 
 
 # TensorFlow and MNE-Python take seconds to load: not before something is done.
@@ -167,15 +190,17 @@ def _collected(arguments, options, known):
 def _fit(arguments):
     from .fitting import known_arguments, run_fit
 
-    files, given = _collected(arguments, FIT, known_arguments())
-    return run_fit(files, arguments.output, given, overwrite=arguments.overwrite)
+    inputs, given = _collected(arguments, FIT, known_arguments())
+    return run_fit(inputs, arguments.output, given, overwrite=arguments.overwrite)
 
 
 def _apply(arguments):
     from .applying import known_arguments, run_apply
 
-    files, given = _collected(arguments, APPLY, known_arguments())
-    return run_apply(arguments.model, files, arguments.output, given, overwrite=arguments.overwrite)
+    inputs, given = _collected(arguments, APPLY, known_arguments())
+    return run_apply(
+        arguments.model, inputs, arguments.output, given, overwrite=arguments.overwrite
+    )
 
 
 def _report(arguments):
@@ -192,8 +217,8 @@ def _report(arguments):
 def _select(arguments):
     from .selecting import known_arguments, run_select
 
-    files, given = _collected(arguments, SELECT, known_arguments())
-    return run_select(files, arguments.output, given, overwrite=arguments.overwrite)
+    inputs, given = _collected(arguments, SELECT, known_arguments())
+    return run_select(inputs, arguments.output, given, overwrite=arguments.overwrite)
 
 
 def _repeat(arguments):

@@ -7,6 +7,7 @@ from mne.utils import logger
 from .._utils.check import listed
 from .applying import run_apply
 from .fitting import run_fit
+from .inputs import inputs_of, is_of_bids
 from .run_file import check_unchanged, differences, environment, read_run
 from .selecting import run_select
 
@@ -41,17 +42,17 @@ def run_repeat(path: Path, folder: Path, *, overwrite: bool = False) -> str:
     if folder.absolute() == run["folder"].absolute():
         raise ValueError(f"--output {folder} is the folder of the run itself; name another")
     check_unchanged(run)
-    other = differences(environment(), run["environment"])
+    other = differences(environment(bids=is_of_bids(run)), run["environment"])
     if other:
         logger.warning(f"Files may differ, as the run was done otherwise: {listed(other, 20)}")
-    files = [one["path"] for one in run["inputs"]]
+    inputs = inputs_of(run)
     arguments = dict(run["arguments"])
     if run["command"] in ("fit", "select"):
         again = run_fit if run["command"] == "fit" else run_select
-        again(files, folder, arguments, overwrite=overwrite, names=run["names"])
+        again(inputs, folder, arguments, overwrite=overwrite)
     elif run["command"] == "apply":
         model = Path(arguments.pop("model"))
-        run_apply(model, files, folder, arguments, overwrite=overwrite, names=run["names"])
+        run_apply(model, inputs, folder, arguments, overwrite=overwrite)
     else:
         raise ValueError(f"{path} is of mne-hmm {run['command']}, which cannot be repeated")
     before = {one["path"]: one["sha256"] for one in run["outputs"]}

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..bids_output import REPORT as BIDS_REPORT
 from ..hmm import read_hmm
 from ..parcel_inputs import AtlasArguments, with_parcels
-from .inputs import is_prepared_folder
-from .outputs import MODEL, Outputs
+from .applying import model_in
+from .inputs import inputs_of, is_of_bids, is_prepared_folder
+from .outputs import Outputs
 from .run_file import check_unchanged, read_run
 
 REPORT = "report.html"
@@ -36,30 +38,30 @@ def run_report(
         What came out.
     """
     run = read_run(path)
-    outputs = Outputs(folder or run["folder"], [REPORT], command="report", overwrite=overwrite)
+    name = BIDS_REPORT if is_of_bids(run) else REPORT
+    outputs = Outputs(folder or run["folder"], [name], command="report", overwrite=overwrite)
     arguments, options = run["arguments"], dict(given)
-    files = [Path(one["path"]) for one in run["inputs"]]
-    if is_prepared_folder(files[0]):
+    if is_prepared_folder(Path(run["inputs"][0]["path"])):
         raise ValueError(
             f"the run in {run['folder']} began with prepared data, of which a report cannot show "
             "signals and spectra; apply the model to the recordings first (mne-hmm apply), and "
             "report on that"
         )
     check_unchanged(run)
-    hmm = read_hmm(arguments.get("model", run["folder"] / MODEL))
+    hmm = read_hmm(arguments.get("model", model_in(run["folder"])))
     atlas = AtlasArguments(*(arguments.get(name) for name in AtlasArguments._fields))
-    inst: Any = files
+    inst = inputs_of(run).inst
     if atlas.atlas is not None:
-        inst = with_parcels(files, atlas, n_jobs=options.get("n_jobs"))
+        inst = with_parcels(inst, atlas, n_jobs=options.get("n_jobs"))
     found = {name: arguments[name] for name in ("reject_by_annotation", "sfreq")}
     states = hmm.predict(
         inst, method=arguments.get("method", "posterior"), n_jobs=options.get("n_jobs"), **found
     )
     report = hmm.report(inst, states=states, names=run["names"], **found, **options)
-    with outputs.writing(REPORT) as fname:
+    with outputs.writing(name) as fname:
         report.save(fname, overwrite=True, open_browser=False, verbose="ERROR")
         _without_date(fname)
-    return f"Wrote {outputs.folder / REPORT}"
+    return f"Wrote {outputs.folder / name}"
 
 
 def _without_date(fname):

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import scipy
 
 from .._utils.check import listed
 from ..model_file import software_versions
-from .inputs import digest
+from .inputs import digest, is_of_bids
 from .outputs import RUN, Outputs
 
 FORMAT = "mne_hmm run"
@@ -19,11 +20,18 @@ FORMAT_VERSION = 1
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
-def environment() -> dict[str, Any]:
-    """Tell what the bits of results depend on besides data, arguments and seed."""
+def environment(*, bids: bool = False) -> dict[str, Any]:
+    """Tell what the bits of results depend on besides data, arguments and seed.
+
+    Parameters
+    ----------
+    bids : bool
+        Whether recordings are of a BIDS data set, which MNE-BIDS reads.
+    """
     return {
         **software_versions(),
         "scipy": scipy.__version__,
+        **({"mne_bids": version("mne-bids")} if bids else {}),
         "machine": f"{platform.system()} {platform.machine()}",
         "processors": os.cpu_count(),
         **{name: os.environ.get(name) for name in THREADS},
@@ -69,7 +77,7 @@ def write_run(
         "inputs": inputs,
         "names": names,
         "other_inputs": others,
-        "environment": environment(),
+        "environment": environment(bids=is_of_bids({"inputs": inputs})),
         "results": results,
         "outputs": outputs.content(),
     }

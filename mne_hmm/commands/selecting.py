@@ -8,7 +8,7 @@ from ..selection import select_n_states
 from ..settings import Preparation
 from .config import parameters_of
 from .fitting import as_python, files_of, prepared_in_folder, seed_of
-from .inputs import find_inputs
+from .inputs import Inputs
 from .outputs import RUN, Outputs, check_tables, write_table
 from .run_file import write_run
 
@@ -23,18 +23,13 @@ def known_arguments() -> dict[str, Any]:
 
 
 def run_select(
-    files: list[str],
-    folder: Path,
-    given: Mapping[str, Any],
-    *,
-    overwrite: bool = False,
-    names: list[str] | None = None,
+    inputs: Inputs, folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
     """Compare numbers of states and write the table, a figure and the recommendation.
 
     Parameters
     ----------
-    files : list of str
+    inputs : Inputs
         Recordings.
     folder : Path
         Where to write.
@@ -42,8 +37,6 @@ def run_select(
         Arguments of `select_n_states`.
     overwrite : bool
         Whether to replace files.
-    names : list of str | None
-        What the recordings are called. None names them by their files.
 
     Returns
     -------
@@ -51,8 +44,6 @@ def run_select(
         The recommendation.
     """
     check_tables()
-    inputs = find_inputs(files)
-    names = names or inputs.names
     outputs = Outputs(folder, [TABLE, FIGURE, TEXT, RUN], command="select", overwrite=overwrite)
     arguments = {**known_arguments(), **given}
     where = {name: arguments.pop(name) for name in WHERE}
@@ -81,7 +72,7 @@ def run_select(
         "select",
         arguments=arguments,
         inputs=content,
-        names=names,
+        names=inputs.names,
         others=others,
         results={},
     )

@@ -1,0 +1,93 @@
+"""What fit and apply leave of recordings of a BIDS data set: derivatives that validate."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..bids_output import (
+    DESCRIPTION,
+    MODEL,
+    MODEL_SIDECAR,
+    Writer,
+    check_root,
+    files_of_data_set,
+    files_of_recording,
+    names_of_recordings,
+)
+from ..hmm import HMM
+from ..states import StateTimeCourse
+from .inputs import Inputs
+from .outputs import RUN, TABLES, ResultOutputs
+
+OF_DATA_SET = (DESCRIPTION, "README.md", ".bidsignore", "descriptions.tsv", MODEL, MODEL_SIDECAR)
+
+
+class BidsOutputs(ResultOutputs):
+    """A folder of BIDS derivatives that fit or apply writes to.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    inputs : Inputs
+        The recordings, of a BIDS data set.
+    command : str
+        Name of the command.
+    overwrite : bool
+        Whether to replace files.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder holds another data set, or lies among the files of one.
+    """
+
+    def __init__(self, folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False):
+        self.sources = inputs.bids or []
+        check_root(folder, self.sources, "--output ")
+        # Only epochs have a suffix of their own.
+        are_epochs = [one.suffix == "epo" for one in self.sources]
+        self.names = names_of_recordings(self.sources, are_epochs)
+        super().__init__(folder, inputs, command=command, overwrite=overwrite)
+
+    def expected(self) -> list[str]:
+        """Name all files that may be written."""
+        return [*OF_DATA_SET, *(name for own in self.names for name in own), *TABLES, RUN]
+
+    def write_model(self, hmm: HMM) -> None:
+        """Write the model and what tells of the data set."""
+        self._write(files_of_data_set(hmm, self.sources, self.folder))
+
+    def write_recording(self, number: int, course: StateTimeCourse) -> None:
+        """Write the states of a recording."""
+        self._write(files_of_recording(course, self.sources[number], self.names[number]))
+
+    def _write(self, files: Mapping[str, Writer]) -> None:
+        for name, write in files.items():
+            # It tells where the source data set lies, seen from this folder.
+            with self.writing(name, compared=name != DESCRIPTION) as path:
+                write(path)
+
+
+def outputs_for(
+    folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False
+) -> ResultOutputs:
+    """Check what a command will write, in the form that goes with its recordings.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write.
+    inputs : Inputs
+        The recordings.
+    command : str
+        Name of the command.
+    overwrite : bool
+        Whether to replace files.
+
+    Returns
+    -------
+    outputs : ResultOutputs
+        BIDS derivatives where recordings are of a BIDS data set, else plain files.
+    """
+    kind = ResultOutputs if inputs.bids is None else BidsOutputs
+    return kind(folder, inputs, command=command, overwrite=overwrite)
