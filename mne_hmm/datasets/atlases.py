@@ -37,7 +37,8 @@ def fetch_atlas(name: str, *, path: Any = None, verbose: Any = None) -> Path:
     Returns
     -------
     fname : Path
-        The NIfTI file, for ``atlas=`` of `parcellate`, `parcellate_nifti` and `fit_hmm`.
+        The NIfTI file, for ``atlas=`` of `mne_hmm.parcellate`, `mne_hmm.parcellate_nifti`
+        and `mne_hmm.fit_hmm`.
 
     Raises
     ------

@@ -38,7 +38,7 @@ def fetch_osf(
     path : path-like | None
         Cache folder, in which the data set is kept as ``osf/PROJECT/NAME``. None takes the
         environment variable ``MNE_HMM_DATA``, or where that is not set the cache folder of the
-        operating system (:func:`pooch.os_cache`, as ``~/.cache/mne-hmm``).
+        operating system (``pooch.os_cache``, as ``~/.cache/mne-hmm``).
     force : bool
         Whether to download what is there already, as after the data set has changed.
     %(verbose)s
@@ -46,7 +46,7 @@ def fetch_osf(
     Returns
     -------
     data : PreparedData | list of Raw | Path
-        For `fit_hmm` and `prepare` as it is. Features that osl-dynamics has prepared
+        For `mne_hmm.fit_hmm` and `mne_hmm.prepare` as it is. Features that osl-dynamics has prepared
         (``..._prepared_...``) are PreparedData, and nothing is done to them. Parcels are a list of
         Raw, one for each recording, whose signals are read when they are used. Anything else is
         the path of a folder, or of a file that is no zip file: trained models

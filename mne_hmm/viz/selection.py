@@ -13,7 +13,7 @@ def plot_selection(selection, *, axes=None, show=True):
     Parameters
     ----------
     selection : StateNumberSelection
-        What `select_n_states` found.
+        What `mne_hmm.select_n_states` found.
     axes : array of matplotlib.axes.Axes | None
         Where to plot, five of them: held-out log evidence, free energy, agreement, occupancy of
         the weakest state, and information criteria. None makes a new figure.
