@@ -47,9 +47,9 @@ def fetch_osf(
     -------
     data : PreparedData | list of Raw | Path
         For `mne_hmm.fit_hmm` and `mne_hmm.prepare` as it is. Features that osl-dynamics has
-        prepared (``..._prepared_...``) are PreparedData, and nothing is done to them. Parcels are a list of
-        Raw, one for each recording, whose signals are read when they are used. Anything else is
-        the path of a folder, or of a file that is no zip file: trained models
+        prepared (``..._prepared_...``) are PreparedData, and nothing is done to them. Parcels are
+        a list of Raw, one for each recording, whose signals are read when they are used. Anything
+        else is the path of a folder, or of a file that is no zip file: trained models
         (``tde_hmm_...``), several formats side by side (``example_loading_data``), and arrays
         whose sampling rate is not known.
 
