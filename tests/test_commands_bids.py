@@ -2,8 +2,11 @@
 
 import contextlib
 import csv
+import inspect
 import io
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,6 +18,9 @@ import pytest
 
 import mne_hmm
 from mne_hmm.cli import main
+from mne_hmm.commands.config import collect_bids
+from mne_hmm.commands.options import BIDS
+from mne_hmm.commands.parser import parse
 
 mne_bids = pytest.importorskip("mne_bids")
 pd = pytest.importorskip("pandas")
@@ -190,7 +196,6 @@ def test_fit_repeated_and_reported(results, tmp_path):
     assert "Power spectra" in text
 
 
-@pytest.mark.slow
 def test_validator_passes(results, tmp_path):
     """With a report, too; and it would find what .bidsignore names."""
     folder = shutil.copytree(results, tmp_path / "copy")
@@ -199,6 +204,13 @@ def test_validator_passes(results, tmp_path):
     (folder / ".bidsignore").write_text("")
     places = {place for _, place in validate(folder)}
     assert {"/run.json", "/recordings.tsv", "/states.tsv", "/desc-hmm_report.html"} <= places
+
+
+def test_cache(data_set, results, tmp_path):
+    """Features in a folder give the same bits."""
+    fit = ["fit", "--bids", data_set, *QUICK, "--cache-dir", tmp_path / "cache"]
+    run(*fit, "-o", data_set / "derivatives" / "cached")
+    assert contents(data_set / "derivatives" / "cached") == contents(results)
 
 
 def test_epochs(fitted, simulated, tmp_path):
@@ -252,6 +264,22 @@ def test_select(data_set, tmp_path, monkeypatch):
     run("repeat", tmp_path / "out", "-o", tmp_path / "again")
     assert calls == [mne_hmm.find_bids_recordings(data_set, run=2)] * 2
     assert contents(tmp_path / "again") == contents(tmp_path / "out")
+
+
+def test_page():
+    """What the page says can be typed, and stand in a file."""
+    page = (Path(__file__).parents[1] / "docs" / "command_line.rst").read_text(encoding="utf-8")
+    (block,) = re.findall(r"\.\. code-block:: bash\n\n((?:   .*\n)+)", page)
+    for line in block.splitlines():
+        parse(shlex.split(line)[1:], "0")
+    yaml = pytest.importorskip("yaml")
+    (example,) = re.findall(r"^   bids: .*$", page, re.MULTILINE)
+    in_file = yaml.safe_load(example)["bids"]
+    expected = {"root": "ds", "subject": ["01", "02"], "task": "rest"}
+    assert collect_bids({}, in_file, BIDS) == expected
+    assert collect_bids({"bids.task": "go"}, "ds", BIDS) == {"root": "ds", "task": "go"}
+    choices = {"root", *inspect.signature(mne_hmm.find_bids_recordings).parameters}
+    assert {option.name for option in BIDS} == {f"bids.{name}" for name in choices}
 
 
 # Errors
