@@ -1,8 +1,6 @@
 """Brain images become the time courses of parcels, on the scanner's own clock."""
 
 import re
-import runpy
-from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -259,17 +257,6 @@ def test_damaged_images(tmp_path, suffix, damage):
 
 
 # All the way
-
-
-def test_documentation(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "fmri.py"))
-    assert names["hmm"].n_features == 12
-    assert len(names["states"]) == 4
-    assert names["from_images"].ch_names == [f"parcel_{k:02}" for k in range(12)]
-    out = capsys.readouterr().out
-    assert "4 recordings in 4 spans" in out
-    assert "fractional" in out or "occupancy" in out
 
 
 def test_from_images_to_states():

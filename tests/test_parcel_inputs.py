@@ -1,8 +1,5 @@
 """Source estimates and brain images as inputs: they become parcels on the way."""
 
-import runpy
-from pathlib import Path
-
 import mne
 import nibabel
 import numpy as np
@@ -127,16 +124,6 @@ def test_a_damaged_source_estimate(tmp_path):
     path.write_bytes(b"1234")
     with pytest.raises(OSError, match=r"broken-lh.stc cannot be read as a source estimate"):
         mne_hmm.fit_hmm(path, 2, atlas="aparc")
-
-
-def test_page_on_source_estimates(tmp_path, monkeypatch):
-    """What the page in the documentation says is true, and pieces are the whole."""
-    monkeypatch.chdir(tmp_path)
-    names = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "source_estimates.py"))
-    whole, pieces = names["parcels"].get_data(), names["same_parcels"].get_data()
-    assert_allclose(pieces, whole, rtol=0, atol=1e-9 * np.abs(whole).max())
-    assert names["states"].labels.shape == (len(names["stc"].times),)
-    assert set(names["states"].labels.tolist()) == {-1, 0, 1, 2}
 
 
 # Real EEG

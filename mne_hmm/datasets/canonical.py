@@ -73,7 +73,8 @@ def fetch_canonical_hmm(
 
     Parcels must be those of the same atlas in its order. Recordings with names of channels need
     those that `mne_hmm.parcellate` gives (``parcel_00`` and so on; ``parcel_0`` will do), arrays
-    the right number of channels. An atlas that has been fetched is known to the model, for its maps.
+    the right number of channels. An atlas that has been fetched is known to the model, for its
+    maps.
 
     The signs of parcels do not matter, but a minute or more is needed to find them: in 20 seconds
     that were simulated from a model, several of 38 came out wrong. Spectra of several recordings
