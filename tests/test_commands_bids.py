@@ -231,39 +231,20 @@ def test_epochs(fitted, simulated, tmp_path):
     assert len(record["inputs"][0]["files"]) == 1, "FIF files of derivatives tell all themselves"
 
 
-def test_select(data_set, tmp_path, monkeypatch):
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*(had not settled|settled in time)")
+def test_select(data_set, tmp_path):
     """Recordings of a data set arrive; what is found are plain files."""
-    calls = []
-
-    class Found:
-        def to_data_frame(self):
-            return pd.DataFrame({"n_states": [2], "score": [-1.5]})
-
-        def plot(self, *, show=True):
-            from matplotlib import pyplot as plt
-
-            return plt.figure()
-
-        def recommend(self):
-            return "Take 2 states."
-
-    def select_n_states(
-        inst,
-        n_states=(2,),
-        *,
-        preparation=None,
-        checkpoint_dir=None,
-        random_state=None,
-        n_jobs=None,
-    ):
-        calls.append(inst)
-        return Found()
-
-    monkeypatch.setattr(mne_hmm, "select_n_states", select_n_states)
-    run("select", "--bids", data_set, "--run", "2", "-o", tmp_path / "out")
+    quick = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --max-iter 3 --seed 0")
+    quick += shlex.split("--n-components 4 --n-embeddings 3 --gap 0.1")
+    run("select", "--bids", data_set, "--run", "2", *quick, "-o", tmp_path / "out")
+    left = contents(tmp_path / "out")
+    assert sorted(left) == ["recommendation.txt", "run.json", "selection.png", "selection.tsv"]
+    (recording,) = mne_hmm.find_bids_recordings(data_set, run=2)
+    (one,) = json.loads(left["run.json"])["inputs"]
+    assert one["path"] == str(recording.fpath)
     run("repeat", tmp_path / "out", "-o", tmp_path / "again")
-    assert calls == [mne_hmm.find_bids_recordings(data_set, run=2)] * 2
-    assert contents(tmp_path / "again") == contents(tmp_path / "out")
+    assert contents(tmp_path / "again") == left
 
 
 def test_page():
