@@ -214,7 +214,8 @@ def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
     assert_same(fit(data, tmp_path / "run", **plan), hmm)
 
 
-@pytest.mark.parametrize("n_moments", [4, pytest.param(12, marks=slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_moments", [4, 12])
 def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, tmp_path, every_pass):
     """From the folder as it was after a write, training comes to the same bits."""
     plan, hmm, moments = undisturbed
