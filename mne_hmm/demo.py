@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
+from .agreement import cross_table
 from .fit import fit_hmm
+from .matching import best_match
 from .simulation import simulate_raw
 
 FILES = ("demo-raw.fif", "demo-hmm.h5", "demo.png")
@@ -29,9 +30,8 @@ def match_labels(labels, true_labels, n_states):
         Samples in true state i (row) and state j (column).
     """
     both = (labels >= 0) & (true_labels >= 0)
-    pairs = true_labels[both] * n_states + labels[both]
-    shared = np.bincount(pairs, minlength=n_states**2).reshape(n_states, n_states)
-    return linear_sum_assignment(-shared)[1], shared
+    shared = cross_table(true_labels[both], labels[both], n_states, n_states)
+    return best_match(shared), shared
 
 
 def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:

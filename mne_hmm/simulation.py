@@ -9,7 +9,7 @@ from scipy.signal import lfilter
 
 from ._utils.check import check_number, check_random_state, listed
 from ._utils.docs import fill_doc
-from .hmm import HMM
+from .hmm import HMM, default_state_names
 from .states import StateTimeCourse
 from .switching_var import simulate_channels
 from .timeline import Timeline
@@ -102,8 +102,7 @@ def simulate_raw(
     }
     given = {name: value for name, value in own.items() if value is not None}
     if model is None:
-        signals, labels, sfreq, names = _networks(duration, rng, **given)
-        state_names = tuple(f"state_{k}" for k in range(6 if n_states is None else n_states))
+        signals, labels, sfreq, names, state_names = _networks(duration, rng, **given)
     else:
         _check_model(model, given)
         sfreq = model.preparation_.sfreq_
@@ -131,7 +130,7 @@ def _check_model(model, given):
 
 
 def _networks(duration, rng, n_states=6, n_channels=38, sfreq=250.0, mean_lifetime=0.2, snr=1.0):
-    """Networks of oscillators in noise, their states, the rate and the names of the channels."""
+    """Networks of oscillators in noise, their states, the rate, and all names."""
     n_states = check_number(n_states, "n_states", rule="a whole number ≥ 2", low=2, integer=True)
     n_channels = check_number(
         n_channels, "n_channels", rule="a whole number ≥ 2", low=2, integer=True
@@ -150,7 +149,8 @@ def _networks(duration, rng, n_states=6, n_channels=38, sfreq=250.0, mean_lifeti
     noise *= np.sqrt(np.mean(signal.var(0)) / np.mean(noise.var(0)) / snr)
     data = signal + noise
     data *= 1 / data.std()
-    return data, labels, sfreq, [f"parcel_{i:02d}" for i in range(n_channels)]
+    names = [f"parcel_{i:02d}" for i in range(n_channels)]
+    return data, labels, sfreq, names, default_state_names(n_states)
 
 
 def _visits(n_times, n_states, mean_samples, rng):

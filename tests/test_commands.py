@@ -1,9 +1,7 @@
 """The commands of the command line, on what their page in the documentation says."""
 
-import contextlib
 import hashlib
 import inspect
-import io
 import json
 import re
 import shlex
@@ -18,6 +16,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from command_runs import fails, run
 
 import mne_hmm
 from mne_hmm.cli import main
@@ -66,29 +65,6 @@ def printed(folder):
             assert program == "mne-hmm"
             out[" ".join(argv[:2])] = run(*argv, *(QUICKER if argv[0] == "fit" else []))
     return out
-
-
-def run(*argv):
-    """Run a command that works; give what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as text:
-        assert main([*map(str, argv)]) == 0
-    return text.getvalue()
-
-
-def fails(capsys, *argv, code=1):
-    """Run a command that ends with an error of one line; give the line."""
-    capsys.readouterr()
-    if code == 2:
-        with pytest.raises(SystemExit, match=r"^2$"):
-            main([*map(str, argv)])
-        return capsys.readouterr().err.splitlines()[-1]
-    assert main([*map(str, argv)]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Traceback" not in err
-    lines = [line for line in err.splitlines() if line.startswith("mne-hmm: ")]
-    assert err.splitlines()[-1] == lines[-1]
-    return lines[-1]
 
 
 def contents(folder):

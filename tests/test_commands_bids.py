@@ -1,9 +1,7 @@
 """The command line on recordings of BIDS data sets: derivatives come out that validate."""
 
-import contextlib
 import csv
 import inspect
-import io
 import json
 import re
 import shlex
@@ -15,9 +13,9 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from command_runs import fails, run
 
 import mne_hmm
-from mne_hmm.cli import main
 from mne_hmm.commands.config import collect_bids
 from mne_hmm.commands.options import BIDS
 from mne_hmm.commands.parser import parse
@@ -56,28 +54,6 @@ def data_set(eegbci, tmp_path_factory):
 @pytest.fixture(scope="module")
 def results(data_set):
     return data_set / "derivatives" / "mne-hmm"
-
-
-def run(*argv):
-    """Run a command that works; give what it printed."""
-    with contextlib.redirect_stdout(io.StringIO()) as text:
-        assert main([*map(str, argv)]) == 0
-    return text.getvalue()
-
-
-def fails(capsys, *argv, code=1):
-    """Run a command that ends with an error of one line; give the line."""
-    capsys.readouterr()
-    if code == 2:
-        with pytest.raises(SystemExit, match=r"^2$"):
-            main([*map(str, argv)])
-        return capsys.readouterr().err.splitlines()[-1]
-    assert main([*map(str, argv)]) == code
-    out, err = capsys.readouterr()
-    assert out == ""
-    lines = [line for line in err.splitlines() if line.startswith("mne-hmm: ")]
-    assert err.splitlines()[-1] == lines[-1]
-    return lines[-1]
 
 
 def contents(folder):

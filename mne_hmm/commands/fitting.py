@@ -2,9 +2,9 @@
 
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mne.utils import logger
@@ -58,15 +58,8 @@ def run_fit(
     check_tables()
     names = inputs.names
     outputs = outputs_for(folder, inputs, command="fit", overwrite=overwrite)
-    arguments = {**known_arguments(), **given}
-    where = {name: arguments.pop(name) for name in WHERE}
-    arguments, others = files_of(arguments)
-    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
-    if inputs.prepared is None and arguments["preparation"] is None:
-        arguments["preparation"] = Preparation().settings
-    content = inputs.content()
-    inst = inputs.inst
-    calls = as_python(arguments)
+    call = prepare_call(inputs, {**known_arguments(), **given}, WHERE)
+    arguments, where, calls, inst = call.arguments, call.where, call.calls, inputs.inst
     if where["cache_dir"] is not None:
         inst = prepared_in_folder(inputs, calls, where)
     hmm = fit_hmm(inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"})
@@ -92,12 +85,48 @@ def run_fit(
         outputs,
         "fit",
         arguments=arguments,
-        inputs=content,
+        inputs=call.content,
         names=names,
-        others=others,
+        others=call.others,
         results=results,
     )
     return f"{hmm}\n  seed           {arguments['random_state']}\n  folder         {folder}"
+
+
+class Call(NamedTuple):
+    """A call of a public function, and what a run's file tells of it."""
+
+    arguments: dict[str, Any]
+    """As plain values, with their defaults and the seed."""
+    others: dict[str, Any]
+    """Files among the arguments, with hashes."""
+    where: dict[str, Any]
+    """Arguments that change no bit of what comes out."""
+    content: list[dict[str, Any]]
+    """Files of the recordings, with hashes."""
+    calls: dict[str, Any]
+    """Arguments as Python objects."""
+
+
+def prepare_call(inputs: Inputs, arguments: Mapping[str, Any], where: Sequence[str]) -> Call:
+    """Settle all that a training depends on before it begins.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        The recordings.
+    arguments : dict
+        All arguments, as plain values.
+    where : sequence of str
+        Names of those that change no bit of what comes out.
+    """
+    aside = {name: arguments[name] for name in where}
+    rest = {name: value for name, value in arguments.items() if name not in aside}
+    settled, others = files_of(rest)
+    settled["random_state"] = seed_of(settled["random_state"], aside["checkpoint_dir"])
+    if inputs.prepared is None and settled["preparation"] is None:
+        settled["preparation"] = Preparation().settings
+    return Call(settled, others, aside, inputs.content(), as_python(settled))
 
 
 def files_of(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ..selection import select_n_states
-from ..settings import Preparation
 from .config import parameters_of
-from .fitting import as_python, files_of, prepared_in_folder, seed_of
+from .fitting import prepare_call, prepared_in_folder
 from .inputs import Inputs
 from .outputs import RUN, Outputs, check_tables, write_table
 from .run_file import write_run
@@ -46,15 +45,9 @@ def run_select(
     check_tables()
     outputs = Outputs(folder, [TABLE, FIGURE, TEXT, RUN], command="select", overwrite=overwrite)
     arguments = {**known_arguments(), **given}
-    where = {name: arguments.pop(name) for name in WHERE}
     arguments["n_states"] = list(arguments["n_states"])
-    arguments, others = files_of(arguments)
-    arguments["random_state"] = seed_of(arguments["random_state"], where["checkpoint_dir"])
-    if inputs.prepared is None and arguments["preparation"] is None:
-        arguments["preparation"] = Preparation().settings
-    content = inputs.content()
-    inst = inputs.inst
-    calls = as_python(arguments)
+    call = prepare_call(inputs, arguments, WHERE)
+    where, calls, inst = call.where, call.calls, inputs.inst
     if where["cache_dir"] is not None:
         # n_jobs is that of the fits.
         inst = prepared_in_folder(inputs, calls, {**where, "n_jobs": None})
@@ -70,10 +63,10 @@ def run_select(
     write_run(
         outputs,
         "select",
-        arguments=arguments,
-        inputs=content,
+        arguments=call.arguments,
+        inputs=call.content,
         names=inputs.names,
-        others=others,
+        others=call.others,
         results={},
     )
     return f"{text}\nWritten to {folder}"
