@@ -1,5 +1,6 @@
 """Where recordings fall among those a model was trained on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,6 +108,17 @@ class ReferenceComparison:
     def __len__(self):
         return len(self.free_energy)
 
+    def rows(self) -> Iterator[tuple[str, float, float, float, str]]:
+        """Go through the recordings.
+
+        Yields
+        ------
+        row : tuple
+            Name, free energy, percentile, z-score and verdict of one recording.
+        """
+        columns = (self.free_energy, self.percentiles, self.z_scores, self.verdicts)
+        return zip(self.names, *columns, strict=True)
+
     def to_data_frame(self) -> Any:
         """Get a table with one row per recording.
 
@@ -116,15 +128,8 @@ class ReferenceComparison:
             Columns ``recording``, ``free_energy``, ``percentile``, ``z_score`` and ``verdict``.
         """
         pd = check_pandas()
-        return pd.DataFrame(
-            {
-                "recording": list(self.names),
-                "free_energy": self.free_energy,
-                "percentile": self.percentiles,
-                "z_score": self.z_scores,
-                "verdict": self.verdicts,
-            }
-        )
+        columns = ["recording", "free_energy", "percentile", "z_score", "verdict"]
+        return pd.DataFrame(list(self.rows()), columns=columns)
 
     def plot(self, *, axes: Any = None, show: bool = True) -> Any:
         """Plot the recordings on the distribution of the training recordings.
@@ -151,18 +156,10 @@ class ReferenceComparison:
             f"{plural(len(self.reference.free_energy), 'recording')}>"
         )
         lines = [head]
-        rows = zip(
-            self.names,
-            self.free_energy,
-            self.percentiles,
-            self.z_scores,
-            self.verdicts,
-            strict=True,
-        )
         lines += [
             f"  {name}: {value:.2f} nats per sample, percentile {percentile:.1f}, z = {z:+.2f}; "
             f"{verdict}"
-            for name, value, percentile, z, verdict in rows
+            for name, value, percentile, z, verdict in self.rows()
         ]
         return "\n".join(lines)
 

@@ -238,14 +238,7 @@ def _add_reference(page, comparison, names):
     comparison = replace(comparison, names=tuple(map(str, names)))
     rows = [
         (name, f"{value:.2f}", f"{percentile:.1f}", f"{z:+.2f}", verdict)
-        for name, value, percentile, z, verdict in zip(
-            comparison.names,
-            comparison.free_energy,
-            comparison.percentiles,
-            comparison.z_scores,
-            comparison.verdicts,
-            strict=True,
-        )
+        for name, value, percentile, z, verdict in comparison.rows()
     ]
     head = ["recording", "free energy (nats per sample)", "percentile", "z", ""]
     page.html("Against the training recordings", _table(rows, head))

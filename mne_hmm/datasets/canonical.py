@@ -7,7 +7,7 @@ import numpy as np
 from mne.utils import verbose
 
 from .._utils.docs import fill_doc
-from ..hmm import HMM
+from ..hmm import HMM, default_state_names
 from ..maps import StateMaps
 from ..model_file import Learned
 from ..networks import StateNetworks
@@ -245,7 +245,7 @@ def fetch_canonical_results(
     names = ["f", "psds", "pow_maps", "trans_prob"]
     arrays = model.load([*names, "coh_nets"] if model.of_parcels else names, [], path, verbose)
     psds, maps = arrays["psds"], arrays["pow_maps"].astype(float)
-    state_names = tuple(f"state_{k}" for k in range(n_states))
+    state_names = default_state_names(n_states)
     transition = arrays["trans_prob"].astype(float)
     # In shares of the time: how long the recordings are together was not published.
     weights = stationary_occupancy(transition / transition.sum(axis=1, keepdims=True))
