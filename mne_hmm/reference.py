@@ -111,10 +111,10 @@ class ReferenceComparison:
     def rows(self) -> Iterator[tuple[str, float, float, float, str]]:
         """Go through the recordings.
 
-        Yields
-        ------
-        row : tuple
-            Name, free energy, percentile, z-score and verdict of one recording.
+        Returns
+        -------
+        rows : iterator of tuple
+            Name, free energy, percentile, z-score and verdict of each recording.
         """
         columns = (self.free_energy, self.percentiles, self.z_scores, self.verdicts)
         return zip(self.names, *columns, strict=True)
