@@ -101,14 +101,13 @@ def fit_hmm(
         model with the same features.
     n_init : int
         Number of starts. Each is trained briefly on a part of the data, and the one with the
-        lowest free energy goes on; with ``refine`` they all do. Starts from given values are
-        one.
+        lowest free energy goes on. Starts from given values are one.
     refine : bool
-        Whether to search for the best optimum, so that results do not depend on the seed:
-        training starts with twice the states, and the best way to merge them is searched for;
-        then states are split and merged :footcite:`UedaEtAl2000` until that helps no more. Not
-        done where ``init`` or initial values say where to start, or where covariances or
-        transitions are not learned.
+        Whether to search for the best optimum, so that results do not depend on the seed: one
+        state is split and two are merged :footcite:`UedaEtAl2000`, in the best of all ways to do
+        so, until that helps no more. Not done where ``init`` or initial values say where to
+        start, where covariances or transitions are not learned, or where no state has samples
+        enough for two.
     max_iter : int
         Largest number of updates of a run on all data.
     tol : float

@@ -77,11 +77,13 @@ class HMM:
         What makes features of recordings.
     history_ : dict
         ``free_energy`` (nats per sample, before the first update and after each),
-        ``seconds`` (per pass), ``starts`` and ``moves`` (every start and every merge of two
-        states that was tried, its free energy, on a part of the data unless it says
-        ``all_data``, and whether it was kept), ``batches``
-        (free energy of each mini-batch) and ``n_passes`` (passes over the data in all;
-        those over a part count in parts, those with more states in proportion).
+        ``seconds`` (per pass), ``starts`` (every start on a part of the data, its free energy,
+        and whether it was the best), ``moves`` (every move that was tried: its ``round``, the
+        state that was ``split``, the two that were ``merged``, where the second half of the
+        split state has the number ``n_states``, the free energy it came to, on a part of the
+        data unless it says ``all_data``, and whether it was ``kept``: tried on all data, or
+        made), ``batches`` (free energy of each mini-batch) and ``n_passes`` (passes over the
+        data in all; those over a part count in parts).
     free_energy_ : float
         Nats per sample of the training data; lower is better.
     converged_ : bool

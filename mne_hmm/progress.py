@@ -8,7 +8,7 @@ from ._utils._mne import progress_note
 
 
 class Progress:
-    """One progress bar per stage of training, and a log.
+    """A progress bar for the search and one for each other stage of training, and a log.
 
     Parameters
     ----------
@@ -21,6 +21,7 @@ class Progress:
     def __init__(self, log: Any, *, silent: bool = False):
         self.log, self.silent = log, silent
         self.stage: str | None = None
+        self.count = 0
         self.bar: Any = None
         self.last: float | None = None
 
@@ -44,7 +45,8 @@ class Progress:
         Parameters
         ----------
         stage : str
-            Name of the stage.
+            Name of the stage. Those that are alike up to a comma share a bar, which counts
+            passes, and otherwise is at their number.
         number : int
             Number of the pass, or of the run in a search.
         free_energy : float
@@ -57,11 +59,15 @@ class Progress:
         self.log.log(stage, number, free_energy, seconds)
         if self.silent:
             return
-        if stage != self.stage:
+        shared, _, inner = stage.partition(", ")
+        if self.stage is None or shared != self.stage.partition(", ")[0]:
             self._finish()
+            self.count = 0
+            self.bar = ProgressBar(most, mesg=shared.capitalize())
+        if stage != self.stage:
             self.stage, self.last = stage, None
-            self.bar = ProgressBar(most, mesg=stage.capitalize())
+        self.count += 1
         change = "" if self.last is None else f" ({free_energy - self.last:+.2g})"
         self.last = free_energy
         progress_note(self.bar, f"{free_energy:.4f} nats{change}, {seconds:.2g} s/pass")
-        self.bar.update(min(number, most))
+        self.bar.update(min(self.count if inner else number, most))

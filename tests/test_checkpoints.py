@@ -20,7 +20,7 @@ from mne_hmm.progress import Progress
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()
 
-# Whole trainings: with a search that ends in two models, and on mini-batches first. A small
+# Whole trainings: with moves that are tried on all data, and on mini-batches first. A small
 # tolerance makes many passes, of which any may be the last before the end.
 SEARCH = {"n_states": 2, "n_init": 2, "tol": 1e-6}
 BATCHES = {
@@ -178,11 +178,11 @@ slow = pytest.mark.slow
 @pytest.mark.parametrize(
     ("undisturbed", "step", "kind"),
     [
-        pytest.param("search", "start-1-2-states", "result", marks=slow),
-        ("search", "round-1-2-states", "result"),
+        pytest.param("search", "start-1", "result", marks=slow),
+        pytest.param("search", "search-round-1-moves", "result", marks=slow),
+        ("search", "search-round-1-move-2", "000004.state"),
         pytest.param("search", "training", "000001.state", marks=slow),
         pytest.param("search", "training", "result", marks=slow),
-        pytest.param("search", "training-model-2", "000004.state", marks=slow),
         pytest.param("mini-batches", "mini-batches", "000002.state", marks=slow),
         pytest.param("mini-batches", "training", "000002.state", marks=slow),
     ],
@@ -219,23 +219,23 @@ def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
 def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, tmp_path, every_pass):
     """From the folder as it was after a write, training comes to the same bits."""
     plan, hmm, moments = undisturbed
-    for path in moments[1 :: len(moments) // n_moments]:
+    for path in moments[1 :: max(len(moments) // n_moments, 1)]:
         shutil.copytree(path, tmp_path / path.name)
         assert_same(fit(data, tmp_path / path.name, **plan), hmm)
 
 
 @pytest.mark.slow
-def test_a_model_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
-    """Hope is given up after the same pass, wherever training was cut off."""
+def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
+    """A move is judged after the same pass, wherever training was cut off."""
     train = sys.modules["mne_hmm.engine.train"]
-    # Looks at the model after 2 and 4 updates; what it has to be at both lies in between.
-    monkeypatch.setattr(train, "N_PROMISING", 2)
-    monkeypatch.setattr(train, "HOPE", 1000)
+    # No gain is hoped for: after two updates there are no more.
+    monkeypatch.setattr(train, "LEAST_TRIED", 2)
+    monkeypatch.setattr(train, "HOPE", 0)
     moments = []
 
     def kept(path, content):
         write(path, content)
-        if path.name.startswith("training-model-2"):
+        if path.name.startswith("search-round-1-move-1"):
             moments.append(tmp_path / str(len(moments)))
             shutil.copytree(tmp_path / "run", moments[-1])
 
@@ -243,7 +243,7 @@ def test_a_model_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_write", kept)
         hmm = fit(data, tmp_path / "run")
-    assert len(moments) == 6  # five passes and the result
+    assert len(moments) == 4  # three passes and the result
     for path in moments:
         assert_same(fit(data, path), hmm)
 
@@ -283,7 +283,7 @@ def test_ctrl_c_keeps_every_pass(undisturbed, data, tmp_path, monkeypatch):
     plan, hmm, _ = undisturbed
     monkeypatch.setitem(Journal.__init__.__kwdefaults__, "seconds", 1e6)
     done = counted(monkeypatch)
-    at_pass(2, "training", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
+    at_pass(2, "search, round 1, move 1", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
     before = len(done)
@@ -308,7 +308,7 @@ def test_ctrl_c_in_the_middle_of_a_pass(undisturbed, data, tmp_path, monkeypatch
         monkeypatch.setattr(Prior, "log_density", interrupted)
 
     original = Prior.log_density
-    at_pass(2, "training", interrupt_the_next, monkeypatch)
+    at_pass(2, "search, round 1, move 2", interrupt_the_next, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
     assert_same(fit(data, tmp_path / "run", **plan), hmm)
@@ -434,8 +434,8 @@ def test_without_a_seed(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("undisturbed", "step", "kind", "way_out"),
     [
-        ("search", "training", "000004.state", "an earlier state is taken"),
-        ("search", "round-1-2-states", "result", "the step is computed again"),
+        ("search", "search-round-1-move-1", "000004.state", "an earlier state is taken"),
+        ("search", "search-round-1-moves", "result", "the step is computed again"),
         ("mini-batches", "mini-batches", "000002.state", "an earlier state is taken"),
     ],
     indirect=["undisturbed"],

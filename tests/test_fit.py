@@ -117,7 +117,7 @@ SEED_THAT_GETS_STUCK = 8
 
 
 def test_refinement_leads_out_of_a_local_optimum():
-    """From a poor start, merges find what a good start finds, and are told."""
+    """From a poor start, moves find what a good start finds, and are told."""
     rng = np.random.default_rng(1)
     labels = np.repeat(rng.integers(0, 5, 300), 40)
     factors = rng.normal(0, 1, (5, 6, 6)) / 2 + np.eye(6)
@@ -134,13 +134,15 @@ def test_refinement_leads_out_of_a_local_optimum():
     # Both have settled in the same optimum, each to tol of its own decrease.
     assert_allclose(refined.free_energy_, best.free_energy_, rtol=0, atol=1e-3)
     moves = refined.history_["moves"]
-    merges = [move for move in moves if "merged" in move]
-    assert {move["round"] for move in merges} >= {1, 2}
-    # From twice the states down to those asked for, and from each number on the way one goes on.
-    assert {move["n_states"] for move in merges if move["kept"]} == {9, 8, 7, 6, 5}
-    assert all(len(set(move["merged"])) == 2 for move in merges)
-    # One start as it is, and one with too many states.
-    assert [start["n_states"] for start in refined.history_["starts"]] == [5, 10]
+    # Moves were tried on a part of the data and the best on all, and one at least was made.
+    of_all = [move for move in moves if move.get("all_data")]
+    assert 0 < len(of_all) < len(moves)
+    assert any(move["kept"] for move in of_all)
+    for move in moves:
+        assert 0 <= move["split"] < 5
+        i, j = move["merged"]
+        assert 0 <= i < j <= 5
+    assert [start["n_states"] for start in refined.history_["starts"]] == [5]
     assert refined.history_["n_passes"] > stuck.history_["n_passes"]
 
 

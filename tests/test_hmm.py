@@ -288,13 +288,13 @@ def test_figures(simulated, fitted):
     with pytest.raises(ValueError, match="axes must be one or two, got 3"):
         fitted.plot_history(axes=plt.subplots(1, 3)[1], show=False)
     searched = fitted.copy()
-    merge = {"round": 1, "merged": [0, 2], "n_states": 3, "free_energy": 14.5}
-    other = {"all_data": True, "n_states": 3, "free_energy": 14.7, "kept": False}
-    searched.history_["moves"] = [merge | {"kept": True}, merge | {"kept": False}, other]
+    move = {"round": 2, "split": 1, "merged": [0, 2], "free_energy": 14.5}
+    other = move | {"all_data": True, "free_energy": 14.7, "kept": False}
+    searched.history_["moves"] = [move | {"kept": True}, move | {"kept": False}, other]
     search, course = searched.plot_history(show=False).axes
     tried, went_on = search.lines[-2:]
-    assert_array_equal(tried.get_xydata(), [[3, 14.5]])
-    assert_array_equal(went_on.get_xydata(), [[3, 14.5]])
+    assert_array_equal(tried.get_xydata(), [[2, 14.5]])
+    assert_array_equal(went_on.get_xydata(), [[2, 14.5]])
     assert_array_equal(course.lines[-1].get_ydata(), [14.7, 14.7])
     states = fitted.predict(raw)
     fig, axes = plt.subplots()

@@ -45,7 +45,7 @@ def test_curves_of_every_stage(data, tmp_path):
     kwargs = ONE_START | {"batch_size": 4, "sequence_length": 100}
     hmm = mne_hmm.fit_hmm(data, log_dir=tmp_path / "logs", **kwargs)
     values, n_files = read_back(tmp_path / "logs")
-    assert n_files == {"search": 1, "mini-batches": 1, "training": 1}
+    assert n_files == {"search, starts": 1, "mini-batches": 1, "training": 1}
     course = hmm.history_["free_energy"]
     curves = values["training"]
     assert set(curves) == {"free_energy", "change", "seconds"}
@@ -55,9 +55,9 @@ def test_curves_of_every_stage(data, tmp_path):
     assert_allclose(list(curves["free_energy"].values()), course, rtol=6e-8)
     assert_allclose(list(curves["change"].values()), np.diff(course), rtol=6e-8, atol=1e-12)
     assert_allclose(list(curves["seconds"].values()), hmm.history_["seconds"], rtol=6e-8)
-    assert_array_equal(list(values["search"]["free_energy"]), [1])
+    assert_array_equal(list(values["search, starts"]["free_energy"]), [1])
     (start,) = hmm.history_["starts"]
-    assert_allclose(values["search"]["free_energy"][1], start["free_energy"][-1], rtol=6e-8)
+    assert_allclose(values["search, starts"]["free_energy"][1], start["free_energy"][-1], rtol=6e-8)
     epochs = values["mini-batches"]["free_energy"]
     assert list(epochs) == list(range(1, len(epochs) + 1))
     means = np.array_split(hmm.history_["batches"], len(epochs))
@@ -81,7 +81,7 @@ def test_curves_go_on(data, tmp_path):
     result.unlink()
     mne_hmm.fit_hmm(data, **ONE_START, **folders)
     again, n_files = read_back(tmp_path / "logs")
-    assert n_files == {"search": 1, "training": 2}
+    assert n_files == {"search, starts": 1, "training": 2}
     assert again["training"]["free_energy"] == before["training"]["free_energy"]
 
 
@@ -109,15 +109,19 @@ class Told:
 
 
 LINES = [
-    ("search", 1, 81.25, 0.5, 3),
-    ("search", 2, 80.25, 0.25, 3),
+    ("search, starts", 1, 81.25, 0.5, 3),
+    ("search, round 1", 0, 81.25, 0.25, 3),
+    ("search, round 1", 1, 80.25, 0.25, 3),
     ("training", 0, 80.125, 2.0, 10),
     ("training", 1, 80.0625, 1.5, 10),
 ]
 
 
 def test_one_bar_for_each_stage(capsys):
-    """A bar says the free energy, by how much it has changed, and the time of a pass."""
+    """A bar says the free energy, by how much it has changed, and the time of a pass.
+
+    All stages of the search share one.
+    """
     with mne.utils.use_log_level("INFO"), Progress(NoLog()) as progress:
         for line in LINES:
             progress(*line)
@@ -126,7 +130,7 @@ def test_one_bar_for_each_stage(capsys):
     for bar, parts in zip(
         bars,
         [
-            ("Search", " 2/3 ", "80.2500 nats (-1), 0.25 s/pass"),
+            ("Search", " 3/3 ", "80.2500 nats (-1), 0.25 s/pass"),
             ("Training", " 1/10 ", "80.0625 nats (-0.062), 1.5 s/pass"),
         ],
         strict=True,

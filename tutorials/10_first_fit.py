@@ -66,9 +66,9 @@ prepared = mne_hmm.prepare(raw, preparation)
 # sequence length, batch size, learning rate or number of epochs to choose, as every update is in
 # closed form and uses all samples, in chains that are never cut.
 #
-# Initialization is part of the call, too. Training begins with several starts (``n_init``), each
-# with twice the states, and searches for the best way to merge them. So another seed gives the same
-# states; with the same seed you get the same bits.
+# Initialization is part of the call, too. Training begins with the best of several starts
+# (``n_init``). Then states are split and merged until that helps no more. So another seed gives the
+# same states; with the same seed you get the same bits.
 
 hmm = mne_hmm.fit_hmm(prepared, n_states=6, random_state=0)
 hmm
@@ -83,11 +83,11 @@ hmm.summary()
 # %%
 # The course of training
 # ----------------------
-# ``hmm.history_`` has the free energy of every update, of every start and of every merge that was
-# tried. The free energy never rises.
+# ``hmm.history_`` has the free energy of every update, of every start and of every move that was
+# tried: which state was split, and which two were merged. The free energy never rises.
 
 hmm.plot_history()
-print(f"Starts: {len(hmm.history_['starts'])}, merges tried: {len(hmm.history_['moves'])}")
+print(f"Starts: {len(hmm.history_['starts'])}, moves tried: {len(hmm.history_['moves'])}")
 print("Free energy of each update:", np.round(hmm.history_["free_energy"], 3))
 
 # %%

@@ -75,8 +75,8 @@ print("same bits:", (again.covariances_ == hmm.covariances_).all())
 # %%
 # Fewer passes
 # ------------
-# Most of the search for the best optimum happens on a part of the data, so a fit costs as much as
-# some 100 to 250 passes over all of them. For very large data fewer passes will do when updates
+# A fit costs as much as some 100 to 200 passes over all data, most of them for the search for the
+# best optimum. For very large data fewer will do, as the search is then on a part of the data and updates
 # follow mini-batches of sequences first :footcite:`CappeMoulines2009`. Chains are cut for that, so
 # ``sequence_length`` should be long against visits to states. Passes over whole chains finish the
 # training, and all that is reported comes from them.

@@ -1,58 +1,52 @@
-"""Where training on all data begins: starts and searches on a part of the data."""
+"""Where training on all data begins, and what else it tries: starts and moves on a part of it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .coordinates import Coordinates
 from .distribute import Workers
 from .em import Run
+from .gaussian import Parameters
 from .memory import give_back_freed
 from .part import Part
-from .plan import KMEANS, SUBSET, Plan
+from .plan import KMEANS, MOST_PASSES, SUBSET, Plan
 from .prior import sticky_chain
-from .refine import Search, Way, n_states_to_begin_with, worth_a_run
+from .refine import N_TRIED, Search
 from .samples import Data, Samples
 from .start import kmeans_labels, parameters_from_labels, random_labels
-from .steps import Report, SharedJournal, run_from, to_content
+from .steps import Report, SharedJournal
 
 # Updates each start gets before the best is chosen.
 BRIEF = 8
 
-# The stage in which runs of EM on a part of the data are counted, not passes.
-SEARCH = "search"
 
+class Begun(NamedTuple):
+    """The best start."""
 
-@dataclass
-class Candidates:
-    """Models that training on all data should begin with."""
-
-    runs: list[Run]
-    """As runs to be begun on all data, the most promising first."""
+    run: Run
+    """Where training on all data begins."""
     starts: list[dict]
     """For every start what it was, its course and whether it was the best."""
-    moves: list[dict] = field(default_factory=list)
-    """Every merge that was tried."""
-    n_passes: float = 0.0
-    """What the search cost, in passes over all data."""
 
 
-def find_candidates(
-    samples: Samples,
-    plan: Plan,
-    coordinates: Coordinates,
-    *,
-    rngs: Sequence[np.random.Generator],
-    workers: Workers,
-    journal: SharedJournal,
-    tell: Report,
-) -> Candidates:
-    """Find the best few models on a part of the data.
+class Proposed(NamedTuple):
+    """The best few moves."""
 
-    What is best on a part need not be best on all data. So all data tell between the
-    model that was searched for, others that come close, and the best start without a search.
+    runs: list[Run]
+    """Where they lead, best first, to be tried on all data."""
+    moves: list[dict]
+    """What each of them was."""
+    tried: list[dict]
+    """Every move that was tried on the part, whether it is among them, and its free energy."""
+
+
+class Candidates:
+    """Models that training on all data should try, found on a part of the data.
+
+    Each worker finds its own on the same part; those of the chief count.
 
     Parameters
     ----------
@@ -62,113 +56,148 @@ def find_candidates(
         How to train.
     coordinates : Coordinates
         Those of the engine.
-    rngs : sequence of numpy.random.Generator
-        Sources of randomness for starts and for splits.
     workers : Workers
         Who shares the work.
     journal : SharedJournal
         Where steps that are done are remembered.
     tell : callable
-        Called after every run of EM, with the number of runs in place of that of passes.
-
-    Returns
-    -------
-    candidates : Candidates
-        The models. Each worker finds its own; on the chief they are what its journal remembers.
+        Called after every run of EM with the name of the stage, and the number of runs in
+        place of that of passes.
     """
-    finder = _Finder(samples, plan, coordinates, workers, journal, tell)
-    return finder.find(*rngs)
 
+    def __init__(
+        self,
+        samples: Samples,
+        plan: Plan,
+        coordinates: Coordinates,
+        *,
+        workers: Workers,
+        journal: SharedJournal,
+        tell: Report,
+    ):
+        self.plan, self.coordinates, self.journal, self.tell = plan, coordinates, journal, tell
+        self.part = Part.of(samples, coordinates, plan.n_states, workers)
+        self.search = Search(self.part, plan.n_states, plan.rule, plan.prior)
 
-class _Finder:
-    def __init__(self, samples, plan, coordinates, workers, journal, tell):
-        self.plan, self.coordinates, self.journal = plan, coordinates, journal
-        part = Part.of(samples, coordinates, plan.n_states, workers)
-        self.n_states = plan.n_states
-        if plan.refining:
-            self.n_states = n_states_to_begin_with(part, plan.n_states, plan.rule)
-        way = Way.within_means(self.n_states, plan.n_states, plan.n_init, part.share)
-        n_runs = plan.n_init + way.n_runs + (plan.n_init if plan.refining else 0)
+    @property
+    def n_passes(self) -> float:
+        """What all of it has cost, in passes over all data."""
+        return self.search.n_passes
+
+    def begin(self, rng: np.random.Generator) -> Begun:
+        """Start several times, each briefly, and take the best.
+
+        Parameters
+        ----------
+        rng : numpy.random.Generator
+            Source of the starts.
+        """
+        plan = self.plan
+        self._count("search, starts", MOST_PASSES if plan.refining else plan.n_init)
+        courses = [
+            self._known(f"start {attempt + 1}", partial(self._start, attempt, child))
+            for attempt, child in enumerate(rng.spawn(plan.n_init))
+        ]
+        judged = courses
+        if plan.init == SUBSET:
+            # One start on half of the part is not to be compared with another on the other half.
+            judged = [
+                self._known(f"start {number} on all of the part", partial(self._once_more, course))
+                for number, course in enumerate(courses, 1)
+            ]
+        best = int(np.argmin([course["free_energy"][-1] for course in judged]))
+        starts = [
+            {"init": plan.init, "n_states": plan.n_states, "kept": number == best}
+            | {"free_energy": course["free_energy"].tolist()}
+            for number, course in enumerate(courses)
+        ]
+        give_back_freed()  # what compiling took
+        first, last = judged[best]["free_energy"][[0, -1]]
+        # What a start has gained counts when it is judged whether it has settled.
+        run = Run(Parameters(**judged[best]["parameters"]), before=float(first - last))
+        return Begun(run, starts)
+
+    def propose(self, run: Run, number: int, rng: np.random.Generator) -> Proposed:
+        """Try moves out of the optimum that a run has come to.
+
+        Parameters
+        ----------
+        run : Run
+            The run on all data.
+        number : int
+            Number of the round.
+        rng : numpy.random.Generator
+            Source of the splits.
+        """
+        stage, search = f"search, round {number}, moves", self.search
+        self._count(stage, MOST_PASSES)
+
+        def step():
+            moves = search.best_moves(run, rng)
+            return {
+                "parameters": [move.parameters._asdict() for move, _ in moves[:N_TRIED]],
+                "moves": [{"split": move.split, "merged": list(move.merged)} for move, _ in moves],
+                "free_energy": [value for _, value in moves],
+            }
+
+        found = self._known(stage, step)
+        moves = [
+            {"round": number, "n_states": self.plan.n_states} | move for move in found["moves"]
+        ]
+        tried = [
+            move | {"free_energy": value, "kept": place < N_TRIED}
+            for place, (move, value) in enumerate(zip(moves, found["free_energy"], strict=True))
+        ]
+        runs = [Run(Parameters(**parameters)) for parameters in found["parameters"]]
+        return Proposed(runs, moves[:N_TRIED], tried)
+
+    def _count(self, stage, most):
+        """Count the runs of EM of a stage."""
         count = 0
 
         def told(run):
             nonlocal count
             count += 1
-            tell(SEARCH, count, run.free_energy[-1], sum(run.seconds), n_runs)
+            self.tell(stage, count, run.free_energy[-1], float(np.mean(run.seconds)), most)
 
-        self.search = Search(part, way, plan.rule, plan.prior, told)
-        part.data.n_slots = self.n_states
+        self.search.told = told
 
-    def find(self, start_rng, split_rng):
-        plan, search = self.plan, self.search
-        plain, starts = self._starts(plan.n_states, start_rng)
-        give_back_freed()  # what compiling took
-        best = min(plain, key=lambda run: run.free_energy[-1])
-        # What a start has gained counts when it is judged whether it has settled. A model that
-        # was searched for has nothing but small gains left, and they matter.
-        runs = [Run(best.parameters, before=best.free_energy[0] - best.free_energy[-1])]
-        moves: list[dict] = []
-        if self.n_states > plan.n_states:
-            begun, more = self._starts(self.n_states, start_rng)
-            found = search.refine(begun, split_rng, self._known)
-            runs = [*(Run(run.parameters) for run in worth_a_run(found.best)), *runs]
-            starts, moves = starts + more, found.moves
-        return Candidates(runs, starts, moves, search.n_passes)
+    def _known(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Make a step, unless the journal has what it came to; what the chief has counts."""
+        done = self.journal.result(name)
+        if done is not None:
+            self.search.n_passes += done["n_passes"]
+            return done
+        before = self.search.n_passes
+        done = step()
+        done = self.journal.agree(done | {"n_passes": self.search.n_passes - before})
+        self.journal.finish(name, done)
+        return done
 
-    def _known(self, name: str, step: Callable[[], tuple[list[Run], list[dict]]]):
-        """Make a step, unless the journal has what it came to."""
-        # Each worker finds its own way, and the chief's counts: it alone looks up steps.
-        search, journal = self.search, self.journal.of_chief
-        done = journal.result(name)
-        if done is None:
-            before = search.n_passes
-            runs, notes = step()
-            content = {"runs": [to_content(run) for run in runs], "notes": notes}
-            journal.finish(name, content | {"n_passes": search.n_passes - before})
-            return runs, notes
-        search.n_passes += done["n_passes"]
-        return [run_from(run) for run in done["runs"]], done["notes"]
-
-    def _starts(self, n_states, rng):
-        """Begin several times with some number of states; the starts, and notes of them."""
-        runs: list[Run] = []
-        starts: list[dict] = []
-        for attempt, child in enumerate(rng.spawn(self.plan.n_init)):
-            step = partial(self._start, n_states, attempt, child)
-            new, notes = self._known(f"start {attempt + 1}, {n_states} states", step)
-            runs, starts = runs + new, starts + notes
-        # One start on half of the part is not to be compared with another on the other half.
-        if self.plan.init == SUBSET:
-            step = partial(self._on_whole_part, runs)
-            runs, _ = self._known(f"starts on all of the part, {n_states} states", step)
-        best = min(runs, key=lambda run: run.free_energy[-1])
-        for run, start in zip(runs, starts, strict=True):
-            start["kept"] = run is best
-        return runs, starts
-
-    def _start(self, n_states, attempt, rng):
+    def _start(self, attempt, rng):
         """Begin on the part of the data, and run briefly."""
-        plan, part = self.plan, self.search.part
+        plan, part = self.plan, self.part
         samples, data = part.samples, part.data
         if plan.init == SUBSET:
             # The windows are in the engine's coordinates already.
             samples = part.subset(rng)
-            data = Data(samples, n_states * samples.n_features)
-            data.n_slots = self.n_states
+            data = Data(samples, plan.n_states * samples.n_features)
         if plan.init == KMEANS:
             labels = kmeans_labels(
-                samples, n_states, rng, attempt=attempt, use_means=plan.rule.learn_means
+                samples, plan.n_states, rng, attempt=attempt, use_means=plan.rule.learn_means
             )
         else:
             transition = plan.given.transition_matrix
             if transition is None:
-                transition = sticky_chain(n_states)[1]
+                transition = sticky_chain(plan.n_states)[1]
             labels = random_labels(samples, transition, rng)
-        start = parameters_from_labels(data, labels, n_states, plan.rule, plan.prior)
+        start = parameters_from_labels(data, labels, plan.n_states, plan.rule, plan.prior)
         start = start._replace(**plan.given.inside(self.coordinates))
-        run = self.search.run(start, min(BRIEF, plan.max_iter), data)
-        note = {"init": plan.init, "n_states": n_states, "free_energy": list(run.free_energy)}
-        return [run], [note]
+        return _course(self.search.run(start, min(BRIEF, plan.max_iter), data))
 
-    def _on_whole_part(self, runs):
-        return [self.search.run(run.parameters, 1) for run in runs], []
+    def _once_more(self, course):
+        return _course(self.search.run(Parameters(**course["parameters"]), 1))
+
+
+def _course(run):
+    return {"parameters": run.parameters._asdict(), "free_energy": np.array(run.free_energy)}

@@ -3,7 +3,10 @@
 With point estimates of the parameters and the exact posterior of the states, the
 variational free energy is minus the log evidence. An update never raises it.
 The updates are those of Baum et al. (1970, *Annals of Mathematical Statistics* 41(1),
-164-171) for Gaussian states.
+164-171) for Gaussian states. Runs go beyond them, in the direction in which the sums over the
+data have changed, and back to them where that did not help: overrelaxation (Salakhutdinov & Roweis,
+2003, *Proceedings of the 20th International Conference on Machine Learning*, 664-671), which
+needs about half of the passes.
 """
 
 import time
@@ -38,7 +41,16 @@ LOST = 1e-3
 # Rounding of the free energy, as a share of it: densities are computed in float32.
 ROUNDING = 1e-7
 
+# How far an update goes along the change of the sums; 1 is the update of expectation-maximization.
+# Any step between 0 and 2 settles near an optimum (Peters & Walker, 1978, *SIAM Journal on Applied
+# Mathematics* 35(2), 362-378). This one was never taken back on simulated parcels and real EEG.
+STEP = 1.8
+# Expected steps and starts fall to no less than this share of what the data say at once: they are
+# never negative.
+LEAST_LEFT = 0.3
+
 Watch = Callable[["Run"], None]
+Enough = Callable[["Run"], bool]
 
 
 @dataclass(frozen=True)
@@ -85,10 +97,22 @@ class Run:
     before: float = 0.0
     """Decrease of the free energy in a run on a part of the data that led here."""
 
+    step: float = STEP
+    """How far updates go; shorter after each that had to be taken back."""
+    followed: Statistics | None = None
+    """What `parameters` were made from; None before the first update."""
+    n_taken_back: int = 0
+    """Updates that raised the free energy, and were made again without going beyond."""
+
     @property
     def n_updates(self) -> int:
         """Number of updates so far."""
         return len(self.free_energy) - 1
+
+    @property
+    def n_passes(self) -> int:
+        """Number of passes over the data so far."""
+        return len(self.free_energy) + self.n_taken_back
 
 
 def posterior(data: Data, parameters: Parameters, covariance_type: str = FULL) -> Posterior:
@@ -274,6 +298,7 @@ def converge(
     max_iter: int,
     tol: float,
     prior: Prior = NO_PRIOR,
+    enough: Enough | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Update until the free energy has settled.
@@ -294,6 +319,8 @@ def converge(
         depend on the units of the data.)
     prior : Prior
         What is believed of the parameters; part of the free energy.
+    enough : callable | None
+        Asked after every pass, with the run, whether to stop for another reason.
     watch : callable | None
         Called with the run after every pass.
 
@@ -304,21 +331,74 @@ def converge(
     """
     while True:
         began = time.perf_counter()
-        precise: set[int] = set()
-        if run.statistics is not None:
-            if run.converged or run.n_updates >= max_iter:
-                return run
-            # Weights change little from pass to pass: twice as many are few enough.
-            weights = run.statistics.moments.weights
-            precise = states_with_few(weights / 2, data.n_features)
-            run.parameters = update(run.parameters, run.statistics, rule, prior)
-        run.statistics = expect(data, run.parameters, rule, precise)
-        objective = run.statistics.log_evidence + prior.log_density(run.parameters, rule)
+        if run.statistics is None:
+            run.statistics, objective = _passed(data, run.parameters, rule, prior)
+        elif run.converged or run.n_updates >= max_iter or (enough is not None and enough(run)):
+            return run
+        else:
+            objective = _updated(data, run, rule, prior)
         run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
         run.converged = has_settled(run.free_energy, tol, run.before)
         if watch is not None:
             watch(run)
+
+
+def _updated(data, run, rule, prior):
+    """Update a run, as far as it goes down, and tell the log probability of the data and it."""
+    # Weights change little from pass to pass: twice as many are few enough.
+    precise = states_with_few(run.statistics.moments.weights / 2, data.n_features)
+    limit = run.free_energy[-1] + ROUNDING * abs(run.free_energy[-1])
+    beyond = None
+    if run.followed is not None and run.step > 1:
+        beyond = _beyond(run.followed, run.statistics, run.step, rule)
+    for target in [run.statistics] if beyond is None else [beyond, run.statistics]:
+        parameters = update(run.parameters, target, rule, prior)
+        statistics, objective = _passed(data, parameters, rule, prior, precise)
+        if target is run.statistics or -objective / data.n_samples <= limit:
+            break
+        run.n_taken_back += 1
+        run.step = 1 + (run.step - 1) / 2
+    run.parameters, run.followed, run.statistics = parameters, target, statistics
+    return objective
+
+
+def _passed(data, parameters, rule, prior, precise=()):
+    statistics = expect(data, parameters, rule, precise)
+    return statistics, statistics.log_evidence + prior.log_density(parameters, rule)
+
+
+def _beyond(followed: Statistics, new: Statistics, step: float, rule: UpdateRule):
+    """Go beyond new statistics, coming from those that were followed; None if nothing is there."""
+
+    def go(old, new):
+        return old + step * (new - old)
+
+    def go_on_positive(old, new):
+        return np.maximum(go(old, new), LEAST_LEFT * new)
+
+    moments = new.moments
+    if rule.learn_emissions:
+        moments = Moments(*map(go, followed.moments, moments))
+        if not _are_moments(moments):
+            return None
+    return new._replace(
+        transitions=go_on_positive(followed.transitions, new.transitions),
+        initial=go_on_positive(followed.initial, new.initial),
+        moments=moments,
+    )
+
+
+def _are_moments(moments):
+    """Whether there are samples that have these weighted sums and products."""
+    weights, sums, products = moments
+    if weights.min() < 1:
+        return False
+    means = sums / weights[:, None]
+    if products.ndim == 2:
+        return bool((products / weights[:, None] > means**2).all())
+    outer = means[:, :, None] * means[:, None, :]
+    return cholesky(products / weights[:, None, None] - outer) is not None
 
 
 def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:

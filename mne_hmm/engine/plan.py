@@ -15,6 +15,9 @@ from .stochastic import MiniBatches
 
 KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
 
+# Passes over all data after which no more moves are looked for.
+MOST_PASSES = 190
+
 
 @dataclass(frozen=True)
 class GivenParameters:
@@ -64,8 +67,8 @@ class Plan:
     given : GivenParameters
         Initial values that replace those the start finds.
     refine : bool
-        Whether to begin with too many states and merge them. Not done where the user says
-        where to start or holds parameters fixed.
+        Whether to make moves out of local optima. Not done where the user says where to start
+        or holds parameters fixed.
     prior : Prior
         What is believed of the parameters.
     max_iter : int

@@ -1,143 +1,68 @@
-"""Out of local optima: too many states first, and the best way down to as many as asked for.
+"""Out of local optima: one state is split and two are merged, and the best such move is made.
 
 EM from one start ends in one of many local optima, mostly because two of its states share
-what should be one, and one state holds what should be two. Moves that merge two states and
-split another lead out of them (Ueda et al., 2000, *Neural Computation* 12(9), 2109-2128).
-Here such moves are made all at once: training begins with twice the states, and pairs are
-merged, one after another, with some updates after each. Merges are scored before they are
-tried, by the log likelihood they cost; near the end, where they matter most, several are tried
-and the best few models go on side by side (a beam search). All of that runs on a part of the
-data. Then every state is split again, and the way down is walked again, until that helps no
-more.
+what should be one, and one state holds what should be two. Moves that split a state and merge
+two lead out of them (Ueda et al., 2000, *Neural Computation* 12(9), 2109-2128). Every state is
+split in two by itself, which takes little, and the merges that then cost least are proposed.
+How much a merge costs at once says little of what it comes to, so all proposals are updated a
+few times on a part of the data. The best few of them are then tried on all data.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
 from .em import Run, Statistics, UpdateRule, converge, posterior, update, updated_emissions
-from .gaussian import FULL, Moments, Parameters, weighted_moments
+from .gaussian import FULL, Emission, Moments, Parameters, weighted_moments
 from .linalg import log_determinants
 from .part import Part
 from .prior import NO_PRIOR, Prior
+from .samples import Data, Samples
 from .start import STRIDE, cluster, pooled_parameters, spread_strides
 
-# States to begin with, per state asked for, ...
-TOO_MANY = 2
-# ... as long as there are so many samples per state and feature.
-LEAST_PER_STATE = {"full": 2, "diag": 0.5}
+# Samples of the part that half a state must have, per feature, and at all where covariances are
+# diagonal.
+LEAST_PER_FEATURE, LEAST = 2, 5
+# Updates of the two halves of a state by themselves.
+N_HALVING = 8
 
-# Models that go on side by side, and merges that are tried for each of them, those that cost least,
-# when no more than so many merges are to come (before that only the cheapest one is made). The
-# first of these widths is taken with which two walks need no more passes over all data than this.
-WIDTHS = ((3, 4), (2, 3), (2, 2), (1, 2))
-N_WIDE = 3
-MOST_PASSES = 200
-# Updates after a merge, after a split, and of the best few models at the end.
-N_AFTER_MERGE = 3
-N_AFTER_SPLIT = 6
-N_LAST = 15
-# Models at the end of the way that are kept, and between how many nats per sample on the part they
-# must lie to be told apart by all data: closer is the same optimum, farther is worse.
-N_BEST = 2
-UNDECIDED = (0.01, 0.05)
-
-# Nats per sample by which models must differ to be two, and fall to be better.
-LEAST_GAIN = 1e-3
-# Nats per sample by which another walk must help for one more to be worth while.
-WORTH_WHILE = 1e-2
-# Walks at most; two or three are needed.
-MOST_ROUNDS = 5
+# Merges that are proposed for each split: those that cost least, as many as make some two dozen
+# proposals, but within these numbers.
+N_PROPOSALS = 24
+N_MERGES = (2, 3)
+# Updates of each proposal on the part. One is too few: what a merge costs is then still most of it.
+N_UPDATES = 2
+# Proposals that are tried on all data.
+N_TRIED = 3
 
 Told = Callable[[Run], None]
 
 
-def n_states_to_begin_with(part: Part, n_states: int, rule: UpdateRule) -> int:
-    """Get the number of states the part has enough samples for, at least `n_states`."""
-    n_features = part.data.n_features if rule.covariance_type == FULL else 10
-    per_state = max(LEAST_PER_STATE[rule.covariance_type] * n_features, 1)
-    return int(max(n_states, min(TOO_MANY * n_states, part.data.n_samples // per_state)))
+class Move(NamedTuple):
+    """A state that is split and two that are merged.
 
-
-@dataclass(frozen=True)
-class Way:
-    """The way from too many states to those asked for.
-
-    Parameters
-    ----------
-    begin, end : int
-        Numbers of states.
-    n_models : int
-        Models to begin with.
-    beam : int
-        Models that go on side by side near the end.
-    n_merges : int
-        Merges that are tried for each of them.
+    The second half of the split state is numbered as one more state, after all others.
     """
 
-    begin: int
-    end: int
-    n_models: int
-    beam: int
-    n_merges: int
-
-    @classmethod
-    def within_means(cls, begin: int, end: int, n_models: int, share: float) -> "Way":
-        """Choose the widest search that a part of such a share of the data allows."""
-        ways = [cls(begin, end, n_models, *width) for width in WIDTHS]
-        return next((way for way in ways if share * way.n_passes <= MOST_PASSES), ways[-1])
-
-    def merges_tried(self, left: int) -> int:
-        """Tell how many merges are tried for each model on the step that leaves so many states."""
-        return self.n_merges if left - self.end < N_WIDE else 1
-
-    def runs(self, n_models: int) -> list[tuple[int, int]]:
-        """Tell how many states are left, and how many runs of EM lead there, step by step."""
-        out = []
-        for left in range(self.begin - 1, self.end - 1, -1):
-            out.append((left, n_models * self.merges_tried(left)))
-            n_models = min(self.beam, out[-1][1])
-        return out
-
-    @property
-    def n_runs(self) -> int:
-        """Runs of EM in two walks, at most."""
-        if self.begin == self.end:
-            return 0
-        walks = self.runs(self.n_models) + self.runs(1)
-        return sum(n for _, n in walks) + 1 + 2 * N_BEST
-
-    @property
-    def n_passes(self) -> float:
-        """Passes over the part in two walks, at most, with the states asked for."""
-        walks = self.runs(self.n_models) + self.runs(1)
-        merges = sum(n * left / self.end for left, n in walks) * (1 + N_AFTER_MERGE)
-        split = self.begin / self.end * (2 + N_AFTER_SPLIT)
-        return merges + split + 2 * N_BEST * (1 + N_LAST)
-
-
-@dataclass
-class Refinement:
-    """What the search came to."""
-
-    best: list[Run] = field(default_factory=list)
-    """The best few models, on the part of the data, best first."""
-    moves: list[dict] = field(default_factory=list)
-    """Every merge that was tried: the round, the two states (numbers before the merge), how
-    many states were left, the free energy on the part, and whether the model went on."""
+    split: int
+    merged: tuple[int, int]
+    parameters: Parameters
+    """Where the model is then, by the sums over all data."""
 
 
 @dataclass
 class Search:
-    """The search for the best model on a part of the data.
+    """Starts and moves on a part of the data.
 
     Parameters
     ----------
     part : Part
         The part.
-    way : Way
-        From how many states to how many, and how wide.
+    n_states : int
+        Number of states.
     rule : UpdateRule
         What to learn.
     prior : Prior
@@ -147,139 +72,172 @@ class Search:
     """
 
     part: Part
-    way: Way
+    n_states: int
     rule: UpdateRule
     prior: Prior = NO_PRIOR
     told: Told = lambda run: None
     n_passes: float = 0.0
-    """Passes over the data so far, in shares of the data and of the states asked for."""
+    """Passes over the data so far, in shares of all data."""
 
     @property
-    def n_states(self) -> int:
-        """Number of states asked for."""
-        return self.way.end
+    def n_merges(self) -> int:
+        """Merges proposed for each split."""
+        return int(np.clip(N_PROPOSALS // self.n_states, *N_MERGES))
 
-    def run(self, parameters: Parameters, n_updates: int, data=None, tol: float = 0.0) -> Run:
+    def run(self, parameters: Parameters, n_updates: int, data: Data | None = None) -> Run:
         """Run EM on the part, or on some of it, and count its passes."""
         data = self.part.data if data is None else data
         run = converge(
-            data, Run(parameters), self.rule, max_iter=n_updates, tol=tol, prior=self.prior
+            data, Run(parameters), self.rule, max_iter=n_updates, tol=0, prior=self.prior
         )
-        share = self.part.share * data.n_samples / self.part.data.n_samples
-        n_states = len(parameters.initial_probs)
-        self.n_passes += len(run.free_energy) * share * n_states / self.n_states
+        self.n_passes += run.n_passes * self.part.share * data.n_samples / self.part.data.n_samples
         self.told(run)
         return run
 
-    def refine(self, runs: list[Run], rng: np.random.Generator, known: Callable) -> Refinement:
-        """Walk down to the number of states asked for, until that helps no more.
+    @property
+    def least(self) -> int:
+        """Samples of the part that half a state must have."""
+        full = self.rule.covariance_type == FULL
+        return LEAST_PER_FEATURE * self.part.data.n_features if full else LEAST
+
+    def divisible(self, run: Run) -> list[int]:
+        """Tell which states of a model have samples enough to be split."""
+        assert run.statistics is not None
+        weights = run.statistics.moments.weights
+        of_part = weights * self.part.data.n_samples / weights.sum()
+        return np.flatnonzero(of_part >= 2 * self.least).tolist()
+
+    def moves(self, run: Run, rng: np.random.Generator) -> list[Move]:
+        """Propose moves: every split, with the merges that then cost least.
 
         Parameters
         ----------
-        runs : list of Run
-            Models with too many states.
+        run : Run
+            The model, with its statistics of all data.
         rng : numpy.random.Generator
             Source of the splits.
-        known : callable
-            Gives what a step came to, from memory if it was made before: called with its
-            name and the function that makes it.
         """
-        power = self.part.log_power()
-        found = Refinement()
-        for number in range(1, MOST_ROUNDS + 1):
-            child = rng.spawn(1)[0]
-            if found.best:
+        assert run.statistics is not None
+        states = self.divisible(run)
+        if not states:
+            return []
+        probabilities = posterior(
+            self.part.data, run.parameters, self.rule.covariance_type
+        ).probabilities
+        self.n_passes += self.part.share
+        moves = []
+        for state, child in zip(states, rng.spawn(len(states)), strict=True):
+            halves = self._halves(probabilities[:, state], child)
+            if halves is None:
+                continue
+            more = divided(run.statistics, state, *halves)
+            back = (state, self.n_states)
+            pairs = [pair for pair in cheapest_merges(more, self.rule) if pair != back]
+            for pair in pairs[: self.n_merges]:
+                parameters = merged(more, *pair, self.rule, self.prior)
+                moves.append(Move(state, pair, parameters))
+        return moves
 
-                def split(parameters=found.best[0].parameters, rng=child):
-                    return [self._split(parameters, power, rng)], []
+    def best_moves(self, run: Run, rng: np.random.Generator) -> list[tuple[Move, float]]:
+        """Propose moves, best first: each with its free energy on the part after a few updates.
 
-                runs, _ = known(f"round {number}, split", split)
-            runs, moves = self._down(runs, number, known)
-            found.moves += moves
-            before = found.best[0].free_energy[-1] if found.best else np.inf
-            found.best = _distinct(found.best + runs)[:N_BEST]
-            if before - found.best[0].free_energy[-1] < WORTH_WHILE:
-                break
-        return found
+        Parameters
+        ----------
+        run : Run
+            The model, with its statistics of all data.
+        rng : numpy.random.Generator
+            Source of the splits.
+        """
+        scored = [
+            (move, self.run(move.parameters, N_UPDATES).free_energy[-1])
+            for move in self.moves(run, rng)
+        ]
+        return sorted(scored, key=lambda move: move[1])
 
-    def _down(self, runs, number, known):
-        """Merge states until as many are left as asked for."""
-        moves: list[dict] = []
-        for left in range(len(runs[0].parameters.initial_probs) - 1, self.n_states - 1, -1):
+    @cached_property
+    def _power(self):
+        return self.part.log_power()
 
-            def step(runs=runs, left=left):
-                return self._one_less(runs, self.way.merges_tried(left), number, left)
+    def _halves(self, probabilities, rng):
+        """Split a state of the part: steps within and between its halves, and their moments.
 
-            runs, tried = known(f"round {number}, {left} states", step)
-            moves += tried
-
-        def last(runs=runs):
-            again = [self.run(run.parameters, N_LAST, tol=1e-5) for run in runs[:N_BEST]]
-            return again, []
-
-        return known(f"round {number}, best", last)[0], moves
-
-    def _one_less(self, runs, n_merges, number, left):
-        """Try the cheapest merges of each model, and keep the best few models."""
-        tried = []
-        for run in runs:
-            for pair in cheapest_merges(run.statistics, self.rule)[:n_merges]:
-                new = self.run(merged(run, *pair, self.rule, self.prior), N_AFTER_MERGE)
-                move = {"round": number, "merged": list(pair), "n_states": left}
-                tried.append((new, move | {"free_energy": new.free_energy[-1]}))
-        kept = _distinct([new for new, _ in tried])[: self.way.beam]
-        moves = [move | {"kept": any(new is run for run in kept)} for new, move in tried]
-        return kept, moves
-
-    def _split(self, parameters, power, rng):
-        """Split every state in two, by the power of its samples."""
-        data = self.part.data
-        probabilities = posterior(data, parameters, self.rule.covariance_type).probabilities
-        halves = np.stack([self._halved(column, power, rng) for column in probabilities.T], 1)
-        weights = np.concatenate([probabilities * (1 - halves), probabilities * halves], 1)
-        n_states = self.way.begin
-        if n_states < weights.shape[1]:  # too little data: the smallest states stay whole
-            whole = np.argsort(probabilities.sum(0))[: weights.shape[1] - n_states]
-            weights[:, whole] += weights[:, whole + self.n_states]
-            weights = np.delete(weights, whole + self.n_states, 1)
-        start = updated_emissions(
-            pooled_parameters(n_states, data.n_features),
-            weighted_moments(data, weights.astype(np.float32), self.rule.covariance_type),
-            self.rule,
-            self.prior,
-        )
-        return self.run(start, N_AFTER_SPLIT)
-
-    def _halved(self, weights, power, rng):
-        """Split a state's samples in two, as 0 and 1 per sample."""
+        The samples of a state are divided in two by their smoothed power, or where means are
+        learned by themselves, and then as two states that know nothing of time.
+        """
+        samples = self.part.samples
+        own = np.flatnonzero(probabilities > 0.5)
         lengths = self.part.data.chains
         starts = np.cumsum([0, *lengths[:-1]])
-        rows = np.concatenate(
-            [np.arange(a, a + n, STRIDE) for a, n in zip(starts, lengths, strict=True)]
-        )
-        chosen = weights[rows] > 0.5
-        if chosen.sum() < 10:  # next to nothing to split
-            halves = np.repeat(rng.integers(0, 2, -(-len(rows) // STRIDE)), STRIDE)[: len(rows)]
-        else:
-            halves = np.zeros(len(rows), int)
-            halves[chosen] = cluster(power[chosen], 2, rng)
-        return spread_strides(halves, lengths)
+        strides = [np.arange(a, a + n, STRIDE) for a, n in zip(starts, lengths, strict=True)]
+        rows = np.concatenate(strides)
+        chosen = probabilities[rows] > 0.5
+        if chosen.sum() < 2:
+            return None
+        labels = np.zeros(len(chosen), int)
+        what = samples.arrays[0][rows[chosen]] if self.rule.learn_means else self._power[chosen]
+        labels[chosen] = cluster(np.asarray(what, float), 2, rng)
+        labels = spread_strides(labels, lengths)[own]
+        x = samples.arrays[0][own]
+        data = Data(Samples([x], [[len(x)]]), 2 * x.shape[1])
+        weights = np.equal(labels[:, None], [0, 1]).astype(np.float32)
+        like = pooled_parameters(2, data.n_features)
+        for _ in range(N_HALVING):
+            moments = weighted_moments(data, weights, self.rule.covariance_type)
+            if moments.weights.min() < self.least:
+                return None
+            like = updated_emissions(like, moments, self.rule)
+            emission = Emission(like.means, like.covariances, self.rule.covariance_type)
+            log = emission.log_densities(data) + np.log(moments.weights)
+            weights = np.exp(log - log.max(1, keepdims=True))
+            weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+        share = self.part.share * len(x) / self.part.data.n_samples
+        self.n_passes += N_HALVING * share * 2 / self.n_states
+        moments = weighted_moments(data, weights, self.rule.covariance_type)
+        follow = np.diff(own) == 1
+        steps = weights[:-1][follow].T @ weights[1:][follow]
+        return steps.astype(float), moments
 
 
-def _distinct(runs):
-    """Order runs from best to worst, each optimum once."""
-    kept: list[Run] = []
-    for run in sorted(runs, key=lambda run: run.free_energy[-1]):
-        if not kept or run.free_energy[-1] > kept[-1].free_energy[-1] + LEAST_GAIN:
-            kept.append(run)
-    return kept
+def divided(statistics: Statistics, state: int, steps: np.ndarray, halves: Moments) -> Statistics:
+    """Statistics with one state made two.
 
+    Parameters
+    ----------
+    statistics : Statistics
+        Sums over the data, per state.
+    state : int
+        The state. Its first half takes its place, the second comes after all others.
+    steps : array, shape (2, 2)
+        Steps within and between the halves, in some samples of the state.
+    halves : Moments
+        Sums over these samples, per half.
 
-def worth_a_run(runs: list[Run]) -> list[Run]:
-    """Choose the models that a part of the data cannot tell from the best, and the best."""
-    best = runs[0].free_energy[-1]
-    low, high = UNDECIDED
-    return [runs[0], *(run for run in runs[1:] if low < run.free_energy[-1] - best < high)]
+    Returns
+    -------
+    more : Statistics
+        Of one state more. What is known of the whole state is divided as those samples are.
+    """
+    shares = halves.weights / halves.weights.sum()
+
+    def two(values):
+        """Put what belongs to the halves in place of what belongs to the state."""
+        return np.concatenate([values, values[[state]]])
+
+    def scaled(values, of_halves):
+        values = two(values)
+        factor = statistics.moments.weights[state] / halves.weights.sum()
+        values[[state, -1]] = factor * of_halves
+        return values
+
+    initial = two(statistics.initial)
+    initial[[state, -1]] *= shares
+    transitions = two(two(statistics.transitions).T).T
+    transitions[[state, -1]] *= shares[:, None]
+    transitions[:, [state, -1]] *= shares
+    within = statistics.transitions[state, state] * steps / max(steps.sum(), 1e-300)
+    transitions[np.ix_([state, -1], [state, -1])] = within
+    moments = Moments(*map(scaled, statistics.moments, halves))
+    return statistics._replace(transitions=transitions, initial=initial, moments=moments)
 
 
 def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int, int]]:
@@ -316,13 +274,15 @@ def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int,
     return [(int(first[place]), int(second[place])) for place in order]
 
 
-def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) -> Parameters:
+def merged(
+    statistics: Statistics, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR
+) -> Parameters:
     """Parameters with two states made one.
 
     Parameters
     ----------
-    run : Run
-        The model, with its statistics.
+    statistics : Statistics
+        Sums over the data, per state.
     i, j : int
         The states; the new one takes the place of the first.
     rule : UpdateRule
@@ -335,9 +295,7 @@ def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) 
     parameters : Parameters
         Those that the statistics give when all samples of `j` belong to `i`.
     """
-    assert run.statistics is not None
-    statistics = run.statistics
-    n_states = len(statistics.initial)
+    n_states, n_features = len(statistics.initial), statistics.moments.sums.shape[1]
     # Row j is added to row i, column by column, and goes.
     onto = np.eye(n_states)
     onto[i, j] = 1.0
@@ -347,5 +305,4 @@ def merged(run: Run, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR) 
         initial=onto @ statistics.initial,
         moments=Moments(*(np.tensordot(onto, values, 1) for values in statistics.moments)),
     )
-    like = pooled_parameters(n_states - 1, run.parameters.means.shape[1])
-    return update(like, fewer, rule, prior)
+    return update(pooled_parameters(n_states - 1, n_features), fewer, rule, prior)

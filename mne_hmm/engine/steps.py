@@ -14,6 +14,9 @@ from .gaussian import Moments, Parameters
 # how many passes there may be.
 Report = Callable[[str, int, float, float, int], None]
 
+# What of a run are sums over the data.
+SUMS = ("statistics", "followed")
+
 
 def to_content(run: Run) -> dict[str, Any]:
     """Get all that a run holds as nested dictionaries of arrays and numbers."""
@@ -22,27 +25,25 @@ def to_content(run: Run) -> dict[str, Any]:
         "free_energy": np.array(run.free_energy),
         "seconds": np.array(run.seconds),
     }
-    if run.statistics is not None:
-        statistics = run.statistics._asdict()
-        content["statistics"] = statistics | {"moments": run.statistics.moments._asdict()}
+    for name in SUMS:
+        if content[name] is not None:
+            moments = content[name].moments._asdict()
+            content[name] = content[name]._asdict() | {"moments": moments}
     return content
 
 
 def run_from(content: dict[str, Any]) -> Run:
     """Undo `to_content`."""
-    statistics = content["statistics"]
-    if statistics is not None:
-        moments = Moments(**statistics["moments"])
-        statistics = Statistics(**statistics | {"moments": moments})
-    return Run(
-        **content
-        | {
-            "parameters": Parameters(**content["parameters"]),
-            "free_energy": content["free_energy"].tolist(),
-            "seconds": content["seconds"].tolist(),
-            "statistics": statistics,
-        }
-    )
+    content = content | {
+        "parameters": Parameters(**content["parameters"]),
+        "free_energy": content["free_energy"].tolist(),
+        "seconds": content["seconds"].tolist(),
+    }
+    for name in SUMS:
+        if content[name] is not None:
+            moments = Moments(**content[name]["moments"])
+            content[name] = Statistics(**content[name] | {"moments": moments})
+    return Run(**content)
 
 
 class SharedJournal:
@@ -78,6 +79,12 @@ class SharedJournal:
     def update(self, step: str, content: dict[str, Any], *, force: bool = False) -> None:
         """Keep the state of a step."""
         self.of_chief.update(step, content, force=force)
+
+    def agree(self, content: dict[str, Any]) -> dict[str, Any]:
+        """Take what the chief has found in place of one's own."""
+        if self._workers.size == 1:
+            return content
+        return from_bytes(self._workers.broadcast(to_bytes(content)))
 
     def _from_chief(self, content):
         if self._workers.size == 1 or self._silent:

@@ -1,27 +1,34 @@
-"""Training: coordinates, several starts on a part of the data, the best run to the end."""
+"""Training: several starts on a part of the data, moves out of local optima, and EM to the end."""
 
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from .candidates import find_candidates
+from .candidates import Candidates
 from .checkpoint import Journal, NoJournal
 from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, converge, rises
 from .gaussian import Parameters, reordered
 from .memory import give_back_freed
-from .plan import GivenParameters, Plan
+from .plan import MOST_PASSES, GivenParameters, Plan
 from .samples import Samples
 from .start import parameters_from_labels, pooled_parameters
 from .steps import Report, SharedJournal, run_from, to_content
 from .stochastic import train_on_batches
 
-# A model that was second best on a part of the data is given up where it would not get ahead
-# of the best if this many more updates gained as much as the last of these.
-N_PROMISING = 5
-HOPE = 20
+# Moves are proposed once an update gains less than so many nats per sample, or after so many.
+SETTLED, MOST_BEFORE = 1e-3, 15
+# A move that was tried on all data is judged after so many updates. It gets more as long as it may
+# come below the present model: if this many more updates gained as much as the last of these.
+LEAST_TRIED, MOST_TRIED = 6, 14
+HOPE = 8
+# Nats per sample by which a move must lower the free energy to be made, and by which it must have
+# done so before the next is looked for.
+LEAST_GAIN, WORTH_WHILE = 1e-3, 2e-3
+# Rounds at most; two to five are needed.
+MOST_ROUNDS = 10
 
 
 @dataclass
@@ -37,7 +44,7 @@ class Training:
     starts: list[dict] = field(default_factory=list)
     """For every start what it was, its course and whether it was the best."""
     moves: list[dict] = field(default_factory=list)
-    """Every merge that was tried, and every model but the first that was run on all data."""
+    """Every move that was tried on the part of the data, and every one that was on all of them."""
     batches: list[float] = field(default_factory=list)
     """Free energy after every mini-batch, on that mini-batch alone."""
     lost: list[int] = field(default_factory=list)
@@ -76,7 +83,8 @@ def train(
     report : callable | None
         Called after every pass over all data with the name of the stage, the number of
         updates, the free energy, the seconds it took and the largest number of updates; and
-        after every run of EM on a part of the data, with the number of runs.
+        after every run of EM on a part of the data, with the number of runs. Names of stages
+        before the last begin with "search, ".
 
     Returns
     -------
@@ -110,42 +118,38 @@ class _Trainer:
         self.n_passes = 0.0
 
     def train(self, rng):
-        plan, starts, moves = self.plan, [], []
+        plan = self.plan
+        starts: list[dict] = []
+        moves: list[dict] = []
         rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
-        candidates: list[Run] = []
+        run = None
         if plan.searching:
-            found = find_candidates(
+            self.candidates = Candidates(
                 self.samples,
                 plan,
                 self.coordinates,
-                rngs=rngs[:2],
                 workers=self.workers,
                 journal=self.journal,
                 tell=self._tell,
             )
-            candidates, starts, moves = self._agreed(found.runs), found.starts, found.moves
-            self.n_passes += found.n_passes
-            give_back_freed()
-        # Not before: the search has a part of the data, and memory better used than by all.
-        data = self.coordinates.apply(
-            self.samples, plan.n_states * self.samples.n_features, self.workers
-        )
-        if not plan.searching:
-            candidates = [Run(self._given_start(data))]
+            run, starts = self.candidates.begin(rngs[0])
+        # Not before: starts have a part of the data, and memory better used than by all.
+        n_columns = plan.n_states * self.samples.n_features
+        data = self.coordinates.apply(self.samples, n_columns, self.workers)
+        if run is None:
+            run = Run(self._given_start(data))
         batches: list[float] = []
         if plan.batches is not None:
-            candidates = candidates[:1]
-            parameters, batches = self._train_on_batches(data, candidates[0].parameters, rngs[2])
-            candidates[0] = Run(parameters)
-        best = self._run("training", data, candidates[0])
-        for number, candidate in enumerate(candidates[1:], 2):
-            run = self._run(f"training, model {number}", data, candidate, goal=best)
-            better = run.free_energy[-1] < best.free_energy[-1]
-            moves.append(
-                {"all_data": True, "n_states": plan.n_states, "kept": better}
-                | {"free_energy": run.free_energy[-1]}
-            )
-            best = run if better else best
+            if plan.refining:  # what is known of all data is as little as the part says
+                run, moves = self._refined(self.candidates.part.data, run, rngs[1])
+                run = run_from(self.journal.agree(to_content(run)))
+            parameters, batches = self._train_on_batches(data, run.parameters, rngs[2])
+            run = Run(parameters)
+        elif plan.refining:
+            run, moves = self._refined(data, run, rngs[1])
+        best = self._run("training", data, run)
+        if plan.searching:
+            self.n_passes += self.candidates.n_passes
         if not plan.searching:
             course = list(best.free_energy)
             starts = [
@@ -175,15 +179,53 @@ class _Trainer:
             rank=self.coordinates.rank,
         )
 
-    # On all data
+    def _refined(self, data, run, rng):
+        """Make moves as long as they lower the free energy."""
+        moves: list[dict] = []
+        goal, before = np.inf, 0.0
+        for number, child in enumerate(rng.spawn(MOST_ROUNDS), 1):
+            run = self._run(f"search, round {number}", data, run, enough=_is_near)
+            # Another round costs about as much as the last.
+            cost, before = self._all_passes - before, self._all_passes
+            gain, goal = goal - run.free_energy[-1], run.free_energy[-1]
+            if gain < WORTH_WHILE or self._all_passes + cost > MOST_PASSES:
+                break
+            proposed = self.candidates.propose(run, number, child)
+            moves += proposed.tried
+            if not proposed.runs:
+                break
+            give_back_freed()
+            tried = [
+                self._run(
+                    f"search, round {number}, move {place}", data, start, partial(_is_judged, goal)
+                )
+                for place, start in enumerate(proposed.runs, 1)
+            ]
+            best = min(tried, key=lambda run: run.free_energy[-1])
+            better = best.free_energy[-1] < goal - LEAST_GAIN
+            moves += [
+                move
+                | {"all_data": True, "free_energy": one.free_energy[-1]}
+                | {"kept": better and one is best}
+                for move, one in zip(proposed.moves, tried, strict=True)
+            ]
+            if not better:
+                break
+            run = best
+        return run, moves
 
-    def _run(self, name, data, run, goal=None):
-        """Run EM on all data; give up where there is no hope to fall below a goal."""
-        plan = self.plan
+    @property
+    def _all_passes(self):
+        return self.n_passes + self.candidates.n_passes
+
+    def _run(self, name, data, run, enough=None):
+        """Run EM, remembering where it is."""
+        plan, begun = self.plan, run.n_passes
+        share = data.n_samples / self.samples.n_samples
         done = self.journal.result(name)
         if done is not None:
             run = run_from(done)
-            self.n_passes += len(run.free_energy)
+            self.n_passes += share * (run.n_passes - begun)
             return run
         state = self.journal.state(name)
         run = run if state is None else run_from(state)
@@ -193,32 +235,27 @@ class _Trainer:
         def watch(run):
             newest.update(to_content(run))
             self.journal.update(name, newest)
-            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], plan.max_iter)
+            most = plan.max_iter if enough is None else MOST_PASSES
+            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], most)
 
-        go = partial(converge, data, run, plan.rule, tol=plan.tol, prior=plan.prior, watch=watch)
         try:
-            if goal is not None:
-                self._while_there_is_hope(go, run, goal.free_energy[-1])
-            else:
-                go(max_iter=plan.max_iter)
+            converge(
+                data,
+                run,
+                plan.rule,
+                max_iter=plan.max_iter,
+                tol=plan.tol,
+                prior=plan.prior,
+                enough=enough,
+                watch=watch,
+            )
         except KeyboardInterrupt:
             if newest:
                 self.journal.update(name, newest, force=True)
             raise
-        self.n_passes += len(run.free_energy)
+        self.n_passes += share * (run.n_passes - begun)
         self.journal.finish(name, to_content(run))
         return run
-
-    def _while_there_is_hope(self, go, run, goal):
-        """Update as long as a run may still get below a goal."""
-        most = self.plan.max_iter
-        for updates in range(N_PROMISING, most + N_PROMISING, N_PROMISING):
-            if updates < run.n_updates:  # a run that was resumed was judged there before
-                continue
-            go(max_iter=min(updates, most))
-            gain = run.free_energy[-2] - run.free_energy[-1]
-            if run.converged or run.free_energy[-1] - HOPE * gain > goal:
-                return
 
     def _tell(self, name, count, free_energy, seconds, most):
         if self.report is not None:
@@ -258,16 +295,17 @@ class _Trainer:
         own = [of_recordings[number] for number in data.recordings]
         return np.concatenate(own) if own else np.zeros(0, int)
 
-    def _agreed(self, candidates):
-        """Take the chief's models, so that all workers go on with the same bits."""
-        if self.workers.size == 1:
-            return candidates
-        chief = float(self.workers.is_chief)
-        (n,) = self.workers.total([np.array([chief * len(candidates)])])
-        candidates = (candidates * int(n[0]))[: int(n[0])]
-        agreed = []
-        for run in candidates:
-            values = [*run.parameters, np.array([run.before])]
-            *parameters, before = self.workers.total([chief * value for value in values])
-            agreed.append(Run(Parameters(*parameters), before=float(before[0])))
-        return agreed
+
+def _is_near(run):
+    """Whether a run is near enough to its optimum for moves out of it."""
+    course = run.free_energy
+    return len(course) > 1 and (course[-2] - course[-1] < SETTLED or run.n_updates >= MOST_BEFORE)
+
+
+def _is_judged(goal, run):
+    """Whether a run has come below a goal, or has no hope to."""
+    if run.n_updates < LEAST_TRIED:
+        return False
+    *_, before, last = run.free_energy
+    wanted = goal - LEAST_GAIN
+    return last < wanted or run.n_updates >= MOST_TRIED or last - HOPE * (before - last) > wanted

@@ -6,16 +6,15 @@ from ._colors import show_if
 
 
 def plot_history(hmm, *, axes=None, show=True):
-    """Plot the free energy of starts, merges and the run that was kept.
+    """Plot the free energy of starts, moves and the run that was kept.
 
     Parameters
     ----------
     hmm : HMM
         The model.
     axes : list of matplotlib.axes.Axes | None
-        Where to plot the search on a part of the data (starts, and merges by the number of
-        states left) and training on all data. None makes a new figure. A single one is for
-        training on all data.
+        Where to plot the search on a part of the data (starts, or moves by their round) and
+        training on all data. None makes a new figure. A single one is for training on all data.
     show : bool
         Whether to show the figure.
 
@@ -33,7 +32,7 @@ def plot_history(hmm, *, axes=None, show=True):
     if len(values) == 0:
         raise ValueError("this model has no history: it was not trained by fit_hmm")
     starts = [start for start in hmm.history_["starts"] if start["init"] != "given"]
-    merges = [move for move in hmm.history_["moves"] if "merged" in move]
+    moves = [move for move in hmm.history_["moves"] if "all_data" not in move]
     n_axes = 2 if starts else 1
     if axes is None:
         import matplotlib.pyplot as plt
@@ -46,15 +45,15 @@ def plot_history(hmm, *, axes=None, show=True):
             raise ValueError(f"axes must be one or two, got {len(axes)}")
         fig = axes[0].figure
     if starts and len(axes) == 2:
-        _plot_search(axes[0], starts, merges)
+        _plot_search(axes[0], starts, moves)
     _plot_course(axes[-1], hmm, values)
     show_if(show)
     return fig
 
 
-def _plot_search(axes, starts, merges):
-    """Plot starts by updates, or merges by the number of states left."""
-    if not merges:
+def _plot_search(axes, starts, moves):
+    """Plot starts by updates, or moves by their round."""
+    if not moves:
         for start in starts:
             kept = start["kept"]
             axes.plot(
@@ -66,18 +65,17 @@ def _plot_search(axes, starts, merges):
         axes.set(xlabel="Update", title="Starts, on a part of the data")
     else:
         for start in starts:
-            axes.plot(start["n_states"], start["free_energy"][-1], "k_", label="starts")
-        for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "went on")):
-            some = [move for move in merges if move["kept"] == kept]
+            axes.plot(0, start["free_energy"][-1], "k_", label="starts")
+        for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "tried on all data, too")):
+            some = [move for move in moves if move["kept"] == kept]
             axes.plot(
-                [move["n_states"] for move in some],
+                [move["round"] for move in some],
                 [move["free_energy"] for move in some],
                 ".",
                 color=color,
                 label=label,
             )
-        axes.invert_xaxis()
-        axes.set(xlabel="States left", title="Merges, on a part of the data")
+        axes.set(xlabel="Round", title="Moves, on a part of the data")
     _finish(axes)
 
 
@@ -86,7 +84,7 @@ def _plot_course(axes, hmm, values):
     axes.plot(values, color="C0", lw=1.8, marker=".", label=f"kept ({settled})")
     for move in hmm.history_["moves"]:
         if move.get("all_data") and not move["kept"]:
-            axes.axhline(move["free_energy"], color="0.7", lw=1, label="other models ended")
+            axes.axhline(move["free_energy"], color="0.7", lw=1, label="other moves ended")
     axes.set(xlabel="Update", title="All data")
     _finish(axes)
 

@@ -17,11 +17,13 @@ from mne_hmm.engine import em as em_module
 from mne_hmm.engine import samples as samples_module
 from mne_hmm.engine.chain import _compiled
 from mne_hmm.engine.em import (
+    LEAST_LEFT,
     LOST,
     ROUNDING,
     VARIANCE_FLOOR,
     Run,
     Statistics,
+    _beyond,
     converge,
     expect,
     has_settled,
@@ -102,7 +104,7 @@ def test_equals_the_reference(reference, prefix):
     n_iter = int(truth["n_iter"])
     # A negative tolerance: nothing but rounding may end this early.
     run = converge(
-        _data(truth["x"]), Run(start), UpdateRule(learn_means=learn), max_iter=n_iter, tol=-1
+        _data(truth["x"]), Run(start, step=1), UpdateRule(learn), max_iter=n_iter, tol=-1
     )
     assert run.n_updates == n_iter
     # Log densities of single precision: 2e-4 of 8,590 nats, say the reference arrays' notes.
@@ -602,3 +604,86 @@ def test_rises():
     assert rises([0.0, 2e-6]) == pytest.approx(1e-6, rel=1e-6)
     # The largest of several, wherever it is.
     assert rises([5.0, 5.5, 4.0, 4.75, 4.7, 4.8]) == pytest.approx(0.75, rel=1e-4)
+
+
+# Beyond the update
+
+
+def _slow(seed=0):
+    """Samples of states that are hard to tell apart, and a start far away: a long way to go."""
+    x, _ = _simulated(seed, spread=0.2)
+    return x, _random_labels(seed)
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+@pytest.mark.parametrize("learn_means", [True, False])
+def test_going_beyond_comes_to_the_same_optimum_sooner(covariance_type, learn_means):
+    rule = UpdateRule(learn_means, covariance_type=covariance_type)
+    x, labels = _slow()
+    data = _data(x)
+    start = _start(data, labels, rule).parameters
+    plain = converge(data, Run(start, step=1), rule, max_iter=400, tol=1e-6)
+    beyond = converge(data, Run(start), rule, max_iter=400, tol=1e-6)
+    _check_never_rises(beyond)
+    assert beyond.n_passes == len(beyond.free_energy) + beyond.n_taken_back
+    assert plain.n_taken_back == 0
+    assert beyond.n_passes < 0.75 * plain.n_passes
+    # Where the plain run has settled to one part in a million of its decrease per pass, it has some
+    # hundred times that left.
+    assert beyond.free_energy[-1] < plain.free_energy[-1] + 1e-4
+
+
+def test_an_update_that_goes_too_far_is_taken_back():
+    rule = UpdateRule(True)
+    x, labels = _slow(1)
+    data = _data(x)
+    start = _start(data, labels, rule).parameters
+    run = converge(data, Run(start, step=30.0), rule, max_iter=12, tol=-1)
+    _check_never_rises(run)
+    assert run.n_taken_back > 0
+    # The step comes halfway down to the plain update each time.
+    assert run.step == pytest.approx(1 + 29 / 2**run.n_taken_back, rel=1e-12)
+    # What was made again is the plain update of the same sums.
+    plain = converge(data, Run(start, step=1), rule, max_iter=1, tol=-1)
+    two = converge(data, Run(start, step=1e6), rule, max_iter=2, tol=-1)
+    plain_two = converge(data, plain, rule, max_iter=2, tol=-1)
+    if two.n_taken_back:
+        assert two.free_energy == plain_two.free_energy
+
+
+def test_sums_that_no_samples_have_are_not_followed():
+    rule = UpdateRule(False)
+    weights = np.array([10.0, 20.0, 30.0])
+    steps, initial = np.ones((3, 3)), np.ones(3)
+
+    def statistics(scale):
+        products = scale * weights[:, None, None] * np.eye(2)
+        return Statistics(0.0, steps, initial, Moments(weights, np.zeros((3, 2)), products))
+
+    assert _beyond(statistics(1.0), statistics(0.9), 1.8, rule) is not None
+    # Twice the way from 1 to 0.4 is below nothing.
+    assert _beyond(statistics(1.0), statistics(0.4), 1.8, rule) is None
+    # A state without samples is no direction.
+    lost = statistics(1.0)
+    lost = lost._replace(moments=lost.moments._replace(weights=np.array([0.0, 20.0, 30.0])))
+    assert _beyond(statistics(1.0), lost, 1.8, rule) is None
+    # Steps and starts never fall below a share of what the data say.
+    more = statistics(1.0)._replace(transitions=10 * steps, initial=10 * initial)
+    beyond = _beyond(more, statistics(1.0), 1.8, rule)
+    assert_allclose(beyond.transitions, LEAST_LEFT * steps, rtol=1e-13, atol=0)
+    assert_allclose(beyond.initial, LEAST_LEFT * initial, rtol=1e-13, atol=0)
+    beyond = _beyond(statistics(1.0), more, 1.8, rule)
+    assert_allclose(beyond.transitions, (1 + 1.8 * 9) * steps, rtol=1e-13, atol=0)
+
+
+def test_a_run_stops_when_it_is_told_that_it_is_enough():
+    rule = UpdateRule(True)
+    x, labels = _slow(2)
+    data = _data(x)
+    run = _start(data, labels, rule)
+    converge(data, run, rule, max_iter=20, tol=-1, enough=lambda run: run.n_updates >= 3)
+    assert run.n_updates == 3
+    assert not run.converged
+    whole = converge(data, _start(data, labels, rule), rule, max_iter=6, tol=-1)
+    converge(data, run, rule, max_iter=6, tol=-1)
+    assert run.free_energy == whole.free_energy  # it goes on as if nothing had been

@@ -1,32 +1,27 @@
-"""The search: which states are merged, what a merged state is, and what it all costs."""
+"""Moves: which states are split and merged, what becomes of them, and what it costs."""
 
 from itertools import combinations
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from oracle import draw_samples, draw_states, random_model
+from oracle import draw_samples, draw_states
 
 from mne_hmm.engine import Parameters, Prior, Samples, UpdateRule
-from mne_hmm.engine import refine as refine_module
 from mne_hmm.engine.coordinates import Coordinates
 from mne_hmm.engine.distribute import ALONE
-from mne_hmm.engine.em import Run, Statistics
-from mne_hmm.engine.gaussian import Moments
+from mne_hmm.engine.em import Run, Statistics, converge, expect, update, updated_emissions
+from mne_hmm.engine.gaussian import Moments, weighted_moments
 from mne_hmm.engine.part import Part
 from mne_hmm.engine.refine import (
-    MOST_PASSES,
-    N_AFTER_MERGE,
-    N_AFTER_SPLIT,
-    N_BEST,
-    N_LAST,
-    TOO_MANY,
-    WIDTHS,
+    LEAST,
+    LEAST_PER_FEATURE,
+    N_HALVING,
+    N_UPDATES,
     Search,
-    Way,
     cheapest_merges,
+    divided,
     merged,
-    n_states_to_begin_with,
 )
 from mne_hmm.engine.start import pooled_parameters
 
@@ -101,8 +96,7 @@ def test_states_alike_and_states_of_nothing_are_cheapest(rule):
 def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     i, j = pair
     statistics = _statistics(6, rule)
-    like = pooled_parameters(N_STATES, N_FEATURES)
-    got = merged(Run(like, statistics=statistics), i, j, rule, prior)
+    got = merged(statistics, i, j, rule, prior)
     # Every state that stays, in its order, and what it is made of.
     members = [[k, j] if k == i else [k] for k in range(N_STATES) if k != j]
     initial = [sum(statistics.initial[k] for k in some) + prior.initial for some in members]
@@ -137,9 +131,7 @@ def test_a_merged_state_that_is_never_left_has_steps():
     statistics = _statistics(7, rule)
     steps = statistics.transitions.copy()
     steps[[0, 2]] = 0.0
-    run = Run(pooled_parameters(N_STATES, N_FEATURES))
-    run.statistics = statistics._replace(transitions=steps)
-    got = merged(run, 0, 2, rule)
+    got = merged(statistics._replace(transitions=steps), 0, 2, rule)
     assert_allclose(got.transition_matrix.sum(1), 1, rtol=1e-13, atol=0)
     assert (got.transition_matrix[0] > 0).all()
 
@@ -158,13 +150,12 @@ def test_names_of_states_change_nothing(rule):
     renamed = _renamed(statistics, order)
     pairs = [tuple(sorted(order[list(pair)])) for pair in cheapest_merges(renamed, rule)]
     assert pairs == cheapest_merges(statistics, rule)
-    like = pooled_parameters(N_STATES, N_FEATURES)
-    one = merged(Run(like, statistics=statistics), 0, 2, rule)  # leaves 0+2, 1, 3
-    other = merged(Run(like, statistics=renamed), 0, 1, rule)  # leaves 2+0, 1, 3
+    one = merged(statistics, 0, 2, rule)  # leaves 0+2, 1, 3
+    other = merged(renamed, 0, 1, rule)  # leaves 2+0, 1, 3
     for a, b in zip(one, other, strict=True):
         assert_allclose(a, b, rtol=1e-13, atol=1e-13)
-    other = merged(Run(like, statistics=renamed), 1, 3, rule)  # of old names: leaves 2, 0+3, 1
-    one = merged(Run(like, statistics=statistics), 0, 3, rule)  # leaves 0+3, 1, 2
+    other = merged(renamed, 1, 3, rule)  # of old names: leaves 2, 0+3, 1
+    one = merged(statistics, 0, 3, rule)  # leaves 0+3, 1, 2
     back = np.array([1, 2, 0])
     assert_allclose(one.initial_probs, other.initial_probs[back], rtol=1e-13, atol=0)
     steps = other.transition_matrix[np.ix_(back, back)]
@@ -173,167 +164,192 @@ def test_names_of_states_change_nothing(rule):
     assert_allclose(one.covariances, other.covariances[back], rtol=0, atol=1e-13)
 
 
-# What it costs
+# A state that is divided
 
 
-def _part(n_samples=1500, n_states=3, seed=0):
-    """All of some small data, without merges in mind."""
+def _halves(statistics, state, rule, share=0.3, of=0.2):
+    """Halves of some of a state's samples, which together are as the state is."""
+    rng = np.random.default_rng(9)
+    weight, sums, products = (of * values[state] for values in statistics.moments)
+    mean = rng.normal(size=N_FEATURES) * rule.learn_means
+    second = 0.1 * products / weight + (mean**2 if products.ndim == 1 else np.outer(mean, mean))
+    first = share * weight, share * weight * mean, share * weight * second
+    pairs = zip(first, (weight, sums, products), strict=True)
+    return Moments(*(np.stack([one, whole - one]) for one, whole in pairs))
+
+
+@every_rule
+@pytest.mark.parametrize("state", [0, 2, 3])
+def test_halves_that_are_merged_again_are_the_state(rule, state):
+    statistics = _statistics(10, rule)
+    steps = np.array([[30.0, 4.0], [5.0, 61.0]])
+    halves = _halves(statistics, state, rule)
+    more = divided(statistics, state, steps, halves)
+    assert_allclose(more.moments.weights[[state, -1]].sum(), statistics.moments.weights[state])
+    shares = more.moments.weights[[state, -1]] / statistics.moments.weights[state]
+    assert_allclose(shares, [0.3, 0.7], rtol=1e-12, atol=0)
+    assert_allclose(more.transitions.sum(), statistics.transitions.sum(), rtol=1e-13, atol=0)
+    assert_allclose(more.initial.sum(), statistics.initial.sum(), rtol=1e-13, atol=0)
+    # Steps between the halves are in proportion to those that were counted, and steps to and
+    # from others are shared out.
+    between = more.transitions[np.ix_([state, -1], [state, -1])]
+    whole = statistics.transitions[state, state]
+    assert_allclose(between, whole * steps / 100, rtol=1e-13, atol=0)
+    other = 1
+    assert_allclose(
+        more.transitions[[state, -1], other],
+        statistics.transitions[state, other] * np.array([0.3, 0.7]),
+        rtol=1e-12,
+        atol=0,
+    )
+    assert_allclose(
+        more.transitions[other, [state, -1]],
+        statistics.transitions[other, state] * np.array([0.3, 0.7]),
+        rtol=1e-12,
+        atol=0,
+    )
+    back = merged(more, state, N_STATES, rule)
+    want = update(pooled_parameters(N_STATES, N_FEATURES), statistics, rule)
+    for name, a, b in zip(Parameters._fields, back, want, strict=True):
+        assert_allclose(a, b, rtol=0, atol=1e-11, err_msg=name)
+
+
+def test_what_is_divided_is_left_as_it_was():
+    rule = UpdateRule(True)
+    statistics = _statistics(11, rule)
+    before = [values.copy() for values in (*statistics[1:3], *statistics.moments)]
+    divided(statistics, 1, np.ones((2, 2)), _halves(statistics, 1, rule))
+    for one, same in zip((*statistics[1:3], *statistics.moments), before, strict=True):
+        assert_array_equal(one, same)
+
+
+# Out of an optimum
+
+
+def _model(seed, rule, n_samples=6000):
+    """Samples of four states that are far apart, and where they are on."""
     rng = np.random.default_rng(seed)
-    initial, transition, means, covariances = random_model(rng, n_states, N_FEATURES, spread=0.5)
-    states = draw_states(rng, n_samples, initial, transition)
+    variances = np.array([[9, 1, 1], [1, 9, 1], [1, 1, 9], [0.2, 0.2, 0.2]])
+    means = 2 * np.log(variances) * rule.learn_means
+    transition = 0.9 * np.eye(N_STATES) + 0.1 / N_STATES
+    states = draw_states(rng, n_samples, np.full(N_STATES, 1 / N_STATES), transition)
+    covariances = variances[:, :, None] * np.eye(N_FEATURES)
     x = draw_samples(rng, states, means, covariances).astype(np.float32)
     samples = Samples([x], [[n_samples]])
-    coordinates = Coordinates.whitening(samples, centered=True, covariance_type="full")
-    return Part.of(samples, coordinates, n_states, ALONE)
+    coordinates = Coordinates.whitening(
+        samples, centered=rule.learn_means, covariance_type=rule.covariance_type
+    )
+    return Part.of(samples, coordinates, N_STATES, ALONE), states
 
 
-def _made(name, step):
-    """Make every step: nothing is remembered."""
-    return step()
+def _fitted(part, labels, rule, n_updates=0):
+    """A run that begins where labels say."""
+    weights = np.equal(labels[:, None], np.arange(N_STATES)).astype(np.float32)
+    like = pooled_parameters(N_STATES, N_FEATURES)
+    moments = weighted_moments(part.data, weights, rule.covariance_type)
+    start = updated_emissions(like, moments, rule)
+    return converge(part.data, Run(start), rule, max_iter=n_updates, tol=0)
 
 
-def _stubbed_search(monkeypatch, way, part, rng):
-    """Search with runs that take all updates they may, and never come to the same optimum.
-
-    Walks after the first help no more.
-    """
-
-    def converge(data, run, rule, *, max_iter, tol, prior):
-        value = 5.0 if max_iter == N_LAST else 10.0 + rng.random() * 100
-        run.free_energy = [value + max_iter - n for n in range(max_iter + 1)]
-        if max_iter == N_LAST:
-            run.free_energy[-1] += 2e-3 * rng.integers(1, 3)
-        run.seconds = [0.0] * (max_iter + 1)
-        n_states = len(run.parameters.initial_probs)
-        run.statistics = _statistics(int(rng.integers(1e6)), rule, rng.uniform(50, 99, n_states))
-        return run
-
-    monkeypatch.setattr(refine_module, "converge", converge)
+@every_rule
+def test_the_best_move_leads_to_the_true_states(rule):
+    part, states = _model(4, rule)
+    truth = _fitted(part, states, rule, 20)
+    # States 0 and 1 are one, and every second sample of state 2 is another state's.
+    labels = np.array([0, 0, 1, 3])[states]
+    labels[(states == 2) & (np.arange(len(states)) % 2 == 1)] = 2
+    stuck = _fitted(part, labels, rule, 2)
+    assert stuck.free_energy[-1] > truth.free_energy[-1] + 0.02
     told = []
-    search = Search(part, way, UpdateRule(learn_means=True), told=told.append)
-    start = pooled_parameters(way.begin, N_FEATURES)
-    runs = []
-    for _ in range(way.n_models):
-        run = converge(part.data, Run(start), search.rule, max_iter=8, tol=0, prior=None)
-        runs.append(run)
-    found = search.refine(runs, np.random.default_rng(0), _made)
-    return search, found, told
+    search = Search(part, N_STATES, rule, told=told.append)
+    moves = search.best_moves(stuck, np.random.default_rng(0))
+    best, value = moves[0]
+    # The two that are alike become one, or one of them becomes half of the first.
+    assert best.split == 0
+    assert {1, 2} & set(best.merged)
+    assert value == min(value for _, value in moves) == min(run.free_energy[-1] for run in told)
+    # A few updates more, and it is there.
+    run = converge(part.data, Run(best.parameters), rule, max_iter=20, tol=0)
+    assert_allclose(run.free_energy[-1], truth.free_energy[-1], rtol=0, atol=2e-3)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize(("begin", "end"), [(6, 3), (5, 3), (4, 3), (10, 5)])
-@pytest.mark.parametrize("n_models", [1, 3])
-def test_a_way_knows_what_the_search_costs(monkeypatch, width, begin, end, n_models):
-    part = _part()
-    way = Way(begin, end, n_models, *width)
-    search, found, told = _stubbed_search(monkeypatch, way, part, np.random.default_rng(1))
-    # Nothing is saved where every run takes all its updates and no two are alike.
-    merges = found.moves
-    spare = 2 * max(N_BEST - way.beam, 0)  # models at the end of both walks that are not there
-    assert len(told) == way.n_runs - spare
-    assert {move["round"] for move in merges} == {1, 2}
-    # One pass of those that are counted beforehand is a posterior, which is no run.
-    passes = way.n_passes - begin / end - spare * (1 + N_LAST)
-    assert search.n_passes == pytest.approx(passes, rel=1e-12)
-    # Every merge is on record, with how many were left and who went on.
-    n_merges = sum(n for n_given in (n_models, 1) for _, n in way.runs(n_given))
-    assert len(merges) == n_merges
-    for number, n_given in ((1, n_models), (2, 1)):
-        for left, n in way.runs(n_given):
-            tried = [m for m in merges if m["round"] == number and m["n_states"] == left]
-            assert len(tried) == n
-            assert sum(move["kept"] for move in tried) == min(way.beam, n)
-            for move in tried:
-                i, j = move["merged"]
-                assert 0 <= i < j <= left
-            worst = max(move["free_energy"] for move in tried if move["kept"])
-            assert all(move["free_energy"] >= worst for move in tried if not move["kept"])
-    last = [run for run in told if run.n_updates == N_LAST]
-    assert len(last) == 2 * min(N_BEST, way.beam, way.runs(1)[-1][1])
-    assert len(found.best) <= N_BEST
-    assert found.best[0].free_energy[-1] == min(run.free_energy[-1] for run in last)
+def test_a_move_never_merges_what_it_has_split():
+    rule = UpdateRule(False)
+    part, states = _model(4, rule)
+    search = Search(part, N_STATES, rule)
+    moves = search.moves(_fitted(part, states, rule, 2), np.random.default_rng(0))
+    for move in moves:
+        i, j = move.merged
+        assert 0 <= i < j <= N_STATES
+        assert (i, j) != (move.split, N_STATES)
+        assert len(move.parameters.initial_probs) == N_STATES
+    counts = np.bincount([move.split for move in moves], minlength=N_STATES)
+    assert_array_equal(counts, search.n_merges)
 
 
-def test_a_real_search_costs_no_more_than_its_way():
-    part = _part()
-    rule = UpdateRule(learn_means=True)
-    way = Way(6, 3, 1, 3, 4)
-    part.data.n_slots = 6
+def test_the_same_seed_gives_the_same_moves():
+    rule = UpdateRule(False)
+    part, states = _model(4, rule)
+    run = _fitted(part, states, rule, 2)
+    one, same, other = (
+        Search(part, N_STATES, rule).best_moves(run, np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    )
+    assert [value for _, value in one] == [value for _, value in same]
+    for (a, _), (b, _) in zip(one, same, strict=True):
+        assert a[:2] == b[:2]
+        for values, again in zip(a.parameters, b.parameters, strict=True):
+            assert_array_equal(values, again)
+    assert [value for _, value in one] != [value for _, value in other]
+
+
+def test_passes_are_counted():
+    rule = UpdateRule(False)
+    part, states = _model(4, rule)
+    run = _fitted(part, states, rule, 2)
     told = []
-    search = Search(part, way, rule, told=told.append)
-    rng = np.random.default_rng(2)
-    _, _, means, covariances = random_model(rng, 6, N_FEATURES, spread=0.3)
-    like = pooled_parameters(6, N_FEATURES)
-    start = search.run(like._replace(means=means, covariances=covariances), 8)
-    assert told == [start]
-    assert search.n_passes == pytest.approx(9 * 6 / 3 * part.share)
-    before = search.n_passes
-    rounds = []
-
-    def known(name, step):
-        rounds.append(name)
-        return step()
-
-    found = search.refine([start], rng, known)
-    n_rounds = sum(name.endswith("best") for name in rounds)
-    assert n_rounds >= 2
-    # The bound is for two walks; each more costs no more than half of it.
-    assert len(told) - 1 <= way.n_runs * n_rounds / 2
-    assert 0 < search.n_passes - before <= way.n_passes * n_rounds / 2
-    passes = sum(len(run.free_energy) * len(run.parameters.initial_probs) / 3 for run in told)
-    assert search.n_passes == pytest.approx(passes * part.share, rel=1e-12)
-    # After a merge, after a split, and at the end: no run takes more.
-    most = {N_AFTER_MERGE, N_AFTER_SPLIT, N_LAST}
-    assert {run.n_updates for run in told[1:]} <= set(range(N_LAST + 1))
-    assert max(run.n_updates for run in told[1:]) <= max(most)
-    assert [len(run.parameters.initial_probs) for run in found.best] == [3] * len(found.best)
-    ends = [run.free_energy[-1] for run in found.best]
-    assert ends == sorted(ends)
-    assert ends[0] < start.free_energy[-1] + 0.1
+    search = Search(part, N_STATES, rule, told=told.append)
+    moves = search.best_moves(run, np.random.default_rng(0))
+    assert len(told) == len(moves) == search.n_merges * N_STATES
+    assert {run.n_updates for run in told} == {N_UPDATES}
+    # Those of the proposals, one for where the states are on, and two states' densities of each
+    # state's samples.
+    own = sum(part.share * run.n_passes for run in told) + part.share
+    halving = N_HALVING * part.share * 2 / N_STATES
+    assert own < search.n_passes <= own + halving
 
 
-@pytest.mark.parametrize("share", [0.01, 0.1, 0.3, 1.0])
-@pytest.mark.parametrize("end", [2, 6, 12])
-def test_the_widest_way_within_means_is_taken(share, end):
-    way = Way.within_means(2 * end, end, 3, share)
-    widths = [(way.beam, way.n_merges) == width for width in WIDTHS]
-    chosen = widths.index(True)
-    passes = [share * Way(2 * end, end, 3, *width).n_passes for width in WIDTHS]
-    assert passes == sorted(passes, reverse=True)
-    assert passes[chosen] <= MOST_PASSES or chosen == len(WIDTHS) - 1
-    assert all(more > MOST_PASSES for more in passes[:chosen])
-    assert Way(4, 4, 3, 3, 4).n_runs == 0
+@pytest.mark.parametrize(("n_states", "n_merges"), [(2, 3), (6, 3), (8, 3), (9, 2), (30, 2)])
+def test_proposals_are_some_two_dozen(n_states, n_merges):
+    part, _ = _model(4, UpdateRule(False), 300)
+    assert Search(part, n_states, UpdateRule(False)).n_merges == n_merges
 
 
-def test_a_search_begins_with_as_many_states_as_data_allow():
-    part = _part()
-    full, diagonal = UpdateRule(True), UpdateRule(True, covariance_type="diag")
-    assert n_states_to_begin_with(part, 3, full) == TOO_MANY * 3
-    # Two samples per state and feature at least, of three features: 250 states in 1,500 samples.
-    assert n_states_to_begin_with(part, 200, full) == 250
-    assert n_states_to_begin_with(part, 300, full) == 300
-    # Five samples per state at least.
-    assert n_states_to_begin_with(part, 200, diagonal) == 300
-    assert n_states_to_begin_with(part, 100, diagonal) == 200
+def test_states_of_few_samples_stay_whole():
+    full, diagonal = UpdateRule(False), UpdateRule(False, covariance_type="diag")
+    part, _ = _model(4, full, 300)
+    least = {full: 2 * LEAST_PER_FEATURE * N_FEATURES, diagonal: 2 * LEAST}
+    for rule, n in least.items():
+        weights = np.array([n - 0.5, n + 0.5, 0.0, 300 - 2 * n])
+        # The statistics are those of ten times the data.
+        run = Run(pooled_parameters(N_STATES, N_FEATURES))
+        run.statistics = _statistics(12, rule, 10 * weights)
+        assert Search(part, N_STATES, rule).divisible(run) == [1, 3]
+    run = Run(pooled_parameters(N_STATES, N_FEATURES))
+    run.statistics = _statistics(12, full, np.full(N_STATES, 10.0))
+    part, _ = _model(4, full, 40)
+    assert Search(part, N_STATES, full).moves(run, np.random.default_rng(0)) == []
 
 
-@pytest.mark.parametrize("rule", [RULES["full, means"], RULES["diag, zero means"]], ids=str)
-def test_splitting_halves_every_state(rule):
-    # From three states to six, by the power of their samples, and to five where there is room
-    # for no more: then the smallest stays whole.
-    part = _part()
+def test_a_state_of_one_sample_in_two_halves_is_none():
+    # All but a few samples are the same: k-means and the two halves come to one of next to nothing.
+    rule = UpdateRule(False)
     rng = np.random.default_rng(3)
-    initial, transition, means, covariances = random_model(rng, 3, N_FEATURES, spread=0.5)
-    if rule.covariance_type == "diag":
-        covariances = covariances * np.eye(N_FEATURES)
-    parameters = Parameters(initial, transition, means * rule.learn_means, covariances)
-    for begin in (6, 5):
-        part.data.n_slots = 6
-        search = Search(part, Way(begin, 3, 1, 1, 2), rule)
-        run = search._split(parameters, part.log_power(), np.random.default_rng(4))
-        assert run.parameters.means.shape == (begin, N_FEATURES)
-        assert run.statistics.moments.weights.sum() == pytest.approx(1500, rel=1e-9)
-        assert run.n_updates <= N_AFTER_SPLIT
-        assert np.isfinite(run.free_energy).all()
-        if not rule.learn_means:
-            assert_array_equal(run.parameters.means, 0)
+    x = 1e-3 * rng.standard_normal((400, N_FEATURES)).astype(np.float32)
+    x[200] = 50.0
+    part = Part.in_memory(Samples([x], [[400]]), Coordinates.identity(N_FEATURES), 2, 400)
+    search = Search(part, 2, rule)
+    parameters = pooled_parameters(2, N_FEATURES)
+    run = Run(parameters, statistics=expect(part.data, parameters, rule))
+    for move in search.moves(run, rng):
+        assert np.isfinite(move.parameters.covariances).all()
