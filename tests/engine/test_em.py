@@ -643,12 +643,6 @@ def test_an_update_that_goes_too_far_is_taken_back():
     assert run.n_taken_back > 0
     # The step comes halfway down to the plain update each time.
     assert run.step == pytest.approx(1 + 29 / 2**run.n_taken_back, rel=1e-12)
-    # What was made again is the plain update of the same sums.
-    plain = converge(data, Run(start, step=1), rule, max_iter=1, tol=-1)
-    two = converge(data, Run(start, step=1e6), rule, max_iter=2, tol=-1)
-    plain_two = converge(data, plain, rule, max_iter=2, tol=-1)
-    if two.n_taken_back:
-        assert two.free_energy == plain_two.free_energy
 
 
 def test_sums_that_no_samples_have_are_not_followed():
@@ -663,10 +657,12 @@ def test_sums_that_no_samples_have_are_not_followed():
     assert _beyond(statistics(1.0), statistics(0.9), 1.8, rule) is not None
     # Twice the way from 1 to 0.4 is below nothing.
     assert _beyond(statistics(1.0), statistics(0.4), 1.8, rule) is None
-    # A state without samples is no direction.
-    lost = statistics(1.0)
-    lost = lost._replace(moments=lost.moments._replace(weights=np.array([0.0, 20.0, 30.0])))
-    assert _beyond(statistics(1.0), lost, 1.8, rule) is None
+    # Less than a sample says nothing.
+    lost = Moments(*(values.copy() for values in statistics(1.0).moments))
+    for values in lost:
+        values[0] *= 0.05
+    lost = statistics(1.0)._replace(moments=lost)
+    assert _beyond(lost, lost, 1.8, rule) is None
     # Steps and starts never fall below a share of what the data say.
     more = statistics(1.0)._replace(transitions=10 * steps, initial=10 * initial)
     beyond = _beyond(more, statistics(1.0), 1.8, rule)

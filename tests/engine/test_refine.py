@@ -226,12 +226,12 @@ def test_what_is_divided_is_left_as_it_was():
 # Out of an optimum
 
 
-def _model(seed, rule, n_samples=6000):
+def _model(seed, rule, n_samples=6000, stay=0.9):
     """Samples of four states that are far apart, and where they are on."""
     rng = np.random.default_rng(seed)
     variances = np.array([[9, 1, 1], [1, 9, 1], [1, 1, 9], [0.2, 0.2, 0.2]])
     means = 2 * np.log(variances) * rule.learn_means
-    transition = 0.9 * np.eye(N_STATES) + 0.1 / N_STATES
+    transition = stay * np.eye(N_STATES) + (1 - stay) / N_STATES
     states = draw_states(rng, n_samples, np.full(N_STATES, 1 / N_STATES), transition)
     covariances = variances[:, :, None] * np.eye(N_FEATURES)
     x = draw_samples(rng, states, means, covariances).astype(np.float32)
@@ -271,6 +271,21 @@ def test_the_best_move_leads_to_the_true_states(rule):
     # A few updates more, and it is there.
     run = converge(part.data, Run(best.parameters), rule, max_iter=20, tol=0)
     assert_allclose(run.free_energy[-1], truth.free_energy[-1], rtol=0, atol=2e-3)
+
+
+def test_halves_settle_where_power_changes_fast():
+    # Visits of three samples are blurred where power is averaged over 25.
+    rule = UpdateRule(False)
+    part, states = _model(4, rule, stay=0.6)
+    search = Search(part, N_STATES, rule)
+    of_both = (states < 2).astype(float)
+    _, halves = search._halves(of_both, np.random.default_rng(0))
+    found = halves.products / halves.weights[:, None, None]
+    truth = _fitted(part, states, rule).statistics.moments
+    truth = (truth.products / truth.weights[:, None, None])[:2]
+    errors = [np.abs(found[order] - truth).max() for order in ([0, 1], [1, 0])]
+    # Variances are up to 3, and some 1,500 samples of each state overlap a little.
+    assert min(errors) < 0.3
 
 
 def test_a_move_never_merges_what_it_has_split():
@@ -316,7 +331,7 @@ def test_passes_are_counted():
     # state's samples.
     own = sum(part.share * run.n_passes for run in told) + part.share
     halving = N_HALVING * part.share * 2 / N_STATES
-    assert own < search.n_passes <= own + halving
+    assert own + 0.9 * halving < search.n_passes <= own + halving
 
 
 @pytest.mark.parametrize(("n_states", "n_merges"), [(2, 3), (6, 3), (8, 3), (9, 2), (30, 2)])
