@@ -54,7 +54,7 @@ __all__ = [
 
 
 def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FULL) -> Posterior:
-    """Infer the states of data under a model.
+    """Infer the states of data under a model, from densities in float64.
 
     Parameters
     ----------
@@ -70,21 +70,25 @@ def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FU
     posterior : Posterior
         Probabilities of the states; in float32, other than the sums.
     """
-    data = Data(samples, parameters.means.size, once=True)
-    return posterior(data, parameters, covariance_type)
+    return posterior(_once(samples, parameters), parameters, covariance_type, precise=True)
 
 
 def most_probable_path(
     samples: Samples, parameters: Parameters, *, covariance_type: str = FULL
 ) -> Path:
     """Find the most probable path of states; parameters as for `infer`."""
-    emission = Emission(parameters.means, parameters.covariances, covariance_type)
+    emission = Emission(parameters.means, parameters.covariances, covariance_type, precise=True)
     return decode(
-        emission.log_densities(Data(samples, parameters.means.size, once=True)),
+        emission.log_densities(_once(samples, parameters)),
         samples.chains,
         parameters.transition_matrix,
         parameters.initial_probs,
     )
+
+
+def _once(samples, parameters):
+    """Data for one pass, in blocks of half the rows, since numbers in float64 take twice as much."""
+    return Data(samples, 2 * parameters.means.size, once=True)
 
 
 def settings():

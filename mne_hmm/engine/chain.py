@@ -12,7 +12,7 @@ path can explain have a very low evidence instead of none.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -159,7 +159,7 @@ def _compiled(function: Callable, *specs: tuple):
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
     # What is smoothed in groups is several functions, each compiled on its own.
-    in_groups = function is _smooth and _n_groups(shapes[0].shape[0]) > 1
+    in_groups = function in _SMOOTH.values() and _n_groups(shapes[0].shape[0]) > 1
     return _graph(function, xla=not in_groups).get_concrete_function(*shapes)
 
 
@@ -312,7 +312,7 @@ def _n_groups(n_chunks):
     return N_GROUPS if n_chunks >= GROUPED_FROM else 1
 
 
-def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
+def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial):
     """Smooth in groups of chunks that know of each other by the walk between them only.
 
     TensorFlow runs what does not depend on each other side by side.
@@ -328,7 +328,6 @@ def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
     operator, scale = (tf.concat(values, 0) for values in list(zip(*grown, strict=True))[:2])
     messages = walk(operator, scale, is_first, initial)
     into, out_of = (tf.split(values, n_groups) for values in messages)
-    dtype = log_densities.dtype
     smoothed = [
         recursions(b, peak, *of_group, transition, initial, dtype)
         for (_, _, b, peak), *of_group in zip(grown, into, out_of, *chunks[1:], strict=True)
@@ -341,6 +340,10 @@ def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
         tf.concat(log_evidence, 0),
         tf.add_n(weights),
     )
+
+
+# By the type of the posteriors.
+_SMOOTH = {dtype: partial(_smooth, dtype) for dtype in (tf.float32, tf.float64)}
 
 
 class Smoothed(NamedTuple):
@@ -357,15 +360,21 @@ class Smoothed(NamedTuple):
 
 
 def smooth_rows(
-    rows, constants, layout: ChunkLayout, transition, initial, *, n_slots: int | None = None
+    rows,
+    constants,
+    layout: ChunkLayout,
+    transition,
+    initial,
+    *,
+    n_slots: int | None = None,
+    dtype: "tf.DType | None" = None,
 ) -> Smoothed:
     """Find the posterior of the states of independent chains.
 
     Parameters
     ----------
     rows : tensor, shape (n_samples, n_states)
-        Log density of each sample under each state, but for the constants. The posterior is
-        of the same type.
+        Log density of each sample under each state, but for the constants.
     constants : array, shape (n_states,)
         What is missing from them.
     layout : ChunkLayout
@@ -377,6 +386,8 @@ def smooth_rows(
     n_slots : int | None
         Number of states that the recursions are compiled for, if more than there are: one
         compilation, which takes a second, then does for models of several sizes.
+    dtype : tf.float32 | tf.float64 | None
+        Type of the posterior. None is that of the rows.
 
     Returns
     -------
@@ -386,7 +397,7 @@ def smooth_rows(
     n = len(initial)
     unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
     posteriors, transitions, initials, evidence, weights = _call(
-        _smooth,
+        _SMOOTH[dtype or rows.dtype],
         tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
         np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
         *layout.flags(),
