@@ -10,6 +10,7 @@ from .distribute import WorkerError, Workers, multi_worker_strategy
 from .dual import estimate
 from .em import UpdateRule, posterior
 from .gaussian import FULL, Emission, Parameters
+from .interrupt import Interrupt
 from .log import Log, NoLog
 from .plan import GivenParameters, Plan, training_facts
 from .prior import Prior
@@ -22,6 +23,7 @@ from .train import Training, train
 __all__ = [
     "Emission",
     "GivenParameters",
+    "Interrupt",
     "Journal",
     "Log",
     "MiniBatches",
@@ -87,7 +89,7 @@ def most_probable_path(
 
 
 def _once(samples, parameters):
-    """Data for one pass, in blocks of half the rows, since numbers in float64 take twice as much."""
+    """Lay data out for one pass, in blocks of half the rows since it is in float64."""
     return Data(samples, 2 * parameters.means.size, once=True)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from .coordinates import Coordinates
 from .distribute import Workers
 from .em import Run
+from .interrupt import Interrupt
 from .memory import give_back_freed
 from .part import Part
 from .plan import KMEANS, SUBSET, Plan
@@ -48,6 +49,7 @@ def find_candidates(
     workers: Workers,
     journal: SharedJournal,
     tell: Report,
+    interrupt: Interrupt,
 ) -> Candidates:
     """Find the best few models on a part of the data.
 
@@ -70,19 +72,22 @@ def find_candidates(
         Where steps that are done are remembered.
     tell : callable
         Called after every run of EM, with the number of runs in place of that of passes.
+    interrupt : Interrupt
+        Who is offered every model.
 
     Returns
     -------
     candidates : Candidates
         The models. Each worker finds its own; on the chief they are what its journal remembers.
     """
-    finder = _Finder(samples, plan, coordinates, workers, journal, tell)
+    finder = _Finder(samples, plan, coordinates, workers, journal, tell, interrupt)
     return finder.find(*rngs)
 
 
 class _Finder:
-    def __init__(self, samples, plan, coordinates, workers, journal, tell):
+    def __init__(self, samples, plan, coordinates, workers, journal, tell, interrupt):
         self.plan, self.coordinates, self.journal = plan, coordinates, journal
+        self.interrupt = interrupt
         part = Part.of(samples, coordinates, plan.n_states, workers)
         self.n_states = plan.n_states
         if plan.refining:
@@ -94,7 +99,9 @@ class _Finder:
         def told(run):
             nonlocal count
             count += 1
+            interrupt.offer(run, plan.n_states)
             tell(SEARCH, count, run.free_energy[-1], sum(run.seconds), n_runs)
+            interrupt.check()
 
         self.search = Search(part, way, plan.rule, plan.prior, told)
         part.data.n_slots = self.n_states
@@ -127,7 +134,10 @@ class _Finder:
             journal.finish(name, content | {"n_passes": search.n_passes - before})
             return runs, notes
         search.n_passes += done["n_passes"]
-        return [run_from(run) for run in done["runs"]], done["notes"]
+        runs = [run_from(run) for run in done["runs"]]
+        for run in runs:
+            self.interrupt.offer(run, self.plan.n_states)
+        return runs, done["notes"]
 
     def _starts(self, n_states, rng):
         """Begin several times with some number of states; the starts, and notes of them."""

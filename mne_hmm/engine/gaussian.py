@@ -198,7 +198,7 @@ class Emission:
 
     @cached_property
     def _whitening(self):
-        """Find what makes each state's samples white, what the means become, and log determinants."""
+        """Find what makes each state's samples white, means for that, and log determinants."""
         if self.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", self.covariances)
             whiteners = variances**-0.5

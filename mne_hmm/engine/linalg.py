@@ -57,7 +57,7 @@ def refined_factors_of(matrices: np.ndarray) -> np.ndarray:
 
 
 def _remainder(matrices, factors):
-    """What products of factors leave of the matrices, computed with twice the digits.
+    """Get what products of factors leave of the matrices, with twice the digits.
 
     Products and sums are split into their rounded value and the rounding (Dekker, 1971, *Numerische
     Mathematik* 18(3), 224-242; Knuth's sum).

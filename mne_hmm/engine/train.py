@@ -1,5 +1,6 @@
 """Training: coordinates, several starts on a part of the data, the best run to the end."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,6 +12,7 @@ from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, converge, rises
 from .gaussian import Parameters, reordered
+from .interrupt import Interrupt, InterruptedEarlyError
 from .memory import give_back_freed
 from .plan import GivenParameters, Plan
 from .samples import Samples
@@ -48,6 +50,8 @@ class Training:
     """Passes over the data; passes over a part count in parts."""
     rank: int = 0
     """Number of directions in which the data vary."""
+    interrupted: bool = False
+    """Whether the user asked for the best model so far."""
 
 
 def train(
@@ -58,6 +62,7 @@ def train(
     workers: Workers = ALONE,
     journal: Journal | NoJournal | None = None,
     report: Report | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Training:
     """Train a hidden Markov model with Gaussian states.
 
@@ -77,19 +82,25 @@ def train(
         Called after every pass over all data with the name of the stage, the number of
         updates, the free energy, the seconds it took and the largest number of updates; and
         after every run of EM on a part of the data, with the number of runs.
+    interrupt : Interrupt | None
+        Who may ask for the best model so far.
 
     Returns
     -------
     training : Training
         Parameters and history.
     """
-    training = _Trainer(samples, plan, workers, journal or NoJournal(), report).train(rng)
+    trainer = _Trainer(
+        samples, plan, workers, journal or NoJournal(), report, interrupt or Interrupt()
+    )
+    training = trainer.train(rng)
     give_back_freed()
     return training
 
 
 class _Trainer:
-    def __init__(self, samples, plan, workers, journal, report):
+    def __init__(self, samples, plan, workers, journal, report, interrupt):
+        self.interrupt, self.interrupted = interrupt, False
         self.samples, self.plan, self.workers = samples, plan, workers
         self.journal, self.report = SharedJournal(journal, workers), report
         rule = plan.rule
@@ -114,17 +125,19 @@ class _Trainer:
         rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
         candidates: list[Run] = []
         if plan.searching:
-            found = find_candidates(
-                self.samples,
-                plan,
-                self.coordinates,
-                rngs=rngs[:2],
-                workers=self.workers,
-                journal=self.journal,
-                tell=self._tell,
-            )
-            candidates, starts, moves = self._agreed(found.runs), found.starts, found.moves
-            self.n_passes += found.n_passes
+            with suppress(InterruptedEarlyError):
+                found = find_candidates(
+                    self.samples,
+                    plan,
+                    self.coordinates,
+                    rngs=rngs[:2],
+                    workers=self.workers,
+                    journal=self.journal,
+                    tell=self._tell,
+                    interrupt=self.interrupt,
+                )
+                candidates, starts, moves = self._agreed(found.runs), found.starts, found.moves
+                self.n_passes += found.n_passes
             give_back_freed()
         # Not before: the search has a part of the data, and memory better used than by all.
         data = self.coordinates.apply(
@@ -133,12 +146,16 @@ class _Trainer:
         if not plan.searching:
             candidates = [Run(self._given_start(data))]
         batches: list[float] = []
-        if plan.batches is not None:
-            candidates = candidates[:1]
-            parameters, batches = self._train_on_batches(data, candidates[0].parameters, rngs[2])
-            candidates[0] = Run(parameters)
-        best = self._run("training", data, candidates[0])
+        if candidates and plan.batches is not None:
+            start, candidates = candidates[0].parameters, []
+            with suppress(InterruptedEarlyError):
+                parameters, batches = self._train_on_batches(data, start, rngs[2])
+                candidates = [Run(parameters)]
+        best = self._run("training", data, candidates[0]) if candidates else self._so_far(data)
         for number, candidate in enumerate(candidates[1:], 2):
+            if self.interrupt.asked:
+                self.interrupted = True
+                break
             run = self._run(f"training, model {number}", data, candidate, goal=best)
             better = run.free_energy[-1] < best.free_energy[-1]
             moves.append(
@@ -162,7 +179,7 @@ class _Trainer:
             parameters=parameters,
             free_energy=[value - self.volume for value in best.free_energy],
             seconds=best.seconds,
-            converged=best.converged,
+            converged=best.converged and not self.interrupted,
             starts=[
                 start | {"free_energy": [value - self.volume for value in start["free_energy"]]}
                 for start in starts
@@ -173,6 +190,7 @@ class _Trainer:
             rise=rises(best.free_energy),
             n_passes=self.n_passes,
             rank=self.coordinates.rank,
+            interrupted=self.interrupted,
         )
 
     # On all data
@@ -192,8 +210,10 @@ class _Trainer:
 
         def watch(run):
             newest.update(to_content(run))
+            self.interrupt.offer(run, plan.n_states, anyway=goal is None)
             self.journal.update(name, newest)
             self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], plan.max_iter)
+            self.interrupt.check(ended=run.converged)
 
         go = partial(converge, data, run, plan.rule, tol=plan.tol, prior=plan.prior, watch=watch)
         try:
@@ -205,9 +225,23 @@ class _Trainer:
             if newest:
                 self.journal.update(name, newest, force=True)
             raise
+        except InterruptedEarlyError:
+            self.journal.update(name, newest, force=True)
+            self.interrupted = True
+        else:
+            self.journal.finish(name, to_content(run))
         self.n_passes += len(run.free_energy)
-        self.journal.finish(name, to_content(run))
         return run
+
+    def _so_far(self, data):
+        """Look once at all data with the best model of what comes before, which was cut short."""
+        assert self.interrupt.best is not None
+        self.interrupted = True
+        self.n_passes += 1
+        # Not in the journal: another model will be there when the same training goes on.
+        start = Run(self.interrupt.best.parameters)
+        plan = self.plan
+        return converge(data, start, plan.rule, max_iter=0, tol=plan.tol, prior=plan.prior)
 
     def _while_there_is_hope(self, go, run, goal):
         """Update as long as a run may still get below a goal."""
@@ -235,6 +269,7 @@ class _Trainer:
             prior=plan.prior,
             journal=self.journal,
             report=self._tell,
+            interrupt=self.interrupt,
         )
         self.n_passes += trained.n_passes
         return trained.parameters, trained.free_energy
