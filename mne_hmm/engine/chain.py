@@ -10,7 +10,9 @@ in float64. Impossible transitions are given a probability of 1e-140, so that da
 path can explain have a very low evidence instead of none.
 """
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -29,11 +31,12 @@ UNREACHED = -1e30
 
 CHUNK_LENGTHS = (8, 32, 128, 256)
 
-# Numbers of chunks are rounded up to a multiple of this, or of more where there are many.
-LEAST_STEP = 8
-
-# From so many chunks on they are smoothed in two groups side by side.
-GROUPED_FROM, N_GROUPS = 128, 2
+# Sizes of groups of chunks. Every size is compiled once, which takes a second or two and some 8 MB
+# that are never given back, and then serves recordings of all lengths.
+GROUP_SIZES = (8, 16, 32, 64, 80, 96, 112, 128, 160, 192, 224, 256)
+# From more chunks than this on there are several groups of one size, and so many are worked on side
+# by side.
+MOST_ALONE, N_THREADS = 128, 2
 
 
 class Posterior(NamedTuple):
@@ -68,28 +71,39 @@ class ChunkLayout:
         Number of samples of each chain.
     chunk_length : int
         Number of samples in a chunk. The last chunk of a chain is padded.
+    in_groups : bool
+        Whether there may be several groups of chunks, or one that holds all.
     """
 
     lengths: tuple[int, ...]
     chunk_length: int
+    in_groups: bool = True
 
     @classmethod
-    def for_lengths(cls, lengths, chunk_length=None):
+    def for_lengths(cls, lengths, chunk_length=None, *, in_groups=True):
         """Choose a chunk length, unless it is given."""
         lengths = tuple(int(n) for n in lengths)
-        return cls(lengths, chunk_length or best_chunk_length(lengths))
+        return cls(lengths, chunk_length or best_chunk_length(lengths), in_groups)
 
     @property
     def chunks_per_chain(self):
         """Number of chunks of each chain, shape (n_chains,)."""
         return -(-np.array(self.lengths) // self.chunk_length)
 
+    @cached_property
+    def groups(self):
+        """Number of chunks of each group, those included that only pad."""
+        n = int(self.chunks_per_chain.sum())
+        if not self.in_groups:
+            return [max(2 ** (n - 1).bit_length(), GROUP_SIZES[0])]
+        n_groups = 1 if n <= MOST_ALONE else N_THREADS * -(-n // (N_THREADS * GROUP_SIZES[-1]))
+        size = next(size for size in GROUP_SIZES if size * n_groups >= n)
+        return [size] * n_groups
+
     @property
     def n_chunks(self):
-        """Number of chunks, rounded up so that few different shapes are compiled."""
-        n = int(self.chunks_per_chain.sum())
-        step = max(2 ** max(n.bit_length() - 5, 0), LEAST_STEP)
-        return -(-n // step) * step
+        """Number of chunks, those included that only pad."""
+        return sum(self.groups)
 
     @property
     def first_chunks(self):
@@ -150,6 +164,9 @@ def best_chunk_length(lengths) -> int:
     return max(fitting, default=CHUNK_LENGTHS[0])
 
 
+_COMPILING = threading.Lock()
+
+
 @lru_cache(maxsize=256)
 def _compiled(function: Callable, *specs: tuple):
     """Compile a recursion for one shape, once.
@@ -158,20 +175,17 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    # What is smoothed in groups is several functions, each compiled on its own.
-    in_groups = function in _SMOOTH.values() and _n_groups(shapes[0].shape[0]) > 1
-    return _graph(function, xla=not in_groups).get_concrete_function(*shapes)
-
-
-def _graph(function, xla=True):
-    return tf.function(function, jit_compile=xla, autograph=False)
+    function = tf.function(function, jit_compile=True, autograph=False)
+    return function.get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):
     """Run a recursion, compiled for the shapes of its arguments."""
     tensors = [tf.convert_to_tensor(argument) for argument in arguments]
     specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
-    return _compiled(function, *specs)(*tensors)
+    with _COMPILING:  # of several threads, one
+        compiled = _compiled(function, *specs)
+    return compiled(*tensors)
 
 
 # Inside the recursions samples come first, then states, then chunks: the arithmetic of one step
@@ -211,9 +225,8 @@ def _operators(log_densities, constants, n_valid, is_first, transition):
     return tf.transpose(operator, (2, 1, 0)), scale, b, peak
 
 
-def _walk(operator, scale, is_first, initial):
-    """Find the messages into and out of each chunk."""
-    n_chunks, n_states = scale.shape
+def _walk_on(operator, scale, is_first, initial, message):
+    """Find the message into each chunk of a group, and the one out of the last."""
     start = tf.maximum(initial, TINY)
 
     def ahead(i, message, messages):
@@ -224,13 +237,19 @@ def _walk(operator, scale, is_first, initial):
         after = tf.linalg.matvec(operator[i], weight, transpose_a=True)
         return i + 1, after / tf.maximum(tf.reduce_sum(after), TINY), messages
 
-    _, _, into = tf.while_loop(
+    n_chunks = scale.shape[0]
+    _, message, into = tf.while_loop(
         lambda i, *_: i < n_chunks,
         ahead,
-        (0, start, tf.TensorArray(tf.float64, n_chunks)),
+        (0, message, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-    ones = tf.ones(n_states, tf.float64)
+    return into.stack(), message
+
+
+def _walk_back(operator, scale, is_first, message):
+    """Find the message back to each chunk of a group, and the one back from the first."""
+    ones = tf.ones_like(message)
 
     def back(i, message, messages):
         messages = messages.write(i, message)
@@ -238,16 +257,17 @@ def _walk(operator, scale, is_first, initial):
         before = tf.exp(before - tf.reduce_max(before))
         return i - 1, tf.where(is_first[i], ones, before), messages
 
-    _, _, out_of = tf.while_loop(
+    n_chunks = scale.shape[0]
+    _, message, out_of = tf.while_loop(
         lambda i, *_: i >= 0,
         back,
-        (n_chunks - 1, ones, tf.TensorArray(tf.float64, n_chunks)),
+        (n_chunks - 1, message, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-    return into.stack(), out_of.stack()
+    return out_of.stack(), message
 
 
-def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, dtype):
+def _recursions(dtype, b, peak, into, out_of, n_valid, is_first, transition, initial):
     """Run the ordinary recursions inside all chunks at once."""
     n_steps, n_states, n_chunks = b.shape
     p = tf.maximum(transition, TINY)
@@ -308,30 +328,58 @@ def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, d
     )
 
 
-def _n_groups(n_chunks):
-    return N_GROUPS if n_chunks >= GROUPED_FROM else 1
+def _alone(dtype, log_densities, constants, n_valid, is_first, transition, initial):
+    """Smooth one group of chunks that is all there is."""
+    operator, scale, b, peak = _operators(log_densities, constants, n_valid, is_first, transition)
+    into, message = _walk_on(operator, scale, is_first, initial, initial)
+    out_of, _ = _walk_back(operator, scale, is_first, tf.ones_like(message))
+    return _recursions(dtype, b, peak, into, out_of, n_valid, is_first, transition, initial)
 
 
-def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial):
-    """Smooth in groups of chunks that know of each other by the walk between them only.
+# By the type of the posteriors.
+_RECURSIONS = {dtype: partial(_recursions, dtype) for dtype in (tf.float32, tf.float64)}
+_ALONE = {dtype: partial(_alone, dtype) for dtype in (tf.float32, tf.float64)}
 
-    TensorFlow runs what does not depend on each other side by side.
-    """
-    # The same function for all groups of a shape, so that it is compiled once.
-    operators, walk, recursions = map(_graph, (_operators, _walk, _recursions))
-    n_groups = _n_groups(log_densities.shape[0])
-    chunks = [tf.split(values, n_groups) for values in (log_densities, n_valid, is_first)]
-    grown = [
-        operators(rows, constants, valid, first, transition)
-        for rows, valid, first in zip(*chunks, strict=True)
-    ]
-    operator, scale = (tf.concat(values, 0) for values in list(zip(*grown, strict=True))[:2])
-    messages = walk(operator, scale, is_first, initial)
-    into, out_of = (tf.split(values, n_groups) for values in messages)
-    smoothed = [
-        recursions(b, peak, *of_group, transition, initial, dtype)
-        for (_, _, b, peak), *of_group in zip(grown, into, out_of, *chunks[1:], strict=True)
-    ]
+
+def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
+    """Smooth in groups of chunks that know of each other by the walk between them only."""
+    if len(groups) == 1:
+        return _call(
+            _ALONE[dtype], log_densities, constants, n_valid, is_first, transition, initial
+        )
+    chunks = [tf.split(values, groups) for values in (log_densities, n_valid, is_first)]
+    by_group = list(zip(*chunks, strict=True))
+    firsts = chunks[2]
+    device = log_densities.device
+
+    def of_each(function, arguments):
+        def of_one(given):
+            with tf.device(device):  # a thread has no device of its own
+                return _call(function, *given)
+
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            return list(pool.map(of_one, arguments))
+
+    grown = of_each(
+        _operators, [(rows, constants, *flags, transition) for rows, *flags in by_group]
+    )
+    into, message = [], tf.constant(initial)
+    for (operator, scale, *_), first in zip(grown, firsts, strict=True):
+        messages, message = _call(_walk_on, operator, scale, first, initial, message)
+        into.append(messages)
+    out_of, message = [], tf.ones_like(message)
+    for (operator, scale, *_), first in zip(grown[::-1], firsts[::-1], strict=True):
+        messages, message = _call(_walk_back, operator, scale, first, message)
+        out_of.append(messages)
+    smoothed = of_each(
+        _RECURSIONS[dtype],
+        [
+            (b, peak, *messages, *flags, transition, initial)
+            for (_, _, b, peak), (_, *flags), *messages in zip(
+                grown, by_group, into, out_of[::-1], strict=True
+            )
+        ],
+    )
     posteriors, transitions, initials, log_evidence, weights = zip(*smoothed, strict=True)
     return (
         tf.concat(posteriors, 0),
@@ -340,10 +388,6 @@ def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, init
         tf.concat(log_evidence, 0),
         tf.add_n(weights),
     )
-
-
-# By the type of the posteriors.
-_SMOOTH = {dtype: partial(_smooth, dtype) for dtype in (tf.float32, tf.float64)}
 
 
 class Smoothed(NamedTuple):
@@ -396,13 +440,14 @@ def smooth_rows(
     """
     n = len(initial)
     unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
-    posteriors, transitions, initials, evidence, weights = _call(
-        _SMOOTH[dtype or rows.dtype],
+    posteriors, transitions, initials, evidence, weights = _smooth(
+        dtype or rows.dtype,
         tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
         np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
         *layout.flags(),
         np.pad(np.asarray(transition, float), (0, unused)),
         np.pad(np.asarray(initial, float), (0, unused)),
+        layout.groups,
     )
     return Smoothed(
         layout.gather(posteriors[..., :n]),
@@ -565,7 +610,7 @@ def decode(log_densities, lengths, transition, initial, *, chunk_length=None) ->
     path : Path
         The labels, and the joint log probability of labels and data.
     """
-    layout = ChunkLayout.for_lengths(lengths, chunk_length)
+    layout = ChunkLayout.for_lengths(lengths, chunk_length, in_groups=False)
     labels, log_probability = _call(
         _decode,
         layout.scatter(tf.constant(log_densities, tf.float64)),
