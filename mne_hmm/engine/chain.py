@@ -31,12 +31,13 @@ UNREACHED = -1e30
 
 CHUNK_LENGTHS = (8, 32, 128, 256)
 
-# Sizes of groups of chunks. Every size is compiled once, which takes a second or two and some 8 MB
-# that are never given back, and then serves recordings of all lengths.
-GROUP_SIZES = (8, 16, 32, 64, 80, 96, 112, 128, 160, 192, 224, 256)
-# From more chunks than this on there are several groups of one size, and so many are worked on side
-# by side.
-MOST_ALONE, N_THREADS = 128, 2
+# Sizes of groups of chunks: of a group alone, and of several of one size. Every size is compiled
+# once, which takes a second or two and some 10 MB that are never given back, and then serves
+# recordings of all lengths.
+ALONE = (8, 16, 32, 64, 96, 128)
+TOGETHER = (80, 96, 112, 128, 160, 192, 224, 256)
+# Groups that are worked on side by side.
+N_THREADS = 2
 
 
 class Posterior(NamedTuple):
@@ -95,9 +96,10 @@ class ChunkLayout:
         """Number of chunks of each group, those included that only pad."""
         n = int(self.chunks_per_chain.sum())
         if not self.in_groups:
-            return [max(2 ** (n - 1).bit_length(), GROUP_SIZES[0])]
-        n_groups = 1 if n <= MOST_ALONE else N_THREADS * -(-n // (N_THREADS * GROUP_SIZES[-1]))
-        size = next(size for size in GROUP_SIZES if size * n_groups >= n)
+            return [max(2 ** (n - 1).bit_length(), ALONE[0])]
+        alone = n <= ALONE[-1]
+        n_groups = 1 if alone else N_THREADS * -(-n // (N_THREADS * TOGETHER[-1]))
+        size = next(size for size in (ALONE if alone else TOGETHER) if size * n_groups >= n)
         return [size] * n_groups
 
     @property
@@ -328,7 +330,7 @@ def _recursions(dtype, b, peak, into, out_of, n_valid, is_first, transition, ini
     )
 
 
-def _alone(dtype, log_densities, constants, n_valid, is_first, transition, initial):
+def _smooth_alone(dtype, log_densities, constants, n_valid, is_first, transition, initial):
     """Smooth one group of chunks that is all there is."""
     operator, scale, b, peak = _operators(log_densities, constants, n_valid, is_first, transition)
     into, message = _walk_on(operator, scale, is_first, initial, initial)
@@ -338,14 +340,14 @@ def _alone(dtype, log_densities, constants, n_valid, is_first, transition, initi
 
 # By the type of the posteriors.
 _RECURSIONS = {dtype: partial(_recursions, dtype) for dtype in (tf.float32, tf.float64)}
-_ALONE = {dtype: partial(_alone, dtype) for dtype in (tf.float32, tf.float64)}
+_SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, tf.float64)}
 
 
 def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
     """Smooth in groups of chunks that know of each other by the walk between them only."""
     if len(groups) == 1:
         return _call(
-            _ALONE[dtype], log_densities, constants, n_valid, is_first, transition, initial
+            _SMOOTH_ALONE[dtype], log_densities, constants, n_valid, is_first, transition, initial
         )
     chunks = [tf.split(values, groups) for values in (log_densities, n_valid, is_first)]
     by_group = list(zip(*chunks, strict=True))

@@ -20,9 +20,9 @@ from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_pat
 from mne_hmm.engine import chain as chain_module
 from mne_hmm.engine._tensorflow import tf
 from mne_hmm.engine.chain import (
-    GROUP_SIZES,
-    MOST_ALONE,
+    ALONE,
     TINY,
+    TOGETHER,
     UNREACHED,
     ChunkLayout,
     _compiled,
@@ -434,8 +434,8 @@ def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     layout = ChunkLayout.for_lengths(lengths)
     # Rounding up for the sake of few shapes at most doubles few chunks, and adds a quarter to many.
     n = layout.chunks_per_chain.sum()
-    assert n <= layout.n_chunks < max(8 + 1, 2 * n if n <= MOST_ALONE else 1.25 * n)
-    assert {*layout.groups} <= {*GROUP_SIZES}
+    assert n <= layout.n_chunks < max(8 + 1, 2 * n if n <= ALONE[-1] else 1.25 * n)
+    assert {*layout.groups} <= {*ALONE, *TOGETHER}
     # Many short chains in long chunks would be padding for the most part.
     assert layout.chunk_length <= max(2 * typical, 8)
     # One long chain in short chunks would be many chunks to walk, one after another.
@@ -451,7 +451,8 @@ def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
     rng = np.random.default_rng(0)
     initial, transition = random_model(rng, 3, 1)[:2]
     log_b = 4 * rng.standard_normal((3000, 3))
-    monkeypatch.setattr(chain_module, "GROUP_SIZES", [n for n in GROUP_SIZES if n <= most])
+    sizes = TOGETHER if most == TOGETHER[-1] else (most,)
+    monkeypatch.setattr(chain_module, "TOGETHER", sizes)
     many, few = (ChunkLayout.for_lengths(lengths, n).groups for n in (16, 128))
     assert (len(few), len(many)) == (1, {256: 2, 64: 4}[most])
     got = smooth(log_b, lengths, transition, initial, chunk_length=16)
@@ -487,7 +488,7 @@ def test_lengths_share_shapes():
     sizes = set()
     for n in range(1, 1_000_000, 997):
         sizes |= {*ChunkLayout.for_lengths([n], 128).groups}
-    assert sizes == {*GROUP_SIZES}
+    assert sizes == {*ALONE, *TOGETHER}
     before = _compiled.cache_info()
     rng = np.random.default_rng(9)
     for n in rng.integers(1, 7 * 96, 40):  # up to 96 chunks of seven
@@ -496,4 +497,4 @@ def test_lengths_share_shapes():
     assert (
         after.misses - before.misses <= 6
     )  # 8, 16, 32, 64, 80 and 96 chunks, in one function each
-    assert after.hits - before.hits >= 34
+    assert after.hits - before.hits >= 35
