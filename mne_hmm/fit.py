@@ -53,6 +53,7 @@ def fit_hmm(
     strategy: Any = None,
     checkpoint_dir: Any = None,
     log_dir: Any = None,
+    on_interrupt: str = "raise",
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
@@ -131,6 +132,12 @@ def fit_hmm(
         if it does not exist. Start anew by deleting it.
     log_dir : path-like | None
         Folder for the course of training, to be watched in TensorBoard.
+    on_interrupt : "raise" | "return"
+        What Ctrl-C does. ``"return"`` ends training after the pass over the data that is under way,
+        and gives the best model so far, with a warning and ``converged_`` False; a second Ctrl-C
+        raises KeyboardInterrupt at once, and so does the first before there is any model. With
+        ``checkpoint_dir`` the same call goes on later, as after any interruption. For training in
+        one process.
     %(atlas)s
     %(random_state)s
     %(n_jobs)s
@@ -195,6 +202,7 @@ def fit_hmm(
     check_option(refine, "refine", (True, False))
     check_option(learn_transitions, "learn_transitions", (True, False))
     check_option(covariance_type, "covariance_type", ("full", "diag"))
+    check_option(on_interrupt, "on_interrupt", ("raise", "return"))
     if priors is not None and not isinstance(priors, Priors):
         raise TypeError(
             f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
@@ -212,6 +220,7 @@ def fit_hmm(
 
     from .engine import (
         GivenParameters,
+        Interrupt,
         Journal,
         Log,
         NoJournal,
@@ -225,6 +234,11 @@ def fit_hmm(
     )
 
     workers = workers or _workers(None)
+    if workers.size > 1 and on_interrupt != "raise":
+        raise ValueError(
+            'on_interrupt="return" is for training in one process, but the strategy has '
+            f"{workers.size} workers; leave it out, and give a checkpoint_dir to go on later"
+        )
     if learn_means == "auto":
         learn_means = prepared.preparation.n_embeddings == 1
     learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)
@@ -259,8 +273,17 @@ def fit_hmm(
             seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
         journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
     log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
-    with Progress(log, silent=not workers.is_chief) as progress:
-        training = train(samples, plan, rng=rng, workers=workers, journal=journal, report=progress)
+    interrupt = Interrupt(on_interrupt == "return")
+    with interrupt, Progress(log, silent=not workers.is_chief) as progress:
+        training = train(
+            samples,
+            plan,
+            rng=rng,
+            workers=workers,
+            journal=journal,
+            report=progress,
+            interrupt=interrupt,
+        )
     if workers.is_chief:
         _tell(training, prepared, n_states, max_iter)
     hmm = HMM(
@@ -445,7 +468,12 @@ def _tell(training, prepared, n_states, max_iter):
             f"The free energy rose by {training.rise:.2e} nats per sample in an update, which "
             "exact training never does; please report this"
         )
-    if not training.converged:
+    if training.interrupted:
+        warn(
+            f"Training was interrupted after {plural(n_updates, 'update')} on all data; this is "
+            "the best model so far, which has not converged. fit_hmm(..., init=hmm) goes on"
+        )
+    elif not training.converged:
         warn(f"Training had not settled after max_iter={max_iter} updates; raise max_iter, or tol")
     if training.lost:
         names = default_state_names(n_states)

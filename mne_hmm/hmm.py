@@ -219,6 +219,12 @@ class HMM:
         -------
         free_energy : float
             Nats per sample, over all samples of all recordings; lower is better.
+
+        Notes
+        -----
+        Computed in float64. ``free_energy_`` comes from training, whose products are in float32,
+        and differs by rounding, some 1e-7 of its size. A step or start whose probability is below
+        1e-140 counts as that, so data that no path can explain have a value too.
         """
         prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
         evidence = sum(

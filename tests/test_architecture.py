@@ -66,6 +66,7 @@ LAYERS = [
     "engine.start",
     "engine.part",
     "engine.steps",
+    "engine.interrupt",
     "engine.stochastic",
     "engine.plan",
     "engine.refine",

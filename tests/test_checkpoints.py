@@ -214,6 +214,27 @@ def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
     assert_same(fit(data, tmp_path / "run", **plan), hmm)
 
 
+@needs_kill
+@pytest.mark.slow
+@pytest.mark.parametrize("undisturbed", PLANS, indirect=True)
+def test_killed_at_random_moments(undisturbed, folder, data, tmp_path):
+    """Ten times each: in starts, the search, mini-batches, training, or while a file is written."""
+    plan, hmm, _ = undisturbed
+    with process(folder, tmp_path / "whole", plan) as training:
+        assert training.stdout.readline() == "started\n"
+        began = time.monotonic()
+        assert training.stdout.readline() == "ended\n"
+        duration = time.monotonic() - began
+    moments = np.random.default_rng(20).random(10)
+    for number, moment in enumerate(moments):
+        directory = tmp_path / str(number)
+        with process(folder, directory, plan) as training:
+            assert training.stdout.readline() == "started\n"
+            time.sleep(moment * duration)
+            training.kill()
+        assert_same(fit(data, directory, **plan), hmm)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n_moments", [4, 12])
 def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, tmp_path, every_pass):

@@ -66,19 +66,21 @@ def test_public_names_load_no_tensorflow(tmp_path):
     """Neither does any public name, nor does it change anything by itself."""
     code = """
 import h5io, mne, pooch, scipy.fft, scipy.optimize, scipy.signal, scipy.sparse
-mne.filter, mne.io, mne.utils  # these set up loggers and filters of their own
+mne.filter, mne.io.BaseRaw, mne.utils  # these set up loggers and filters of their own
 before = state()
+theirs = heavy()  # MNE-Python's readers need matplotlib up to version 1.10
 import mne_hmm
 mne_hmm.fit_hmm
 heavy_after_fit = heavy()
 for name in mne_hmm.__all__:
     getattr(mne_hmm, name)
-out = before, state(), heavy_after_fit, heavy()
+out = before, state(), theirs, heavy_after_fit, heavy()
 """
-    (before, after, heavy_after_fit, heavy), printed = run_fresh(code, tmp_path)
+    (before, after, theirs, heavy_after_fit, heavy), printed = run_fresh(code, tmp_path)
     assert after == before
-    assert heavy_after_fit == []
-    assert heavy == []
+    assert set(theirs) <= {"matplotlib"}
+    assert heavy_after_fit == theirs
+    assert heavy == theirs
     assert printed == ""
 
 

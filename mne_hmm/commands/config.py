@@ -15,8 +15,9 @@ from ..priors import Priors
 from ..settings import Preparation
 from .options import Option
 
-# Parameters of Python calls that are objects, or have options of their own.
-NOT_IN_FILES = ("self", "inst", "strategy", "verbose")
+# Parameters of Python calls that are objects, have options of their own, or are for somebody who
+# sits at the keyboard.
+NOT_IN_FILES = ("self", "inst", "strategy", "verbose", "on_interrupt")
 PRESETS = ("time_delay_embedded", "amplitude_envelope", "standardized", "as_is")
 SUFFIXES = (".yml", ".yaml", ".json", ".toml")
 

@@ -10,6 +10,7 @@ from .distribute import WorkerError, Workers, multi_worker_strategy
 from .dual import estimate
 from .em import UpdateRule, posterior
 from .gaussian import FULL, Emission, Parameters
+from .interrupt import Interrupt
 from .log import Log, NoLog
 from .plan import GivenParameters, Plan, training_facts
 from .prior import Prior
@@ -22,6 +23,7 @@ from .train import Training, train
 __all__ = [
     "Emission",
     "GivenParameters",
+    "Interrupt",
     "Journal",
     "Log",
     "MiniBatches",
@@ -54,7 +56,7 @@ __all__ = [
 
 
 def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FULL) -> Posterior:
-    """Infer the states of data under a model.
+    """Infer the states of data under a model, from densities in float64.
 
     Parameters
     ----------
@@ -70,21 +72,25 @@ def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FU
     posterior : Posterior
         Probabilities of the states; in float32, other than the sums.
     """
-    data = Data(samples, parameters.means.size, once=True)
-    return posterior(data, parameters, covariance_type)
+    return posterior(_once(samples, parameters), parameters, covariance_type, precise=True)
 
 
 def most_probable_path(
     samples: Samples, parameters: Parameters, *, covariance_type: str = FULL
 ) -> Path:
     """Find the most probable path of states; parameters as for `infer`."""
-    emission = Emission(parameters.means, parameters.covariances, covariance_type)
+    emission = Emission(parameters.means, parameters.covariances, covariance_type, precise=True)
     return decode(
-        emission.log_densities(Data(samples, parameters.means.size, once=True)),
+        emission.log_densities(_once(samples, parameters)),
         samples.chains,
         parameters.transition_matrix,
         parameters.initial_probs,
     )
+
+
+def _once(samples, parameters):
+    """Lay data out for one pass, in blocks of half the rows since it is in float64."""
+    return Data(samples, 2 * parameters.means.size, once=True)
 
 
 def settings():

@@ -10,6 +10,7 @@ from .coordinates import Coordinates
 from .distribute import Workers
 from .em import Run
 from .gaussian import Parameters
+from .interrupt import ON_PART, Interrupt
 from .memory import give_back_freed
 from .part import Part
 from .plan import KMEANS, MOST_PASSES, SUBSET, Plan
@@ -63,6 +64,8 @@ class Candidates:
     tell : callable
         Called after every run of EM with the name of the stage, and the number of runs in
         place of that of passes.
+    interrupt : Interrupt
+        Who is offered every start.
     """
 
     def __init__(
@@ -74,8 +77,10 @@ class Candidates:
         workers: Workers,
         journal: SharedJournal,
         tell: Report,
+        interrupt: Interrupt,
     ):
         self.plan, self.coordinates, self.journal, self.tell = plan, coordinates, journal, tell
+        self.interrupt = interrupt
         self.part = Part.of(samples, coordinates, plan.n_states, workers)
         self.search = Search(self.part, plan.n_states, plan.rule, plan.prior)
 
@@ -94,10 +99,12 @@ class Candidates:
         """
         plan = self.plan
         self._count("search, starts", MOST_PASSES if plan.refining else plan.n_init)
-        courses = [
-            self._known(f"start {attempt + 1}", partial(self._start, attempt, child))
-            for attempt, child in enumerate(rng.spawn(plan.n_init))
-        ]
+        courses = []
+        for attempt, child in enumerate(rng.spawn(plan.n_init)):
+            course = self._known(f"start {attempt + 1}", partial(self._start, attempt, child))
+            run = Run(Parameters(**course["parameters"]), course["free_energy"].tolist())
+            self.interrupt.offer(run, ON_PART)
+            courses.append(course)
         judged = courses
         if plan.init == SUBSET:
             # One start on half of the part is not to be compared with another on the other half.
@@ -159,6 +166,7 @@ class Candidates:
             nonlocal count
             count += 1
             self.tell(stage, count, run.free_energy[-1], float(np.mean(run.seconds)), most)
+            self.interrupt.check()
 
         self.search.told = told
 

@@ -10,9 +10,11 @@ in float64. Impossible transitions are given a probability of 1e-140, so that da
 path can explain have a very low evidence instead of none.
 """
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,11 +31,13 @@ UNREACHED = -1e30
 
 CHUNK_LENGTHS = (8, 32, 128, 256)
 
-# Numbers of chunks are rounded up to a multiple of this, or of more where there are many.
-LEAST_STEP = 8
-
-# From so many chunks on they are smoothed in two groups side by side.
-GROUPED_FROM, N_GROUPS = 128, 2
+# Sizes of groups of chunks: of a group alone, and of several of one size. Every size is compiled
+# once, which takes a second or two and some 10 MB that are never given back, and then serves
+# recordings of all lengths.
+ALONE = (8, 16, 32, 64, 96, 128)
+TOGETHER = (80, 96, 112, 128, 160, 192, 224, 256)
+# Groups that are worked on side by side.
+N_THREADS = 2
 
 
 class Posterior(NamedTuple):
@@ -68,28 +72,40 @@ class ChunkLayout:
         Number of samples of each chain.
     chunk_length : int
         Number of samples in a chunk. The last chunk of a chain is padded.
+    in_groups : bool
+        Whether there may be several groups of chunks, or one that holds all.
     """
 
     lengths: tuple[int, ...]
     chunk_length: int
+    in_groups: bool = True
 
     @classmethod
-    def for_lengths(cls, lengths, chunk_length=None):
+    def for_lengths(cls, lengths, chunk_length=None, *, in_groups=True):
         """Choose a chunk length, unless it is given."""
         lengths = tuple(int(n) for n in lengths)
-        return cls(lengths, chunk_length or best_chunk_length(lengths))
+        return cls(lengths, chunk_length or best_chunk_length(lengths), in_groups)
 
     @property
     def chunks_per_chain(self):
         """Number of chunks of each chain, shape (n_chains,)."""
         return -(-np.array(self.lengths) // self.chunk_length)
 
+    @cached_property
+    def groups(self):
+        """Number of chunks of each group, those included that only pad."""
+        n = int(self.chunks_per_chain.sum())
+        if not self.in_groups:
+            return [max(2 ** (n - 1).bit_length(), ALONE[0])]
+        alone = n <= ALONE[-1]
+        n_groups = 1 if alone else N_THREADS * -(-n // (N_THREADS * TOGETHER[-1]))
+        size = next(size for size in (ALONE if alone else TOGETHER) if size * n_groups >= n)
+        return [size] * n_groups
+
     @property
     def n_chunks(self):
-        """Number of chunks, rounded up so that few different shapes are compiled."""
-        n = int(self.chunks_per_chain.sum())
-        step = max(2 ** max(n.bit_length() - 5, 0), LEAST_STEP)
-        return -(-n // step) * step
+        """Number of chunks, those included that only pad."""
+        return sum(self.groups)
 
     @property
     def first_chunks(self):
@@ -150,6 +166,9 @@ def best_chunk_length(lengths) -> int:
     return max(fitting, default=CHUNK_LENGTHS[0])
 
 
+_COMPILING = threading.Lock()
+
+
 @lru_cache(maxsize=256)
 def _compiled(function: Callable, *specs: tuple):
     """Compile a recursion for one shape, once.
@@ -158,20 +177,17 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    # What is smoothed in groups is several functions, each compiled on its own.
-    in_groups = function is _smooth and _n_groups(shapes[0].shape[0]) > 1
-    return _graph(function, xla=not in_groups).get_concrete_function(*shapes)
-
-
-def _graph(function, xla=True):
-    return tf.function(function, jit_compile=xla, autograph=False)
+    function = tf.function(function, jit_compile=True, autograph=False)
+    return function.get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):
     """Run a recursion, compiled for the shapes of its arguments."""
     tensors = [tf.convert_to_tensor(argument) for argument in arguments]
     specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
-    return _compiled(function, *specs)(*tensors)
+    with _COMPILING:  # of several threads, one
+        compiled = _compiled(function, *specs)
+    return compiled(*tensors)
 
 
 # Inside the recursions samples come first, then states, then chunks: the arithmetic of one step
@@ -211,9 +227,8 @@ def _operators(log_densities, constants, n_valid, is_first, transition):
     return tf.transpose(operator, (2, 1, 0)), scale, b, peak
 
 
-def _walk(operator, scale, is_first, initial):
-    """Find the messages into and out of each chunk."""
-    n_chunks, n_states = scale.shape
+def _walk_on(operator, scale, is_first, initial, message):
+    """Find the message into each chunk of a group, and the one out of the last."""
     start = tf.maximum(initial, TINY)
 
     def ahead(i, message, messages):
@@ -224,13 +239,19 @@ def _walk(operator, scale, is_first, initial):
         after = tf.linalg.matvec(operator[i], weight, transpose_a=True)
         return i + 1, after / tf.maximum(tf.reduce_sum(after), TINY), messages
 
-    _, _, into = tf.while_loop(
+    n_chunks = scale.shape[0]
+    _, message, into = tf.while_loop(
         lambda i, *_: i < n_chunks,
         ahead,
-        (0, start, tf.TensorArray(tf.float64, n_chunks)),
+        (0, message, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-    ones = tf.ones(n_states, tf.float64)
+    return into.stack(), message
+
+
+def _walk_back(operator, scale, is_first, message):
+    """Find the message back to each chunk of a group, and the one back from the first."""
+    ones = tf.ones_like(message)
 
     def back(i, message, messages):
         messages = messages.write(i, message)
@@ -238,16 +259,17 @@ def _walk(operator, scale, is_first, initial):
         before = tf.exp(before - tf.reduce_max(before))
         return i - 1, tf.where(is_first[i], ones, before), messages
 
-    _, _, out_of = tf.while_loop(
+    n_chunks = scale.shape[0]
+    _, message, out_of = tf.while_loop(
         lambda i, *_: i >= 0,
         back,
-        (n_chunks - 1, ones, tf.TensorArray(tf.float64, n_chunks)),
+        (n_chunks - 1, message, tf.TensorArray(tf.float64, n_chunks)),
         maximum_iterations=n_chunks,
     )
-    return into.stack(), out_of.stack()
+    return out_of.stack(), message
 
 
-def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, dtype):
+def _recursions(dtype, b, peak, into, out_of, n_valid, is_first, transition, initial):
     """Run the ordinary recursions inside all chunks at once."""
     n_steps, n_states, n_chunks = b.shape
     p = tf.maximum(transition, TINY)
@@ -308,31 +330,58 @@ def _recursions(b, peak, into, out_of, n_valid, is_first, transition, initial, d
     )
 
 
-def _n_groups(n_chunks):
-    return N_GROUPS if n_chunks >= GROUPED_FROM else 1
+def _smooth_alone(dtype, log_densities, constants, n_valid, is_first, transition, initial):
+    """Smooth one group of chunks that is all there is."""
+    operator, scale, b, peak = _operators(log_densities, constants, n_valid, is_first, transition)
+    into, message = _walk_on(operator, scale, is_first, initial, initial)
+    out_of, _ = _walk_back(operator, scale, is_first, tf.ones_like(message))
+    return _recursions(dtype, b, peak, into, out_of, n_valid, is_first, transition, initial)
 
 
-def _smooth(log_densities, constants, n_valid, is_first, transition, initial):
-    """Smooth in groups of chunks that know of each other by the walk between them only.
+# By the type of the posteriors.
+_RECURSIONS = {dtype: partial(_recursions, dtype) for dtype in (tf.float32, tf.float64)}
+_SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, tf.float64)}
 
-    TensorFlow runs what does not depend on each other side by side.
-    """
-    # The same function for all groups of a shape, so that it is compiled once.
-    operators, walk, recursions = map(_graph, (_operators, _walk, _recursions))
-    n_groups = _n_groups(log_densities.shape[0])
-    chunks = [tf.split(values, n_groups) for values in (log_densities, n_valid, is_first)]
-    grown = [
-        operators(rows, constants, valid, first, transition)
-        for rows, valid, first in zip(*chunks, strict=True)
-    ]
-    operator, scale = (tf.concat(values, 0) for values in list(zip(*grown, strict=True))[:2])
-    messages = walk(operator, scale, is_first, initial)
-    into, out_of = (tf.split(values, n_groups) for values in messages)
-    dtype = log_densities.dtype
-    smoothed = [
-        recursions(b, peak, *of_group, transition, initial, dtype)
-        for (_, _, b, peak), *of_group in zip(grown, into, out_of, *chunks[1:], strict=True)
-    ]
+
+def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
+    """Smooth in groups of chunks that know of each other by the walk between them only."""
+    if len(groups) == 1:
+        return _call(
+            _SMOOTH_ALONE[dtype], log_densities, constants, n_valid, is_first, transition, initial
+        )
+    chunks = [tf.split(values, groups) for values in (log_densities, n_valid, is_first)]
+    by_group = list(zip(*chunks, strict=True))
+    firsts = chunks[2]
+    device = log_densities.device
+
+    def of_each(function, arguments):
+        def of_one(given):
+            with tf.device(device):  # a thread has no device of its own
+                return _call(function, *given)
+
+        with ThreadPoolExecutor(N_THREADS) as pool:
+            return list(pool.map(of_one, arguments))
+
+    grown = of_each(
+        _operators, [(rows, constants, *flags, transition) for rows, *flags in by_group]
+    )
+    into, message = [], tf.constant(initial)
+    for (operator, scale, *_), first in zip(grown, firsts, strict=True):
+        messages, message = _call(_walk_on, operator, scale, first, initial, message)
+        into.append(messages)
+    out_of, message = [], tf.ones_like(message)
+    for (operator, scale, *_), first in zip(grown[::-1], firsts[::-1], strict=True):
+        messages, message = _call(_walk_back, operator, scale, first, message)
+        out_of.append(messages)
+    smoothed = of_each(
+        _RECURSIONS[dtype],
+        [
+            (b, peak, *messages, *flags, transition, initial)
+            for (_, _, b, peak), (_, *flags), *messages in zip(
+                grown, by_group, into, out_of[::-1], strict=True
+            )
+        ],
+    )
     posteriors, transitions, initials, log_evidence, weights = zip(*smoothed, strict=True)
     return (
         tf.concat(posteriors, 0),
@@ -357,15 +406,21 @@ class Smoothed(NamedTuple):
 
 
 def smooth_rows(
-    rows, constants, layout: ChunkLayout, transition, initial, *, n_slots: int | None = None
+    rows,
+    constants,
+    layout: ChunkLayout,
+    transition,
+    initial,
+    *,
+    n_slots: int | None = None,
+    dtype: "tf.DType | None" = None,
 ) -> Smoothed:
     """Find the posterior of the states of independent chains.
 
     Parameters
     ----------
     rows : tensor, shape (n_samples, n_states)
-        Log density of each sample under each state, but for the constants. The posterior is
-        of the same type.
+        Log density of each sample under each state, but for the constants.
     constants : array, shape (n_states,)
         What is missing from them.
     layout : ChunkLayout
@@ -377,6 +432,8 @@ def smooth_rows(
     n_slots : int | None
         Number of states that the recursions are compiled for, if more than there are: one
         compilation, which takes a second, then does for models of several sizes.
+    dtype : tf.float32 | tf.float64 | None
+        Type of the posterior. None is that of the rows.
 
     Returns
     -------
@@ -385,13 +442,14 @@ def smooth_rows(
     """
     n = len(initial)
     unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
-    posteriors, transitions, initials, evidence, weights = _call(
-        _smooth,
+    posteriors, transitions, initials, evidence, weights = _smooth(
+        dtype or rows.dtype,
         tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
         np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
         *layout.flags(),
         np.pad(np.asarray(transition, float), (0, unused)),
         np.pad(np.asarray(initial, float), (0, unused)),
+        layout.groups,
     )
     return Smoothed(
         layout.gather(posteriors[..., :n]),
@@ -554,7 +612,7 @@ def decode(log_densities, lengths, transition, initial, *, chunk_length=None) ->
     path : Path
         The labels, and the joint log probability of labels and data.
     """
-    layout = ChunkLayout.for_lengths(lengths, chunk_length)
+    layout = ChunkLayout.for_lengths(lengths, chunk_length, in_groups=False)
     labels, log_probability = _call(
         _decode,
         layout.scatter(tf.constant(log_densities, tf.float64)),

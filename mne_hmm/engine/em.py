@@ -115,9 +115,11 @@ class Run:
         return len(self.free_energy) + self.n_taken_back
 
 
-def posterior(data: Data, parameters: Parameters, covariance_type: str = FULL) -> Posterior:
-    """Posterior of the states of all of a worker's samples."""
-    emission = Emission(parameters.means, parameters.covariances, covariance_type)
+def posterior(
+    data: Data, parameters: Parameters, covariance_type: str = FULL, *, precise: bool = False
+) -> Posterior:
+    """Posterior of the states of all of a worker's samples, from densities in float64 if asked."""
+    emission = Emission(parameters.means, parameters.covariances, covariance_type, precise)
     parts = [_smoothed(emission, batch, parameters, data.n_slots) for batch in data]
     return Posterior(
         np.concatenate([part.posteriors.numpy() for part in parts]),
@@ -135,6 +137,7 @@ def _smoothed(emission, batch, parameters, n_slots):
         parameters.transition_matrix,
         parameters.initial_probs,
         n_slots=n_slots,
+        dtype=tf.float32,
     )
 
 

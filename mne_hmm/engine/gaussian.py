@@ -3,7 +3,9 @@
 The log density of every sample under every state is one product with all states'
 whitening matrices side by side, then squares and sums; the weighted second moments are
 one product of the weighted samples with the samples. Products run in float32, block by
-block; blocks are added up in float64.
+block; blocks are added up in float64. That is for training, in coordinates in which the data
+are of unit covariance. What a model says of recordings in the end is computed in float64, in
+the features as they are: one such pass costs little, and needs no well-conditioned covariances.
 """
 
 from collections.abc import Collection
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._tensorflow import tf
-from .linalg import factors_of, inverse_of_lower
+from .linalg import factors_of, inverse_of_lower, refined_factors_of
 from .samples import Batch, Data
 
 FULL, DIAGONAL = "full", "diag"
@@ -72,31 +74,52 @@ class Moments(NamedTuple):
 # system and asks for anew in every call.
 
 
-def _of_shape(function, n_states, *shapes):
-    """Trace a function for a number of states, and any number of samples."""
-    specs = [tf.TensorSpec(shape, tf.float32) for shape in shapes]
+def _of_shape(function, n_states, *shapes, dtype=None):
+    """Trace a function for a number of states, and any number of samples.
+
+    Samples come in float32 always, and the rest in `dtype`, which is float32 unless it is given.
+    """
+    dtypes = [tf.float32] + [dtype or tf.float32] * (len(shapes) - 1)
+    specs = [tf.TensorSpec(*spec) for spec in zip(shapes, dtypes, strict=True)]
     return tf.function(partial(function, n_states), autograph=False).get_concrete_function(*specs)
 
 
 @lru_cache(maxsize=64)
-def _log_density_function(n_states, n_features, covariance_type, zero_mean):
+def _log_density_function(n_states, n_features, covariance_type, zero_mean, precise):
     """Log density of each sample under each state, but for each state's constant."""
 
     def full(n_states, x, whiteners, shifts):
         out = []
         for k in range(n_states):
             z = x @ whiteners[k]
-            out.append(tf.reduce_sum(tf.square(z if zero_mean else z - shifts[k]), -1))
-        return -0.5 * tf.stack(out, 1)
+            out.append(squares_of(z if zero_mean else z - shifts[k]))
+        return halved(out)
 
     def diagonal(n_states, x, scales, shifts):
-        squares = [tf.square(x * scales[k] - shifts[k]) for k in range(n_states)]
-        return -0.5 * tf.stack([tf.reduce_sum(s, -1) for s in squares], 1)
+        return halved([squares_of(x * scales[k] - shifts[k]) for k in range(n_states)])
 
-    states = (n_states, n_features)
+    # Means are taken off first, which leaves all digits of what remains, however large they are.
+    def precise_full(n_states, x, whiteners, means):
+        x = tf.cast(x, tf.float64)
+        return halved([squares_of((x - means[k]) @ whiteners[k]) for k in range(n_states)])
+
+    def precise_diagonal(n_states, x, scales, means):
+        x = tf.cast(x, tf.float64)
+        return halved([squares_of((x - means[k]) * scales[k]) for k in range(n_states)])
+
+    def squares_of(z):
+        return tf.reduce_sum(tf.square(z), -1)
+
+    def halved(squares):
+        return -0.5 * tf.cast(tf.stack(squares, 1), tf.float64)
+
+    samples, states = (None, n_features), (n_states, n_features)
+    dtype = tf.float64 if precise else tf.float32
     if covariance_type == DIAGONAL:
-        return _of_shape(diagonal, n_states, (None, n_features), states, states)
-    return _of_shape(full, n_states, (None, n_features), (*states, n_features), states)
+        function = precise_diagonal if precise else diagonal
+        return _of_shape(function, n_states, samples, states, states, dtype=dtype)
+    function = precise_full if precise else full
+    return _of_shape(function, n_states, samples, (*states, n_features), states, dtype=dtype)
 
 
 @lru_cache(maxsize=64)
@@ -145,21 +168,24 @@ class Emission:
         Covariances of the states, positive definite.
     covariance_type : "full" | "diag"
         Whether to use the whole covariances or their diagonals only.
+    precise : bool
+        Whether products run in float64, as covariances of any condition need.
     """
 
     means: np.ndarray
     covariances: np.ndarray
     covariance_type: str = FULL
+    precise: bool = False
 
     def log_densities(self, data: Data) -> np.ndarray:
         """Log density of each sample under each state, shape (n_samples, n_states)."""
         return np.concatenate([self.rows(batch).numpy() for batch in data]) + self.constants
 
     def rows(self, batch: Batch) -> "tf.Tensor":
-        """Log densities without `constants`, in float32, shape (n_samples, n_states)."""
+        """Log densities without `constants`, in float64, shape (n_samples, n_states)."""
         n_states, n_features = self.means.shape
         function = _log_density_function(
-            n_states, n_features, self.covariance_type, not self.means.any()
+            n_states, n_features, self.covariance_type, not self.means.any(), self.precise
         )
         whiteners, shifts, _ = self._whitening
         rows = [function(block, whiteners, shifts) for block in batch.blocks]
@@ -172,17 +198,19 @@ class Emission:
 
     @cached_property
     def _whitening(self):
-        """Find what makes each state's samples white, the whitened means, and log determinants."""
+        """Find what makes each state's samples white, means for that, and log determinants."""
         if self.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", self.covariances)
             whiteners = variances**-0.5
             shifts, log_det = self.means * whiteners, np.log(variances).sum(1)
         else:
-            factors = factors_of(self.covariances)
+            factors = (refined_factors_of if self.precise else factors_of)(self.covariances)
             inverses = inverse_of_lower(factors)
             shifts = np.einsum("kij,kj->ki", inverses, self.means)
             log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
             whiteners = inverses.transpose(0, 2, 1)
+        if self.precise:
+            return tf.constant(whiteners), tf.constant(self.means), log_det
         whiteners, shifts = (tf.constant(v.astype(np.float32)) for v in (whiteners, shifts))
         return whiteners, shifts, log_det
 

@@ -8,6 +8,13 @@ import numpy as np
 
 from ._tensorflow import tf
 
+# Factors of matrices of a larger condition number, features of one size taken for granted, are
+# refined. Rounding of a factor in float64 is a share of 1e-16 of the largest variance, and so of
+# 1e-10 of the smallest one below that.
+WELL_CONDITIONED = 1e6
+# Each refinement takes the error to its square, and it is a hundredth in the worst case.
+N_REFINEMENTS = 2
+
 
 def cholesky(matrices: np.ndarray) -> np.ndarray | None:
     """Lower Cholesky factors, shape (n, d, d); None if a matrix is not positive definite."""
@@ -24,6 +31,60 @@ def factors_of(matrices: np.ndarray) -> np.ndarray:
     if factors is None:
         raise np.linalg.LinAlgError("a matrix is not positive definite")
     return factors
+
+
+def refined_factors_of(matrices: np.ndarray) -> np.ndarray:
+    """Lower Cholesky factors that have nearly all digits, whatever the condition of the matrices.
+
+    The usual factors are those of matrices that differ by rounding of their largest entries. The
+    inverse of a matrix of condition 1e12 shows that in its fourth digit. Here what is left of the
+    matrices is found with twice the digits, and made up for in the factors.
+    """
+    factors = factors_of(matrices)
+    for _ in range(N_REFINEMENTS):
+        inverses = inverse_of_lower(factors)
+        scaled = inverses * np.sqrt(np.einsum("kii->ki", matrices))[:, None, :]
+        ill = matrices.shape[-1] * np.square(scaled).sum((1, 2)) > WELL_CONDITIONED
+        if not ill.any():
+            break
+        inverses, bad = inverses[ill], factors[ill]
+        change = inverses @ _remainder(matrices[ill], bad) @ inverses.transpose(0, 2, 1)
+        change = np.tril(change) - 0.5 * np.einsum("kii->ki", change)[:, :, None] * np.eye(
+            matrices.shape[-1]
+        )
+        factors[ill] = bad + bad @ change
+    return factors
+
+
+def _remainder(matrices, factors):
+    """Get what products of factors leave of the matrices, with twice the digits.
+
+    Products and sums are split into their rounded value and the rounding (Dekker, 1971, *Numerische
+    Mathematik* 18(3), 224-242; Knuth's sum).
+    """
+    high, low = matrices.copy(), np.zeros_like(matrices)
+    for column in np.moveaxis(factors, 2, 0):
+        product, rounding = _exact_product(-column[:, :, None], column[:, None, :])
+        total = high + product
+        grown = total - high
+        low += (high - (total - grown)) + (product - grown) + rounding
+        high = total
+    return high + low
+
+
+def _exact_product(a, b):
+    """Get the product of two numbers, and what rounding took off it."""
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
+    rounding = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
+    return product, rounding
+
+
+def _halves(a):
+    """Split numbers into two of half the digits."""
+    carried = (2.0**27 + 1) * a
+    high = carried - (carried - a)
+    return high, a - high
 
 
 def inverse_of_lower(factors: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from .chain import ChunkLayout
 from .em import Run, Statistics, UpdateRule, expect_batches, update
 from .gaussian import FEW, Moments, Parameters
+from .interrupt import ON_BATCHES, Interrupt
 from .prior import NO_PRIOR, Prior
 from .samples import Batch, Data
 from .steps import Report, SharedJournal, run_from, to_content
@@ -69,6 +70,7 @@ def train_on_batches(
     prior: Prior = NO_PRIOR,
     journal: SharedJournal,
     report: Report | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Trained:
     """Update after every mini-batch until the free energy has settled.
 
@@ -91,6 +93,8 @@ def train_on_batches(
     report : callable | None
         Called after every pass with the stage, its number, the mean free energy of its
         mini-batches and its seconds.
+    interrupt : Interrupt | None
+        Who is offered the model after every pass, and may end all.
 
     Returns
     -------
@@ -111,8 +115,12 @@ def train_on_batches(
         run.seconds.append(time.perf_counter() - began)
         content = {"run": to_content(run), "means": means, "n_done": n_done}
         journal.update(STAGE, content, force=True)
+        if interrupt is not None:
+            interrupt.offer(Run(run.parameters, [means[-1]]), ON_BATCHES)
         if report is not None:
             report(STAGE, len(means), means[-1], run.seconds[-1], MOST_EPOCHS)
+        if interrupt is not None:
+            interrupt.check()
     return Trained(run.parameters, run.free_energy, float(len(means)))
 
 

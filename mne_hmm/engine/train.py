@@ -11,6 +11,7 @@ from .coordinates import Coordinates
 from .distribute import ALONE, Workers
 from .em import LOST, Run, converge, rises
 from .gaussian import Parameters, reordered
+from .interrupt import ON_ALL, ON_PART, Interrupt, InterruptedEarlyError
 from .memory import give_back_freed
 from .plan import MOST_PASSES, GivenParameters, Plan
 from .samples import Samples
@@ -55,6 +56,8 @@ class Training:
     """Passes over the data; passes over a part count in parts."""
     rank: int = 0
     """Number of directions in which the data vary."""
+    interrupted: bool = False
+    """Whether the user asked for the best model so far."""
 
 
 def train(
@@ -65,6 +68,7 @@ def train(
     workers: Workers = ALONE,
     journal: Journal | NoJournal | None = None,
     report: Report | None = None,
+    interrupt: Interrupt | None = None,
 ) -> Training:
     """Train a hidden Markov model with Gaussian states.
 
@@ -85,19 +89,25 @@ def train(
         updates, the free energy, the seconds it took and the largest number of updates; and
         after every run of EM on a part of the data, with the number of runs. Names of stages
         before the last begin with "search, ".
+    interrupt : Interrupt | None
+        Who may ask for the best model so far.
 
     Returns
     -------
     training : Training
         Parameters and history.
     """
-    training = _Trainer(samples, plan, workers, journal or NoJournal(), report).train(rng)
+    trainer = _Trainer(
+        samples, plan, workers, journal or NoJournal(), report, interrupt or Interrupt()
+    )
+    training = trainer.train(rng)
     give_back_freed()
     return training
 
 
 class _Trainer:
-    def __init__(self, samples, plan, workers, journal, report):
+    def __init__(self, samples, plan, workers, journal, report, interrupt):
+        self.interrupt, self.interrupted = interrupt, False
         self.samples, self.plan, self.workers = samples, plan, workers
         self.journal, self.report = SharedJournal(journal, workers), report
         rule = plan.rule
@@ -116,39 +126,19 @@ class _Trainer:
         # Densities of features differ from those of the engine's coordinates by a constant.
         self.volume = self.coordinates.log_volume
         self.n_passes = 0.0
+        self.candidates: Candidates | None = None
+        self.starts: list[dict] = []
+        self.moves: list[dict] = []
+        self.batches: list[float] = []
 
     def train(self, rng):
         plan = self.plan
-        starts: list[dict] = []
-        moves: list[dict] = []
-        rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
-        run = None
-        if plan.searching:
-            self.candidates = Candidates(
-                self.samples,
-                plan,
-                self.coordinates,
-                workers=self.workers,
-                journal=self.journal,
-                tell=self._tell,
-            )
-            run, starts = self.candidates.begin(rngs[0])
-        # Not before: starts have a part of the data, and memory better used than by all.
-        n_columns = plan.n_states * self.samples.n_features
-        data = self.coordinates.apply(self.samples, n_columns, self.workers)
-        if run is None:
-            run = Run(self._given_start(data))
-        batches: list[float] = []
-        if plan.batches is not None:
-            if plan.refining:  # what is known of all data is as little as the part says
-                run, moves = self._refined(self.candidates.part.data, run, rngs[1])
-                run = run_from(self.journal.agree(to_content(run)))
-            parameters, batches = self._train_on_batches(data, run.parameters, rngs[2])
-            run = Run(parameters)
-        elif plan.refining:
-            run, moves = self._refined(data, run, rngs[1])
-        best = self._run("training", data, run)
-        if plan.searching:
+        try:
+            best = self._trained(rng)
+        except InterruptedEarlyError:
+            best = self._so_far()
+        starts = self.starts
+        if self.candidates is not None:
             self.n_passes += self.candidates.n_passes
         if not plan.searching:
             course = list(best.free_energy)
@@ -166,22 +156,69 @@ class _Trainer:
             parameters=parameters,
             free_energy=[value - self.volume for value in best.free_energy],
             seconds=best.seconds,
-            converged=best.converged,
+            converged=best.converged and not self.interrupted,
             starts=[
                 start | {"free_energy": [value - self.volume for value in start["free_energy"]]}
                 for start in starts
             ],
-            moves=[move | {"free_energy": move["free_energy"] - self.volume} for move in moves],
-            batches=[value - self.volume for value in batches],
+            moves=[
+                move | {"free_energy": move["free_energy"] - self.volume} for move in self.moves
+            ],
+            batches=[value - self.volume for value in self.batches],
             lost=np.flatnonzero(weights < LOST).tolist(),
             rise=rises(best.free_energy),
             n_passes=self.n_passes,
             rank=self.coordinates.rank,
+            interrupted=self.interrupted,
         )
+
+    def _trained(self, rng):
+        """Start, make moves, and run EM to the end."""
+        plan = self.plan
+        rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
+        run = None
+        if plan.searching:
+            self.candidates = Candidates(
+                self.samples,
+                plan,
+                self.coordinates,
+                workers=self.workers,
+                journal=self.journal,
+                tell=self._tell,
+                interrupt=self.interrupt,
+            )
+            run, self.starts = self.candidates.begin(rngs[0])
+        # Not before: starts have a part of the data, and memory better used than by all.
+        data = self._all_data()
+        if run is None:
+            run = Run(self._given_start(data))
+        if plan.batches is not None:
+            if plan.refining:  # what is known of all data is as little as the part says
+                run = self._refined(self.candidates.part.data, run, rngs[1])
+                run = run_from(self.journal.agree(to_content(run)))
+            run = Run(self._train_on_batches(data, run.parameters, rngs[2]))
+        elif plan.refining:
+            run = self._refined(data, run, rngs[1])
+        return self._run("training", data, run)
+
+    def _all_data(self):
+        n_columns = self.plan.n_states * self.samples.n_features
+        return self.coordinates.apply(self.samples, n_columns, self.workers)
+
+    def _so_far(self):
+        """Take the best model so far, and look once at all data with it if nobody has."""
+        best, self.interrupted = self.interrupt.best, True
+        assert best is not None
+        if self.interrupt.level == ON_ALL:
+            return best
+        self.n_passes += 1
+        # Not in the journal: another model will be there when the same training goes on.
+        rule, prior = self.plan.rule, self.plan.prior
+        start = Run(best.parameters)
+        return converge(self._all_data(), start, rule, max_iter=0, tol=self.plan.tol, prior=prior)
 
     def _refined(self, data, run, rng):
         """Make moves as long as they lower the free energy."""
-        moves: list[dict] = []
         goal, before = np.inf, 0.0
         for number, child in enumerate(rng.spawn(MOST_ROUNDS), 1):
             run = self._run(f"search, round {number}", data, run, enough=_is_near)
@@ -191,7 +228,7 @@ class _Trainer:
             if gain < WORTH_WHILE or self._all_passes + cost > MOST_PASSES:
                 break
             proposed = self.candidates.propose(run, number, child)
-            moves += proposed.tried
+            self.moves += proposed.tried
             if not proposed.runs:
                 break
             give_back_freed()
@@ -203,7 +240,7 @@ class _Trainer:
             ]
             best = min(tried, key=lambda run: run.free_energy[-1])
             better = best.free_energy[-1] < goal - LEAST_GAIN
-            moves += [
+            self.moves += [
                 move
                 | {"all_data": True, "free_energy": one.free_energy[-1]}
                 | {"kept": better and one is best}
@@ -212,7 +249,7 @@ class _Trainer:
             if not better:
                 break
             run = best
-        return run, moves
+        return run
 
     @property
     def _all_passes(self):
@@ -221,6 +258,7 @@ class _Trainer:
     def _run(self, name, data, run, enough=None):
         """Run EM, remembering where it is."""
         plan, begun = self.plan, run.n_passes
+        on_all = data.samples is self.samples
         share = data.n_samples / self.samples.n_samples
         done = self.journal.result(name)
         if done is not None:
@@ -234,9 +272,11 @@ class _Trainer:
 
         def watch(run):
             newest.update(to_content(run))
+            self.interrupt.offer(run, ON_ALL if on_all else ON_PART)
             self.journal.update(name, newest)
             most = plan.max_iter if enough is None else MOST_PASSES
             self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], most)
+            self.interrupt.check(ended=enough is None and run.converged)
 
         try:
             converge(
@@ -252,6 +292,10 @@ class _Trainer:
         except KeyboardInterrupt:
             if newest:
                 self.journal.update(name, newest, force=True)
+            raise
+        except InterruptedEarlyError:
+            self.journal.update(name, newest, force=True)
+            self.n_passes += share * (run.n_passes - begun)
             raise
         self.n_passes += share * (run.n_passes - begun)
         self.journal.finish(name, to_content(run))
@@ -272,9 +316,11 @@ class _Trainer:
             prior=plan.prior,
             journal=self.journal,
             report=self._tell,
+            interrupt=self.interrupt,
         )
         self.n_passes += trained.n_passes
-        return trained.parameters, trained.free_energy
+        self.batches = trained.free_energy
+        return trained.parameters
 
     def _given_start(self, data):
         plan = self.plan

@@ -17,11 +17,12 @@ from oracle import (
 from scipy.stats import multivariate_normal
 
 from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
+from mne_hmm.engine import chain as chain_module
 from mne_hmm.engine._tensorflow import tf
 from mne_hmm.engine.chain import (
-    GROUPED_FROM,
-    LEAST_STEP,
+    ALONE,
     TINY,
+    TOGETHER,
     UNREACHED,
     ChunkLayout,
     _compiled,
@@ -431,25 +432,29 @@ def test_rows_find_their_way_into_chunks_and_back(lengths, chunk_length):
 def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     lengths = [typical] * n_chains
     layout = ChunkLayout.for_lengths(lengths)
-    # Rounding up for the sake of few shapes adds seven chunks, or a sixteenth of many.
+    # Rounding up for the sake of few shapes at most doubles few chunks, and adds a quarter to many.
     n = layout.chunks_per_chain.sum()
-    assert n <= layout.n_chunks < n + max(LEAST_STEP, n / 16)
+    assert n <= layout.n_chunks < max(8 + 1, 2 * n if n <= ALONE[-1] else 1.25 * n)
+    assert {*layout.groups} <= {*ALONE, *TOGETHER}
     # Many short chains in long chunks would be padding for the most part.
     assert layout.chunk_length <= max(2 * typical, 8)
     # One long chain in short chunks would be many chunks to walk, one after another.
     long = ChunkLayout.for_lengths([1000 * typical])
     n = max(1000 * typical / 256, 4 * long.chunk_length) + 1
-    assert long.n_chunks < n + max(LEAST_STEP, n / 16)
+    assert long.n_chunks <= max(8, 2 * n)
 
 
+@pytest.mark.parametrize("most", [256, 64])
 @pytest.mark.parametrize("lengths", [(3000,), (1500, 1500), (2294, 5, 1, 700)])
-def test_groups_of_chunks_are_one_recursion(lengths):
-    # The same chains in many chunks, which are smoothed in two groups, and in few, in one.
+def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
+    # The same chains in many chunks, which are smoothed in groups, and in few, in one.
     rng = np.random.default_rng(0)
     initial, transition = random_model(rng, 3, 1)[:2]
     log_b = 4 * rng.standard_normal((3000, 3))
-    many, few = (ChunkLayout.for_lengths(lengths, n).n_chunks for n in (16, 128))
-    assert few < GROUPED_FROM <= many
+    sizes = TOGETHER if most == TOGETHER[-1] else (most,)
+    monkeypatch.setattr(chain_module, "TOGETHER", sizes)
+    many, few = (ChunkLayout.for_lengths(lengths, n).groups for n in (16, 128))
+    assert (len(few), len(many)) == (1, {256: 2, 64: 4}[most])
     got = smooth(log_b, lengths, transition, initial, chunk_length=16)
     want = smooth(log_b, lengths, transition, initial, chunk_length=128)
     # Rounding of some hundred steps.
@@ -463,13 +468,13 @@ def test_every_shape_is_compiled_once():
     # Chunks of a length that no other test has, so that all shapes are new. More than five of
     # them: that is when TensorFlow would warn.
     transition, initial = np.ones((1, 1)), np.ones(1)
-    lengths = [(40 * n,) for n in range(1, 7)]  # multiples of eight chunks of five
+    lengths = [(40 * 2**n,) for n in range(6)]  # eight chunks of five, and twice as many, ...
     before = _compiled.cache_info()
     for length in lengths:
         decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
     once = _compiled.cache_info()
     assert once.misses - before.misses == 6
-    for length in [(40,), (3,), (79,), (81, 7), (2, 2, 2, 112)]:
+    for length in [(40,), (3,), (79,), (161, 7), (2, 2, 2, 112)]:
         path = decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
         assert len(path.labels) == sum(length)
     twice = _compiled.cache_info()
@@ -477,7 +482,19 @@ def test_every_shape_is_compiled_once():
     assert twice.hits - once.hits == 5
 
 
-def test_lengths_that_differ_little_share_a_shape():
-    # Recordings of different lengths must not each cost a compilation.
-    counts = {ChunkLayout.for_lengths([n], 128).n_chunks for n in range(50_000, 60_000)}
-    assert len(counts) <= 6
+def test_lengths_share_shapes():
+    # Recordings of different lengths must not each cost a compilation, nor must memory grow with
+    # every recording: whatever the lengths, there are as many shapes as group sizes.
+    sizes = set()
+    for n in range(1, 1_000_000, 997):
+        sizes |= {*ChunkLayout.for_lengths([n], 128).groups}
+    assert sizes == {*ALONE, *TOGETHER}
+    before = _compiled.cache_info()
+    rng = np.random.default_rng(9)
+    for n in rng.integers(1, 7 * 96, 40):  # up to 96 chunks of seven
+        smooth(np.zeros((n, 2)), [n], np.full((2, 2), 0.5), np.full(2, 0.5), chunk_length=7)
+    after = _compiled.cache_info()
+    assert (
+        after.misses - before.misses <= 6
+    )  # 8, 16, 32, 64, 80 and 96 chunks, in one function each
+    assert after.hits - before.hits >= 35

@@ -213,7 +213,7 @@ def test_traces_are_as_few_as_the_kinds_of_work():
             assert emission.log_densities(data).shape == (n, 3)
             weighted_moments(data, weights, covariance_type)
             functions |= {
-                id(_log_density_function(3, 9, covariance_type, False)),
+                id(_log_density_function(3, 9, covariance_type, False, False)),
                 id(_moment_function(3, 9, covariance_type, True)),
             }
     after = _log_density_function.cache_info().misses, _moment_function.cache_info().misses

@@ -1,0 +1,268 @@
+"""Ctrl-C: the best model so far where it is asked for, and an end without one otherwise."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mne_hmm
+from mne_hmm.engine import candidates
+from mne_hmm.progress import Progress
+
+SFREQ = 100.0
+AS_IS = mne_hmm.Preparation.as_is()
+SEARCH = {"n_states": 2, "n_init": 2, "tol": 1e-6}
+BATCHES = {**SEARCH, "refine": False, "batch_size": 4, "sequence_length": 150}
+GIVEN = {**SEARCH, "init": np.repeat([0, 1], 5000)}
+SAYS = "Training was interrupted after {} on all data; this is the best model so far"
+
+
+def make_data():
+    """Ten thousand samples of three channels in four states: training takes many passes."""
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(0, 1, (4, 3, 3)) / 2 + np.eye(3)
+    states = np.repeat(rng.integers(0, 4, 1250), 8)
+    x = np.einsum("tij,tj->it", mixing[states], rng.standard_normal((10_000, 3)))
+    return mne_hmm.prepare(x, AS_IS, sfreq=SFREQ, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data()
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c():
+    """Hear SIGINT also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    # Whatever came of a training, Ctrl-C is again what it was.
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def fit(data, on_interrupt="return", **kwargs):
+    return mne_hmm.fit_hmm(
+        data, **{**SEARCH, **kwargs}, random_state=0, on_interrupt=on_interrupt, verbose="WARNING"
+    )
+
+
+def press(monkeypatch, *moments):
+    """Press Ctrl-C after passes, given by stage and number; give back what was seen till then."""
+    seen = []
+
+    def watched(self, stage, number, free_energy, *args):
+        original(self, stage, number, free_energy, *args)
+        seen.append((stage, number, free_energy))
+        if (stage, number) in moments:
+            signal.raise_signal(signal.SIGINT)
+
+    original = Progress.__call__
+    monkeypatch.setattr(Progress, "__call__", watched)
+    return seen
+
+
+def stages(seen):
+    return [(stage, number) for stage, number, _ in seen]
+
+
+@pytest.mark.parametrize(
+    ("plan", "number", "updates"),
+    [
+        ({**SEARCH, "refine": False}, 1, "1 update"),
+        (GIVEN, 3, "3 updates"),
+        (BATCHES, 1, "1 update"),
+    ],
+    ids=["search", "given", "mini-batches"],
+)
+def test_in_training(plan, number, updates, data, monkeypatch):
+    """Nothing comes after the pass, and the model is that of the pass."""
+    seen = press(monkeypatch, ("training", number))
+    with pytest.warns(RuntimeWarning, match=SAYS.format(updates)) as record:
+        hmm = fit(data, **plan)
+    assert len(record) == 1  # not also that max_iter was too low
+    assert stages(seen)[-1] == ("training", number)
+    assert not hmm.converged_
+    assert hmm.free_energy_ == seen[-1][2]
+    assert_allclose(hmm.free_energy(data), hmm.free_energy_, rtol=1e-6)  # training is in float32
+    assert len(hmm.annotations_) == 1
+    # It can be gone on from, and is what it would have become.
+    monkeypatch.undo()
+    whole, on = fit(data, **plan), fit(data, init=hmm)
+    assert whole.converged_
+    assert_allclose(on.free_energy_, whole.free_energy_, rtol=0, atol=1e-3)
+    assert hmm.free_energy_ > whole.free_energy_
+
+
+def test_in_the_starts(data, monkeypatch):
+    """The best start so far is looked at once with all data."""
+    seen = press(monkeypatch, ("search, starts", 2))
+    with pytest.warns(RuntimeWarning, match=SAYS.format("0 updates")):
+        hmm = fit(data, n_init=3)
+    assert stages(seen)[-1] == ("search, starts", 2)
+    assert hmm.n_states == 2
+    assert not hmm.converged_
+    assert_allclose(hmm.free_energy(data), hmm.free_energy_, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [("search, round 1", 1), ("search, round 1, moves", 2), ("search, round 1, move 2", 1)],
+    ids=str,
+)
+def test_in_the_search(moment, data, monkeypatch):
+    """The best model so far comes back, be it the one before a move or after."""
+    seen = press(monkeypatch, moment)
+    with pytest.warns(RuntimeWarning, match="Training was interrupted"):
+        hmm = fit(data)
+    assert stages(seen)[-1] == moment
+    assert not hmm.converged_
+    on_part = ("search, starts", "search, round 1, moves")
+    best = min(value for stage, _, value in seen if stage not in on_part)
+    assert hmm.free_energy_ == best
+    assert_allclose(hmm.free_energy(data), hmm.free_energy_, rtol=1e-6)
+
+
+def test_in_mini_batches(data, monkeypatch):
+    """What the batches came to is looked at with all data."""
+    seen = press(monkeypatch, ("mini-batches", 2))
+    with pytest.warns(RuntimeWarning, match=SAYS.format("0 updates")):
+        hmm = fit(data, **BATCHES)
+    assert stages(seen)[-1] == ("mini-batches", 2)
+    assert_allclose(hmm.free_energy_, seen[-1][2], rtol=0, atol=0.02)  # of batches, by chance
+
+
+def test_before_any_model(data, monkeypatch):
+    """There is nothing to give: Ctrl-C is what it always is."""
+
+    def pressed(*args, **kwargs):
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(candidates, "kmeans_labels", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data)
+
+
+def test_the_second_time(data, monkeypatch):
+    """At once, also in the middle of what a first Ctrl-C still waits for."""
+
+    def twice(self, *args):
+        original(self, *args)
+        if args[:2] == ("search, round 1", 2):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    original = Progress.__call__
+    monkeypatch.setattr(Progress, "__call__", twice)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data)
+
+
+def test_by_default_it_raises(data, monkeypatch):
+    press(monkeypatch, ("search, round 1", 2))
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, on_interrupt="raise")
+
+
+@pytest.mark.parametrize(
+    "moment", [("search, round 1, moves", 2), ("search, round 1, move 1", 2)], ids=str
+)
+def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
+    """The model that came early leaves nothing behind: later training ends as if undisturbed."""
+    whole = fit(data)
+    press(monkeypatch, moment)
+    with pytest.warns(RuntimeWarning, match="Training was interrupted"):
+        fit(data, checkpoint_dir=tmp_path / "run")
+    monkeypatch.undo()
+    again = fit(data, checkpoint_dir=tmp_path / "run")
+    assert again.free_energy_ == whole.free_energy_
+    assert again.converged_
+    assert_array_equal(again.covariances_, whole.covariances_)
+
+
+def test_other_handlers_stay(data):
+    """Who has a way of their own with Ctrl-C, or is no main thread, is left alone."""
+
+    def own(*_):
+        raise AssertionError("not called here")
+
+    before = signal.signal(signal.SIGINT, own)
+    seen = []
+    try:
+        fit(data, **GIVEN, max_iter=500)
+        assert signal.getsignal(signal.SIGINT) is own
+    finally:
+        signal.signal(signal.SIGINT, before)
+    thread = threading.Thread(target=lambda: seen.append(fit(data, **GIVEN, max_iter=500)))
+    thread.start()
+    thread.join()
+    assert seen[0].converged_
+
+
+def test_wrong_values(data):
+    with pytest.raises(
+        ValueError, match="on_interrupt must be one of 'raise', 'return', got 'ask'"
+    ):
+        fit(data, on_interrupt="ask")
+
+
+# A real one, from another process
+
+
+CHILD = """
+import sys
+import test_interrupt
+from mne_hmm.progress import Progress
+
+def told(self, stage, number, *args):
+    original(self, stage, number, *args)
+    print(stage, number, sep=":", flush=True)
+
+original = Progress.__call__
+Progress.__call__ = told
+data = test_interrupt.make_data()
+print("prepared", flush=True)
+hmm = test_interrupt.fit(data, **eval(sys.argv[1]))
+print("model", hmm.converged_, round(hmm.free_energy_, 9), round(hmm.free_energy(data), 9))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT")
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "prepared",
+        "search, starts:1",
+        "search, round 1:1",
+        "search, round 1, move 2:3",
+        "training:4",
+    ],
+)
+def test_from_outside(moment):
+    """The signal comes whenever it comes: a model, or KeyboardInterrupt where there is none."""
+    here = os.path.dirname(__file__)
+    command = [sys.executable, "-c", CHILD, "{}"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, env=environment, **pipes) as child:
+        for line in child.stdout:
+            if line.strip() == moment:
+                child.send_signal(signal.SIGINT)
+                break
+        rest, errors = child.communicate(timeout=300)
+    if moment == "prepared":
+        assert child.returncode == -signal.SIGINT or "KeyboardInterrupt" in errors
+        assert "model" not in rest
+        return
+    assert child.returncode == 0, errors
+    word, converged, ours, theirs = rest.split()[-4:]
+    assert (word, converged) == ("model", "False")
+    assert float(ours) == pytest.approx(float(theirs), rel=1e-6)
+    assert "Interrupted: the best model so far" in errors
+    assert "Training was interrupted" in errors
