@@ -153,7 +153,7 @@ def test_the_second_time(data, monkeypatch):
 
     def twice(self, *args):
         original(self, *args)
-        if args[:2] == ("search, round 1", 2):
+        if args[:2] == ("search, round 1, move 1", 2):
             signal.raise_signal(signal.SIGINT)
             signal.raise_signal(signal.SIGINT)
 
@@ -164,7 +164,7 @@ def test_the_second_time(data, monkeypatch):
 
 
 def test_by_default_it_raises(data, monkeypatch):
-    press(monkeypatch, ("search, round 1", 2))
+    press(monkeypatch, ("search, round 1, move 1", 2))
     with pytest.raises(KeyboardInterrupt):
         fit(data, on_interrupt="raise")
 

@@ -208,7 +208,7 @@ def test_killed_and_started_again(lost, folder, tmp_path):
     """Without one, the other ends in time with an error; both together go on to the same bits."""
     with Together(tmp_path / "undisturbed", folder, ONE_START) as together:
         undisturbed, _ = together.models()
-    assert len(undisturbed.history_["free_energy"]) > 3
+    assert len(undisturbed.history_["free_energy"]) > 2  # a pass is left after the second
 
     lasts = ["training 1" if rank == lost else "" for rank in (0, 1)]
     run = tmp_path / "run"

@@ -26,9 +26,6 @@ from ._tensorflow import tf
 # digits to spare): what underflows is then outweighed by a path that does not.
 TINY = 1e-140
 
-# Log density of a state that is not there, far below any other.
-UNREACHED = -1e30
-
 CHUNK_LENGTHS = (8, 32, 128, 256)
 
 # Sizes of groups of chunks: of a group alone, and of several of one size. Every size is compiled
@@ -177,8 +174,8 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    function = tf.function(function, jit_compile=True, autograph=False)
-    return function.get_concrete_function(*shapes)
+    compiled = tf.function(function, jit_compile=True, autograph=False)
+    return compiled.get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):
@@ -412,7 +409,6 @@ def smooth_rows(
     transition,
     initial,
     *,
-    n_slots: int | None = None,
     dtype: "tf.DType | None" = None,
 ) -> Smoothed:
     """Find the posterior of the states of independent chains.
@@ -429,9 +425,6 @@ def smooth_rows(
         Transition probabilities.
     initial : array, shape (n_states,)
         Probabilities of the first state of a chain.
-    n_slots : int | None
-        Number of states that the recursions are compiled for, if more than there are: one
-        compilation, which takes a second, then does for models of several sizes.
     dtype : tf.float32 | tf.float64 | None
         Type of the posterior. None is that of the rows.
 
@@ -440,23 +433,23 @@ def smooth_rows(
     smoothed : Smoothed
         The posterior as a tensor, and sums in float64.
     """
-    n = len(initial)
-    unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
+    n_valid, is_first = layout.flags()
     posteriors, transitions, initials, evidence, weights = _smooth(
         dtype or rows.dtype,
-        tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
-        np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
-        *layout.flags(),
-        np.pad(np.asarray(transition, float), (0, unused)),
-        np.pad(np.asarray(initial, float), (0, unused)),
+        layout.scatter(rows),
+        np.asarray(constants, float),
+        n_valid,
+        is_first,
+        np.asarray(transition, float),
+        np.asarray(initial, float),
         layout.groups,
     )
     return Smoothed(
-        layout.gather(posteriors[..., :n]),
-        transitions.numpy()[:n, :n],
-        initials.numpy()[:n],
+        layout.gather(posteriors),
+        transitions.numpy(),
+        initials.numpy(),
         layout.sum_per_chain(evidence.numpy()),
-        weights.numpy()[:n],
+        weights.numpy(),
     )
 
 

@@ -120,7 +120,7 @@ def posterior(
 ) -> Posterior:
     """Posterior of the states of all of a worker's samples, from densities in float64 if asked."""
     emission = Emission(parameters.means, parameters.covariances, covariance_type, precise)
-    parts = [_smoothed(emission, batch, parameters, data.n_slots) for batch in data]
+    parts = [_smoothed(emission, batch, parameters) for batch in data]
     return Posterior(
         np.concatenate([part.posteriors.numpy() for part in parts]),
         sum(part.transitions for part in parts),
@@ -129,14 +129,13 @@ def posterior(
     )
 
 
-def _smoothed(emission, batch, parameters, n_slots):
+def _smoothed(emission, batch, parameters):
     return smooth_rows(
         emission.rows(batch),
         emission.constants,
         batch.layout,
         parameters.transition_matrix,
         parameters.initial_probs,
-        n_slots=n_slots,
         dtype=tf.float32,
     )
 
@@ -190,7 +189,7 @@ def expect_batches(
 
     def of_batch(batch):
         with tf.device(batch.device or None):
-            smoothed = _smoothed(emission, batch, parameters, data.n_slots)
+            smoothed = _smoothed(emission, batch, parameters)
             sums = products = np.zeros(0)
             if rule.learn_emissions:
                 sums, products = batch_moments(

@@ -129,9 +129,6 @@ class Data:
         Rows of all workers, and columns.
     recordings, chains : list of int
         Numbers of this worker's recordings, and lengths of their chains.
-    n_slots : int | None
-        Number of states that the recursions are compiled for. Models with fewer leave some
-        unused; None is always that of the model.
     """
 
     def __init__(
@@ -148,7 +145,6 @@ class Data:
         self._transform, self._once = transform, once
         self._length = block_length(n_columns)
         self.chunk_length = best_chunk_length(samples.chains)
-        self.n_slots: int | None = None
         self.recordings = workers.share(samples.sizes)
         self.chains = [n for i in self.recordings for n in samples.lengths[i]]
         one = tf.zeros((1, samples.n_features), tf.float64)

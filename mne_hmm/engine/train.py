@@ -138,8 +138,6 @@ class _Trainer:
         except InterruptedEarlyError:
             best = self._so_far()
         starts = self.starts
-        if self.candidates is not None:
-            self.n_passes += self.candidates.n_passes
         if not plan.searching:
             course = list(best.free_energy)
             starts = [
@@ -167,7 +165,7 @@ class _Trainer:
             batches=[value - self.volume for value in self.batches],
             lost=np.flatnonzero(weights < LOST).tolist(),
             rise=rises(best.free_energy),
-            n_passes=self.n_passes,
+            n_passes=self._all_passes,
             rank=self.coordinates.rank,
             interrupted=self.interrupted,
         )
@@ -193,7 +191,8 @@ class _Trainer:
         if run is None:
             run = Run(self._given_start(data))
         if plan.batches is not None:
-            if plan.refining:  # what is known of all data is as little as the part says
+            if self.candidates is not None and plan.refining:
+                # What is known of all data is as little as the part says.
                 run = self._refined(self.candidates.part.data, run, rngs[1])
                 run = run_from(self.journal.agree(to_content(run)))
             run = Run(self._train_on_batches(data, run.parameters, rngs[2]))
@@ -219,6 +218,7 @@ class _Trainer:
 
     def _refined(self, data, run, rng):
         """Make moves as long as they lower the free energy."""
+        assert self.candidates is not None
         goal, before = np.inf, 0.0
         for number, child in enumerate(rng.spawn(MOST_ROUNDS), 1):
             run = self._run(f"search, round {number}", data, run, enough=_is_near)
@@ -253,7 +253,7 @@ class _Trainer:
 
     @property
     def _all_passes(self):
-        return self.n_passes + self.candidates.n_passes
+        return self.n_passes + (0 if self.candidates is None else self.candidates.n_passes)
 
     def _run(self, name, data, run, enough=None):
         """Run EM, remembering where it is."""

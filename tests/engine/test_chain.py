@@ -23,7 +23,6 @@ from mne_hmm.engine.chain import (
     ALONE,
     TINY,
     TOGETHER,
-    UNREACHED,
     ChunkLayout,
     _compiled,
     smooth_rows,
@@ -292,46 +291,6 @@ def test_the_posterior_of_single_precision_rows_is_in_single_precision():
         assert_allclose(got.log_evidence, truth.log_evidence, rtol=1e-14, atol=0)
         for sums in got[1:]:
             assert sums.dtype == np.float64
-
-
-@pytest.mark.parametrize("size", [3.0, 1e3, 1e6])
-@pytest.mark.parametrize("transition", ["dense", LEFT_RIGHT, CYCLE, np.eye(3)])
-def test_unused_slots_change_nothing(transition, size):
-    rng = np.random.default_rng(7)
-    dense, initial = _random_chain(rng, 3)
-    transition = dense if isinstance(transition, str) else transition
-    constants = np.array([0.5, -size, size])
-    for _ in range(5):
-        rows = _rows(_log_densities(rng, sum(CHAINS), 3, size), np.float64)
-        arguments = rows, constants, LAYOUT, transition, initial
-        want = smooth_rows(*arguments)
-        for n_slots in (1, 3):  # no more than there are
-            for one, other in zip(smooth_rows(*arguments, n_slots=n_slots), want, strict=True):
-                assert_array_equal(one, other)
-        got = smooth_rows(*arguments, n_slots=7)
-        assert got.posteriors.shape == (sum(CHAINS), 3)
-        assert got.transitions.shape == (3, 3)
-        # The same sums but for zeros in between, of other lengths: rounding, of float64.
-        assert_allclose(got.posteriors, want.posteriors, rtol=0, atol=1e-13)
-        assert_allclose(got.transitions, want.transitions, rtol=1e-10, atol=1e-100)
-        assert_allclose(got.initial, want.initial, rtol=0, atol=1e-13)
-        assert_allclose(got.weights, want.weights, rtol=0, atol=1e-12)
-        assert_allclose(got.log_evidence, want.log_evidence, rtol=1e-14, atol=1e-12)
-
-
-def test_no_density_is_as_low_as_that_of_an_unused_slot():
-    # Samples that nothing explains, a thousand standard deviations away and more: every path is
-    # as bad, and none leads through a slot.
-    rng = np.random.default_rng(8)
-    transition, initial = _random_chain(rng, 3)
-    rows = -1e20 * (1 + rng.integers(0, 4, (sum(CHAINS), 3)) / 4)
-    assert 1e9 * rows.min() > UNREACHED
-    arguments = _rows(rows, np.float64), np.zeros(3), LAYOUT, transition, initial
-    want, got = smooth_rows(*arguments), smooth_rows(*arguments, n_slots=7)
-    assert_allclose(got.weights.sum(), sum(CHAINS), rtol=1e-14, atol=0)
-    assert_allclose(got.posteriors, want.posteriors, rtol=0, atol=1e-13)
-    assert_allclose(got.transitions, want.transitions, rtol=1e-10, atol=1e-100)
-    assert_allclose(got.log_evidence, want.log_evidence, rtol=1e-14, atol=0)
 
 
 # Other people's numbers
