@@ -783,9 +783,11 @@ class HMM:
         ------
         FileExistsError
             If the file exists and ``overwrite`` is False.
+        OSError
+            If it cannot be written. What was there before stays.
         """
         path = check_target(fname, overwrite, (".h5", ".hdf5"))
-        write_model(path, self)
+        write_model(path, self, overwrite)
 
 
 def read_hmm(fname: Any) -> HMM:
