@@ -56,7 +56,7 @@ def written_atomically(
             _put_in_place(path, fname, overwrite)
     finally:
         # In a folder that lets nobody write there is nothing to delete.
-        with contextlib.suppress(FileNotFoundError, PermissionError):
+        with contextlib.suppress(OSError):
             path.unlink()
 
 

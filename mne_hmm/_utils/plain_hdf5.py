@@ -133,7 +133,7 @@ def _read(node, where, seen):
 
 
 def _number_of(kind):
-    """What makes a number of a kind; None if it is no kind of number."""
+    """Find what makes a number of a kind; None if it is no kind of number."""
     if kind in ("int", "float"):
         return {"int": int, "float": float}[kind]
     if not kind.startswith("np_"):
