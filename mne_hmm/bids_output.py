@@ -13,8 +13,8 @@ import numpy as np
 from mne.utils import logger
 
 from . import __version__
-from ._utils.check import listed, plural
-from ._utils.files import cannot_be_written, telling_of, written_atomically
+from ._utils.check import check_option, listed, plural
+from ._utils.files import cannot_be_written, check_path, telling_of, written_atomically
 from .bids_annotations import annotations_sidecar, write_annotations
 from .bids_input import describe_data_set, import_mne_bids, is_bids_path
 from .hmm import HMM
@@ -147,7 +147,8 @@ def write_bids_derivatives(
             "hmm.report(inst) makes one"
         )
     courses, sources = _checked(hmm, states, bids_paths)
-    root = Path(root)
+    root = check_path(root, "root")
+    check_option(overwrite, "overwrite", (True, False))
     check_root(root, sources)
     files = files_of_data_set(hmm, sources, root)
     if report is not None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ._utils.check import listed, plural
-from ._utils.files import cannot_be_written, written_atomically
+from ._utils.files import cannot_be_written, check_path, written_atomically
 from ._utils.locks import lock_held
 from ._utils.model_hdf5 import read_model_file, write_model_file
 from .epoch_grid import EpochGrid
@@ -246,7 +246,7 @@ def opened_to_fill(
     OSError
         If it is no folder, or cannot be written to.
     """
-    path = Path(cache_dir)
+    path = check_path(cache_dir, "cache_dir")
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(
             f"cache_dir={str(path)!r} must be a folder, but it is a file; name another"
@@ -331,7 +331,7 @@ def read_prepared(path: Any) -> PreparedData:
     ...     mne_hmm.read_prepared(folder).n_samples
     4986
     """
-    folder = Path(path)
+    folder = check_path(path, "path")
     if not folder.exists():
         raise FileNotFoundError(f"path={str(folder)!r}: there is no such folder")
     if not folder.is_dir():

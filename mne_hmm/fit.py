@@ -1,5 +1,6 @@
 """One call from recordings to a trained model."""
 
+from bisect import bisect_right
 from typing import Any
 
 import mne
@@ -357,7 +358,8 @@ def check_enough_data(prepared: PreparedData, n_states: int, learned: Learned) -
     n_values = prepared.n_samples * d
     if n_free(n_states) <= n_values:
         return
-    fitting = max((k for k in range(1, n_states) if n_free(k) <= n_values), default=1)
+    # The numbers grow with k, and reach n_values before k does.
+    fitting = bisect_right(range(min(n_states, n_values + 2)), n_values, key=n_free) - 1
     ways = "" if fitting < 2 else f"use n_states≤{fitting}, "
     raise ValueError(
         f"n_states={n_states} has {n_free(n_states):,} free parameters, but the data are only "

@@ -103,7 +103,7 @@ def _to_content(hmm):
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
         "annotations": [_annotations_content(a) for a in hmm.annotations_],
-        "random_state": hmm.random_state,
+        "random_state": _seed_content(hmm.random_state),
         "versions": hmm.versions,
         "reference": None if hmm.reference is None else vars(hmm.reference),
     }
@@ -128,10 +128,19 @@ def _from_content(content):
         converged=content["converged"],
         annotations=[_annotations_from(a) for a in content["annotations"]],
         state_names=content["state_names"],
-        random_state=content["random_state"],
+        random_state=_seed_from(content["random_state"]),
         versions=versions,
         reference=None if content.get("reference") is None else Reference(**content["reference"]),
     )
+
+
+def _seed_content(seed):
+    """Write a seed as text where it is larger than whole numbers in files may be."""
+    return str(seed) if seed is not None and seed >= 2**63 else seed
+
+
+def _seed_from(content):
+    return int(content) if isinstance(content, str) else content
 
 
 def _annotations_content(annotations):

@@ -5,7 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.check import check_number
+from ._utils.check import check_number, check_option
 from ._utils.files import cannot_be_written, telling_of, written_atomically
 from ._utils.locks import lock_held
 from .hmm import HMM
@@ -193,6 +193,7 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
     if not isinstance(hmm, HMM):
         raise TypeError(f"hmm must be an HMM, got {hmm!r} of type {type(hmm).__name__}")
     path = path_of(folder)
+    check_option(overwrite, "overwrite", (True, False))
     there = [name for name in (CONFIG, WEIGHTS) if (path / name).exists()]
     if there and not overwrite:
         raise FileExistsError(

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .check import check_option
+
 # What can be in the way of writing: no room, no rights, a disk that fails.
 IN_THE_WAY = {
     getattr(errno, name)
@@ -140,9 +142,25 @@ def exists_already(path: Path) -> FileExistsError:
     return FileExistsError(f"fname={str(path)!r} exists already; pass overwrite=True to replace it")
 
 
+def check_path(value: Any, name: str) -> Path:
+    """Return the path of a file or folder.
+
+    Parameters
+    ----------
+    value : path-like
+        The path.
+    name : str
+        Name of the argument.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r} of type {type(value).__name__}")
+    return Path(value)
+
+
 def check_target(fname: Any, overwrite: bool, suffixes: tuple[str, ...]) -> Path:
     """Check that a file may be written."""
-    path = Path(fname)
+    path = check_path(fname, "fname")
+    check_option(overwrite, "overwrite", (True, False))
     if path.suffix not in suffixes:
         raise ValueError(f"fname must end in {' or '.join(suffixes)}, got {str(path)!r}")
     if not path.parent.is_dir():

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 from h5io import write_hdf5
 
-from .files import WAY_OUT, written_atomically
+from .files import WAY_OUT, check_path, written_atomically
 from .plain_hdf5 import check_harmless, read_plain
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -45,7 +45,13 @@ def write_model_file(
     """
     # In memory, for HDF5 does not always survive a disk that is full.
     with h5py.File("model", "w", driver="core", backing_store=False) as file:
-        write_hdf5(file, content, title=title)
+        try:
+            write_hdf5(file, content, title=title)
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{error.object!r} cannot be written to {fname}: {error.reason}; give channels and "
+                "states names of characters that Unicode has"
+            ) from error
         file.flush()
         image = file.id.get_file_image()
     with written_atomically(fname, overwrite=overwrite, way_out=way_out) as path:
@@ -80,7 +86,7 @@ def read_model_file(fname: Any, title: str, newest: int, unchecked: int) -> dict
     ValueError
         If it is HDF5 of something else, or of a newer version.
     """
-    path = Path(fname)
+    path = check_path(fname, "fname")
     if not path.exists():
         raise FileNotFoundError(f"fname={str(path)!r}: there is no such file")
     if path.is_dir():
