@@ -154,7 +154,16 @@ def check_path(value: Any, name: str) -> Path:
     """
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, got {value!r} of type {type(value).__name__}")
+    _check_no_null(value, name)
     return Path(value)
+
+
+def _check_no_null(value, name):
+    if "\0" in os.fsdecode(value):
+        raise ValueError(
+            f"{name} must be a path, which has no null characters in it, got {value!r}; leave "
+            "them out"
+        )
 
 
 def check_target(fname: Any, overwrite: bool, suffixes: tuple[str, ...]) -> Path:
@@ -183,6 +192,7 @@ def check_folder(value: Any, name: str) -> Path | None:
             f"{name} must be a path of a folder or None, got {value!r} of type "
             f"{type(value).__name__}"
         )
+    _check_no_null(value, name)
     path = Path(value)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{name}={str(value)!r} is a file; give a folder")
