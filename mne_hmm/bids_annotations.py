@@ -10,6 +10,7 @@ import mne
 import numpy as np
 
 from ._utils.check import listed
+from ._utils.files import check_path
 from .states import PREFIX, StateTimeCourse
 
 COLUMNS = ["onset", "duration", "trial_type"]
@@ -102,7 +103,7 @@ def read_bids_annotations(fname: Any) -> mne.Annotations:
     Without the ``.json`` file onsets count from the recording's first sample
     (``orig_time=None``), as they do for recordings without a measurement date.
     """
-    path = Path(fname)
+    path = check_path(fname, "fname")
     if not path.is_file():
         raise FileNotFoundError(
             f"fname={str(path)!r}: there is no such file (the working folder is {Path.cwd()})"

@@ -10,6 +10,7 @@ import mne
 from mne.utils import logger
 
 from ._utils.check import import_extra, listed, plural
+from ._utils.files import check_path
 from .epochs_raw import open_epochs
 from .file_search import natural
 
@@ -105,7 +106,7 @@ def find_bids_recordings(
     (``split-02``) are read with it. Folders of BTi systems and MEF3 are not searched for.
     """
     mne_bids = import_mne_bids()
-    root = Path(root)
+    root = check_path(root, "root")
     if not root.is_dir():
         raise FileNotFoundError(
             f"root={str(root)!r} is no folder; pass the folder that holds sub-... (the working "

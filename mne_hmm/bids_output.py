@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import numpy as np
 from mne.utils import logger
 
 from . import __version__
-from ._utils.check import listed, plural
-from ._utils.files import written_atomically
+from ._utils.check import check_option, listed, plural
+from ._utils.files import cannot_be_written, check_path, telling_of, written_atomically
 from .bids_annotations import annotations_sidecar, write_annotations
 from .bids_input import describe_data_set, import_mne_bids, is_bids_path
 from .hmm import HMM
@@ -97,6 +98,8 @@ def write_bids_derivatives(
         If a file exists and ``overwrite`` is False, or ``root`` holds another data set.
     ImportError
         If MNE-BIDS is not installed.
+    OSError
+        If a file cannot be written. What was there before stays, all of it.
     TypeError
         If what is given is of another type.
     ValueError
@@ -144,7 +147,8 @@ def write_bids_derivatives(
             "hmm.report(inst) makes one"
         )
     courses, sources = _checked(hmm, states, bids_paths)
-    root = Path(root)
+    root = check_path(root, "root")
+    check_option(overwrite, "overwrite", (True, False))
     check_root(root, sources)
     files = files_of_data_set(hmm, sources, root)
     if report is not None:
@@ -154,12 +158,38 @@ def write_bids_derivatives(
         files |= files_of_recording(course, source, own)
     paths = [root / name for name in files]
     _check_absent(paths, overwrite)
-    for path, write in zip(paths, files.values(), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with written_atomically(path) as temporary:
-            write(temporary)
+    with ExitStack() as stack:
+        # All are whole before the first takes its place: what was there stays if one fails.
+        stack.enter_context(_folders_made([path.parent for path in paths]))
+        whole = [
+            stack.enter_context(written_atomically(path, overwrite=overwrite)) for path in paths
+        ]
+        for temporary, path, write in zip(whole, paths, files.values(), strict=True):
+            with telling_of(temporary, path):
+                write(temporary)
     logger.info(f"Wrote {plural(len(paths), 'file')} to {root}")
     return paths
+
+
+@contextmanager
+def _folders_made(folders):
+    """Make folders; take those that are new and empty away again if something fails."""
+    made = []
+    try:
+        for folder in folders:
+            missing = [one for one in (folder, *folder.parents) if not one.exists()]
+            for one in reversed(missing):
+                try:
+                    one.mkdir(exist_ok=True)
+                except OSError as error:
+                    raise cannot_be_written(one, error) from error
+                made.append(one)
+        yield
+    except BaseException:
+        for one in reversed(made):
+            with suppress(OSError):  # another put something there
+                one.rmdir()
+        raise
 
 
 def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:

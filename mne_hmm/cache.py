@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import json
 import os
-import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, astuple, replace
 from datetime import datetime
@@ -18,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from ._utils.check import listed, plural
-from ._utils.files import read_model_file, write_model_file, written_atomically
+from ._utils.files import cannot_be_written, check_path, written_atomically
+from ._utils.locks import lock_held
+from ._utils.model_hdf5 import read_model_file, write_model_file
 from .epoch_grid import EpochGrid
 from .features import LeftOut
 from .identity import differences
@@ -32,7 +33,16 @@ PREPARATION = "preparation.h5"
 PRODUCTS = "products.npz"
 SHARD = "recording-{:05d}.tfrecord"
 FORMAT = "mne_hmm prepared data"
-FORMAT_VERSION = 1
+# Taken by the one call that fills the folder.
+LOCK = ".lock"
+# 2 added checksums to the index and to the fitted preparation.
+FORMAT_VERSION = 2
+UNCHECKED = 1
+CHECKSUM = "sha256"
+WAY_OUT = (
+    "make room, or see to the rights of cache_dir, and call prepare again with the same "
+    "arguments: what is whole there is kept"
+)
 
 
 class Folder:
@@ -71,7 +81,7 @@ class Folder:
         try:
             if _digest(path) != known["sha256"]:
                 raise OSError("it holds other data than were written to it")
-            content = read_model_file(path, FORMAT, FORMAT_VERSION)
+            content = read_model_file(path, FORMAT, FORMAT_VERSION, UNCHECKED)
         except OSError as error:
             raise OSError(
                 f"{path}, the fitted preparation, cannot be read ({error}); delete the folder "
@@ -102,9 +112,13 @@ class Folder:
     def products(self) -> tuple[int, Any]:
         """Read how many recordings' products were added up, and their sum."""
         try:
-            with np.load(self.path / PRODUCTS, allow_pickle=False) as file:
-                return int(file["n_recordings"]), file["products"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
+            # NumPy leaves files open that it cannot read.
+            with (
+                (self.path / PRODUCTS).open("rb") as file,
+                np.load(file, allow_pickle=False) as content,
+            ):
+                return int(content["n_recordings"]), content["products"]
+        except Exception:  # there is none, or it is damaged, of which NumPy tells in many ways
             return 0, None
 
     # What is added
@@ -123,8 +137,7 @@ class Folder:
             "format_version": FORMAT_VERSION,
             "preparation": preparation_content(preparation),
         }
-        with _told_of(path):
-            write_model_file(path, content, FORMAT)
+        write_model_file(path, content, FORMAT, way_out=WAY_OUT)
         self.content["preparation"] = {"file": PREPARATION, "sha256": _digest(path)}
         self.content["n_features"] = preparation.n_features_
         self.write_index()
@@ -132,7 +145,8 @@ class Folder:
 
     def drop_products(self) -> None:
         """Delete the sum of products."""
-        (self.path / PRODUCTS).unlink(missing_ok=True)
+        if (self.path / PRODUCTS).exists():  # where nobody may write nothing can be deleted
+            (self.path / PRODUCTS).unlink()
 
     def forget(self) -> None:
         """Leave the folder to other calls: this one has failed, and would again."""
@@ -164,7 +178,11 @@ class Folder:
     def write_index(self) -> None:
         """Write the index anew."""
         with _written(self.path / INDEX) as path:
-            path.write_text(json.dumps(self.content, default=_plain), encoding="utf-8")
+            self.content["format_version"] = FORMAT_VERSION
+            # Plain values only, so that those that are read have the same checksum.
+            plain = json.loads(json.dumps(self.content, default=_plain))
+            text = json.dumps({CHECKSUM: _checksum(plain), **plain})
+            path.write_text(text, encoding="utf-8")
 
     # What comes out
 
@@ -199,8 +217,13 @@ class Folder:
         )
 
 
-def open_to_fill(cache_dir: Any, identity: dict[str, Any], names: Sequence[str]) -> Folder:
+@contextlib.contextmanager
+def opened_to_fill(
+    cache_dir: Any, identity: dict[str, Any], names: Sequence[str]
+) -> Iterator[Folder]:
     """Open a folder for a call of `prepare`: a new one, or one that this call began.
+
+    Others who want to fill it wait until this one is done.
 
     Parameters
     ----------
@@ -211,8 +234,8 @@ def open_to_fill(cache_dir: Any, identity: dict[str, Any], names: Sequence[str])
     names : sequence of str
         What to call the recordings.
 
-    Returns
-    -------
+    Yields
+    ------
     folder : Folder
         The folder, with an index.
 
@@ -223,14 +246,23 @@ def open_to_fill(cache_dir: Any, identity: dict[str, Any], names: Sequence[str])
     OSError
         If it is no folder, or cannot be written to.
     """
-    path = Path(cache_dir)
+    path = check_path(cache_dir, "cache_dir")
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(
             f"cache_dir={str(path)!r} must be a folder, but it is a file; name another"
         )
     with _told_of(path):
         path.mkdir(parents=True, exist_ok=True)
+    busy = f"cache_dir={str(path)!r} is being filled by another process"
+    with lock_held(path / LOCK, busy=busy, wait=True):
+        yield _opened(path, identity, names)
+
+
+def _opened(path, identity, names):
+    """Open a folder that nobody else fills."""
+    with _told_of(path):
         _remove_leftovers(path)
+    others = sorted(file.name for file in path.iterdir() if file.name != LOCK)
     if (path / INDEX).exists():
         folder = Folder(path, _read_index(path))
         other = differences(folder.content["call"], identity, names)
@@ -241,11 +273,10 @@ def open_to_fill(cache_dir: Any, identity: dict[str, Any], names: Sequence[str])
                 f"cache_dir={str(path)!r} holds the features of another call of prepare; what "
                 f"differs: {listed(other, 4)}; name another folder, or delete this one"
             )
-    elif any(path.iterdir()):
+    elif others:
         raise ValueError(
-            f"cache_dir={str(path)!r} holds other files "
-            f"({listed(sorted(file.name for file in path.iterdir()), 3)}); name an empty folder, "
-            "or one that does not exist yet"
+            f"cache_dir={str(path)!r} holds other files ({listed(others, 3)}); name an empty "
+            "folder, or one that does not exist yet"
         )
     folder = Folder(
         path,
@@ -300,7 +331,7 @@ def read_prepared(path: Any) -> PreparedData:
     ...     mne_hmm.read_prepared(folder).n_samples
     4986
     """
-    folder = Path(path)
+    folder = check_path(path, "path")
     if not folder.exists():
         raise FileNotFoundError(f"path={str(folder)!r}: there is no such folder")
     if not folder.is_dir():
@@ -322,10 +353,11 @@ def read_prepared(path: Any) -> PreparedData:
 def _read_index(folder):
     try:
         content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        checksum = content.pop(CHECKSUM, None)
         if content["format"] != FORMAT:
             raise ValueError(f"format {content['format']!r}")
         version = int(content["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged_index(folder, error) from error
     if version > FORMAT_VERSION:
         raise ValueError(
@@ -335,6 +367,8 @@ def _read_index(folder):
     missing = {"call", "preparation", "n_features", "recordings"} - set(content)
     if missing:
         raise _damaged_index(folder, f"it lacks {listed(sorted(missing))}")
+    if checksum != (None if version <= UNCHECKED else _checksum(content)):
+        raise _damaged_index(folder, "its checksum is wrong")
     return content
 
 
@@ -351,15 +385,12 @@ def _told_of(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise type(error)(
-            f"{path} cannot be written ({error}); make room, or see to the rights of cache_dir, "
-            "and call prepare again with the same arguments: what is whole there is kept"
-        ) from error
+        raise cannot_be_written(path, error, WAY_OUT) from error
 
 
 @contextlib.contextmanager
 def _written(fname: Path) -> Iterator[Path]:
-    with _told_of(fname), written_atomically(fname) as path:
+    with written_atomically(fname, way_out=WAY_OUT) as path, _told_of(fname):
         yield path
 
 
@@ -369,6 +400,10 @@ def _remove_leftovers(folder):
         stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
         for path in folder.glob(f".{stem}-????????{suffix}"):
             path.unlink()
+
+
+def _checksum(content):
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def _plain(number):

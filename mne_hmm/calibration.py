@@ -100,7 +100,8 @@ def compute_calibration(states: Any, truth: Any, *, n_bins: int = 10) -> Calibra
     >>> mne_hmm.compute_calibration(truth, truth).error
     0.0
     """
-    n_bins = check_number(n_bins, "n_bins", rule="a whole number ≥ 1", low=1, integer=True)
+    rule = "a whole number from 1 to 10000"
+    n_bins = check_number(n_bins, "n_bins", rule=rule, low=1, high=10_000, integer=True)
     pairs = [
         common_samples(a, b) for a, b in same_recordings(as_courses(states), as_courses(truth))
     ]

@@ -253,7 +253,13 @@ class _Table:
     def of(cls, values, measure):
         """Take a table or an array."""
         if not hasattr(values, "columns"):
-            array = np.asarray(values, float)
+            try:
+                array = np.asarray(values, float)
+            except (TypeError, ValueError) as error:
+                raise TypeError(
+                    "values must be a table, as summarize_recordings makes, or an array of "
+                    f"numbers, got {type(values).__name__} ({error})"
+                ) from error
             if array.ndim != 2:
                 raise ValueError(
                     "values must be a table or an array of shape (n_recordings, n_states), got an "

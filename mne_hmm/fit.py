@@ -1,5 +1,6 @@
 """One call from recordings to a trained model."""
 
+from bisect import bisect_right
 from typing import Any
 
 import mne
@@ -10,6 +11,7 @@ from ._utils._mne import warn
 from ._utils.check import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_folder
+from ._utils.locks import checkpoints_held
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
 from .parcel_inputs import AtlasArguments
@@ -158,8 +160,8 @@ def fit_hmm(
     TypeError
         If an argument is of the wrong type.
     OSError
-        If ``checkpoint_dir`` or ``log_dir`` cannot be used: it is a file, lies in no folder, or
-        holds other files.
+        If ``checkpoint_dir`` or ``log_dir`` cannot be used: it is a file, lies in no folder,
+        holds other files, cannot be written to, or is in use by another training.
     RuntimeError
         If another worker of the strategy is gone.
 
@@ -266,24 +268,25 @@ def fit_hmm(
     )
     samples = Samples(prepared.data, [chain_lengths(one) for one in prepared.time_maps])
     journal: Any = NoJournal()
-    if checkpoint_dir is not None and workers.is_chief:
-        seed = random_state
-        if isinstance(random_state, np.random.Generator):
-            # All randomness comes from its children, which depend on nothing else.
-            seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
-        journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
-    log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
-    interrupt = Interrupt(on_interrupt == "return")
-    with interrupt, Progress(log, silent=not workers.is_chief) as progress:
-        training = train(
-            samples,
-            plan,
-            rng=rng,
-            workers=workers,
-            journal=journal,
-            report=progress,
-            interrupt=interrupt,
-        )
+    with checkpoints_held(checkpoint_dir if workers.is_chief else None):
+        if checkpoint_dir is not None and workers.is_chief:
+            seed = random_state
+            if isinstance(random_state, np.random.Generator):
+                # All randomness comes from its children, which depend on nothing else.
+                seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
+            journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
+        log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
+        interrupt = Interrupt(on_interrupt == "return")
+        with interrupt, Progress(log, silent=not workers.is_chief) as progress:
+            training = train(
+                samples,
+                plan,
+                rng=rng,
+                workers=workers,
+                journal=journal,
+                report=progress,
+                interrupt=interrupt,
+            )
     if workers.is_chief:
         _tell(training, prepared, n_states, max_iter)
     hmm = HMM(
@@ -375,7 +378,8 @@ def check_enough_data(prepared: PreparedData, n_states: int, learned: Learned) -
     n_values = prepared.n_samples * d
     if n_free(n_states) <= n_values:
         return
-    fitting = max((k for k in range(1, n_states) if n_free(k) <= n_values), default=1)
+    # The numbers grow with k, and reach n_values before k does.
+    fitting = bisect_right(range(min(n_states, n_values + 2)), n_values, key=n_free) - 1
     ways = "" if fitting < 2 else f"use n_states≤{fitting}, "
     raise ValueError(
         f"n_states={n_states} has {n_free(n_states):,} free parameters, but the data are only "

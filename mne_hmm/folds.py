@@ -75,15 +75,16 @@ def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
         ]
     reach = prepared.preparation.n_embeddings - 1
     n_gap = max(int(np.ceil(gap * prepared.sfreq)), reach)
-    edges = np.round(np.linspace(0, sum(lengths), n_folds + 1)).astype(int).tolist()
-    folds = [_block(lengths, start, stop, n_gap) for start, stop in pairwise(edges)]
-    for fold in folds:
-        if not fold.training or not fold.held_out:
-            seconds = sum(lengths) / prepared.sfreq
-            raise ValueError(
-                f"{seconds:.1f} s of data cannot be cut into {plural(n_folds, 'block')} with gaps "
-                f"of {n_gap / prepared.sfreq:.2f} s; use fewer folds, a smaller gap or more data"
-            )
+    folds = []
+    if n_folds <= sum(lengths):
+        edges = np.round(np.linspace(0, sum(lengths), n_folds + 1)).astype(int).tolist()
+        folds = [_block(lengths, start, stop, n_gap) for start, stop in pairwise(edges)]
+    if not folds or not all(fold.training and fold.held_out for fold in folds):
+        seconds = sum(lengths) / prepared.sfreq
+        raise ValueError(
+            f"{seconds:.1f} s of data cannot be cut into {plural(n_folds, 'block')} with gaps "
+            f"of {n_gap / prepared.sfreq:.2f} s; use fewer folds, a smaller gap or more data"
+        )
     return folds
 
 

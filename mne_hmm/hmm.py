@@ -2,7 +2,7 @@
 
 import copy
 import html
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import mne
@@ -464,7 +464,16 @@ class HMM:
             self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
         )
         find = most_probable_path if viterbi else infer
-        return find(samples, parameters, covariance_type=self.learned.covariance_type)
+        result: Any = find(samples, parameters, covariance_type=self.learned.covariance_type)
+        evidence = result.log_probability if viterbi else result.log_evidence
+        if not np.isfinite(evidence).all():
+            raise ValueError(
+                f"the features, up to {np.abs(features).max():.3g}, are so far from all states of "
+                "the model that no state can be told from another (variances of its features are "
+                f"up to {np.einsum('kii->ki', self.covariances_).max():.3g}); give recordings in "
+                "the unit of those the model was trained on"
+            )
+        return result
 
     def _states_of(self, prepared, index, viterbi):
         time_map, names = prepared.time_maps[index], self.state_names
@@ -522,11 +531,15 @@ class HMM:
         hmm : HMM
             A new model. States without a name of their own are named by their new number.
         """
-        order = [int(state) for state in order]
+        rule = f"a sequence with each state from 0 to {self.n_states - 1} once"
+        if isinstance(order, (str, dict)) or not isinstance(order, Iterable):
+            raise TypeError(f"order must be {rule}, got {order!r} of type {type(order).__name__}")
+        order = [
+            check_number(state, f"order[{i}]", rule="a whole number", integer=True)
+            for i, state in enumerate(order)
+        ]
         if sorted(order) != list(range(self.n_states)):
-            raise ValueError(
-                f"order must hold each state from 0 to {self.n_states - 1} once, got {order}"
-            )
+            raise ValueError(f"order must be {rule}, got {order}")
         new = self.copy()
         new.initial_probs_ = self.initial_probs_[order]
         new.transition_matrix_ = self.transition_matrix_[np.ix_(order, order)]
@@ -558,6 +571,11 @@ class HMM:
                     f"{listed(self.state_names, 30)}"
                 )
             names = [names.get(name, name) for name in self.state_names]
+        if isinstance(names, str) or not isinstance(names, Iterable):
+            raise TypeError(
+                "names must be a sequence with a name per state, or a dictionary of new names by "
+                f"present ones, got {names!r} of type {type(names).__name__}"
+            )
         names = list(names)
         wrong = [name for name in names if not isinstance(name, str) or not name]
         if len(names) != self.n_states or wrong or len(set(names)) < len(names):
@@ -791,9 +809,11 @@ class HMM:
         ------
         FileExistsError
             If the file exists and ``overwrite`` is False.
+        OSError
+            If it cannot be written. What was there before stays.
         """
         path = check_target(fname, overwrite, (".h5", ".hdf5"))
-        write_model(path, self)
+        write_model(path, self, overwrite)
 
 
 def read_hmm(fname: Any) -> HMM:

@@ -11,6 +11,7 @@ import numpy as np
 from ._utils.check import check_option, plural
 from .dual_estimate import DualEstimate
 from .lagged_covariance import feature_patterns
+from .matching import check_model
 from .model_spectra import check_dual, picked_info
 from .state_spectra import StateSpectra
 
@@ -293,6 +294,7 @@ def mean_maps(
     ValueError
         If the model did not learn means, dual is not of this model, or info lacks a channel.
     """
+    check_model(hmm, "hmm")
     if not hmm.learned.means:
         raise ValueError(
             "hmm must have means, but this model was trained with means of zero; fit it with "

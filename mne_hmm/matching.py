@@ -81,7 +81,7 @@ def match_states(
     .. footbibliography::
     """
     check_option(metric, "metric", METRICS)
-    _check_model(hmm, "hmm")
+    check_model(hmm, "hmm")
     if metric == TIME_COURSES:
         if inst is None:
             raise ValueError(
@@ -94,7 +94,7 @@ def match_states(
                 f'inst and sfreq are for metric="time_courses" only; metric={metric!r} compares '
                 "what the models hold"
             )
-        _check_model(reference, "reference", ', or states, with metric="time_courses"')
+        check_model(reference, "reference", ', or states, with metric="time_courses"')
         if not same_features(hmm.preparation_, reference.preparation_):
             raise ValueError(
                 "hmm and reference were trained on other features (channels, settings, rate or "
@@ -116,7 +116,18 @@ def match_states(
     return np.concatenate([matched, rest])
 
 
-def _check_model(value, name, more=""):
+def check_model(value: Any, name: str, more: str = "") -> None:
+    """Check that an argument is a model.
+
+    Parameters
+    ----------
+    value : object
+        What was given.
+    name : str
+        Name of the argument.
+    more : str
+        What else it may be, for the error.
+    """
     # Models are known by what they hold: their module comes after this one.
     if not hasattr(value, "covariances_"):
         raise TypeError(
@@ -130,7 +141,7 @@ def _courses_of(hmm, reference, inst, sfreq):
     if isinstance(reference, (StateTimeCourse, list, tuple)):
         own = as_courses(reference)
     else:
-        _check_model(reference, "reference", ", or states")
+        check_model(reference, "reference", ", or states")
         own = as_courses(reference.predict(inst, sfreq=sfreq))
     return own, as_courses(hmm.predict(inst, sfreq=sfreq))
 

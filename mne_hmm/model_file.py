@@ -10,13 +10,14 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.files import read_model_file, write_model_file
+from ._utils.model_hdf5 import read_model_file, write_model_file
 from .reference import Reference
 from .settings import FittedPreparation
 
 # 2 added the template and spatial components of preparations, and the reference; files of version
-# 1 have none.
-FORMAT_VERSION = 2
+# 1 have none. 3 added the checksum.
+FORMAT_VERSION = 3
+UNCHECKED = 2
 TITLE = "mne_hmm"
 
 
@@ -30,18 +31,41 @@ class Learned:
     covariance_type: str = "full"
 
 
-def write_model(path: Path, hmm: Any) -> None:
+def write_model(path: Path, hmm: Any, overwrite: bool) -> None:
     """Write all that a model holds."""
-    write_model_file(path, _to_content(hmm), TITLE)
+    write_model_file(path, _to_content(hmm), TITLE, overwrite=overwrite)
 
 
 def read_model(fname: Any) -> dict[str, Any]:
     """Read a model's arguments."""
-    content = read_model_file(fname, TITLE, FORMAT_VERSION)
+    content = read_model_file(fname, TITLE, FORMAT_VERSION, UNCHECKED)
     try:
-        return _from_content(content)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        arguments = _from_content(content)
+        _check_parameters(arguments)
+    except Exception as error:  # a file that somebody changed may hold anything
         raise OSError(f"{fname} is damaged ({error!r}); save the model again") from error
+    return arguments
+
+
+def _check_parameters(arguments):
+    """Check that parameters belong together and are what a model can have."""
+    d, k = arguments["preparation"].n_features_, len(arguments["state_names"])
+    shapes = {
+        "initial_probs": (k,),
+        "transition_matrix": (k, k),
+        "means": (k, d),
+        "covariances": (k, d, d),
+    }
+    for name, shape in shapes.items():
+        array = arguments[name]
+        if not isinstance(array, np.ndarray) or array.shape != shape:
+            raise ValueError(f"{name} must be an array of shape {shape}")
+        if not np.isfinite(array).all():
+            raise ValueError(f"{name} must be finite")
+    for name in ("initial_probs", "transition_matrix"):
+        array = arguments[name]
+        if (array < 0).any() or not np.allclose(array.sum(-1), 1, rtol=0, atol=1e-6):
+            raise ValueError(f"{name} must be probabilities that sum to 1")
 
 
 def preparation_content(preparation: FittedPreparation) -> dict[str, Any]:
@@ -79,7 +103,7 @@ def _to_content(hmm):
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
         "annotations": [_annotations_content(a) for a in hmm.annotations_],
-        "random_state": hmm.random_state,
+        "random_state": _seed_content(hmm.random_state),
         "versions": hmm.versions,
         "reference": None if hmm.reference is None else vars(hmm.reference),
     }
@@ -104,10 +128,19 @@ def _from_content(content):
         converged=content["converged"],
         annotations=[_annotations_from(a) for a in content["annotations"]],
         state_names=content["state_names"],
-        random_state=content["random_state"],
+        random_state=_seed_from(content["random_state"]),
         versions=versions,
         reference=None if content.get("reference") is None else Reference(**content["reference"]),
     )
+
+
+def _seed_content(seed):
+    """Write a seed as text where it is larger than whole numbers in files may be."""
+    return str(seed) if seed is not None and seed >= 2**63 else seed
+
+
+def _seed_from(content):
+    return int(content) if isinstance(content, str) else content
 
 
 def _annotations_content(annotations):

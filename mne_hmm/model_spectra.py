@@ -17,6 +17,7 @@ from .lagged_covariance import (
     spatial_patterns,
     zero_lag,
 )
+from .matching import check_model
 from .settings import FittedPreparation
 from .state_spectra import StateSpectra
 from .statistics import stationary_occupancy
@@ -103,6 +104,7 @@ def model_autocovariance(hmm: Any, *, dual: DualEstimate | None = None) -> Model
     is lost, so variances are somewhat lower than those of the channels. Means of states, where
     the model has any, are no part of it.
     """
+    check_model(hmm, "hmm")
     preparation = hmm.preparation_
     n_lags = preparation.n_embeddings
     covariances, _ = _covariances(hmm, dual)
@@ -188,6 +190,7 @@ def compute_model_spectra(
     ----------
     .. footbibliography::
     """
+    check_model(hmm, "hmm")
     preparation = hmm.preparation_
     _check_embedded(preparation)
     info = _picked(info, preparation)

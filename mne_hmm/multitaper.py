@@ -9,6 +9,8 @@ from scipy.signal.windows import dpss, hann
 
 from ._utils.check import check_number, check_option
 
+# Samples of a window that is transformed at once.
+LONGEST = 1e7
 # Half-bandwidth times length of a window: MNE-Python's default, which leaves 7 good tapers.
 TIME_HALF_BANDWIDTH = 4.0
 # Share of a window's energy below which a state is off there. Left out of sums on both sides.
@@ -85,6 +87,11 @@ class Windows:
             )
         if fmin > fmax:
             raise ValueError(f"fmin={fmin:g} is above fmax={fmax:g}; exchange them")
+        if window * sfreq > LONGEST:
+            raise ValueError(
+                f"window={window:g} seconds is {window * sfreq:.3g} samples, more than the "
+                f"{LONGEST:.3g} that are transformed at once; pass a shorter window"
+            )
         n_samples = max(round(window * sfreq), 1)
         freqs = np.arange(n_samples // 2 + 1) * sfreq / n_samples
         inside = np.flatnonzero((freqs >= fmin - 1e-9) & (freqs <= fmax + 1e-9))

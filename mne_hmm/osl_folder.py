@@ -13,6 +13,7 @@ import numpy as np
 
 from ._utils.check import import_extra
 from ._utils.files import check_folder
+from ._utils.plain_hdf5 import check_harmless
 
 CONFIG = "config.yml"
 WEIGHTS = "model.weights.h5"
@@ -150,6 +151,10 @@ class Weights:
 
     def __init__(self, fname):
         self.fname = fname
+        try:
+            check_harmless(fname)
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def read(self, name, shape):
         """Get an array of finite numbers, of a shape that is known from the settings."""
@@ -160,10 +165,7 @@ class Weights:
                 if problem is None:
                     array = file[name][()].astype(float)
         except Exception as error:  # HDF5 raises anything when a file is damaged
-            raise OSError(
-                f"{self.fname} cannot be read: it is no HDF5 file, was cut off or is damaged "
-                f"({error}); save the model again"
-            ) from error
+            raise self._unreadable(error) from error
         if problem is not None:
             raise ValueError(problem)
         if not np.isfinite(array).all():
@@ -179,6 +181,12 @@ class Weights:
                 f"{self.fname} holds no probabilities in {name}: they must be ≥ 0 and sum to 1"
             )
         return array / array.sum(-1, keepdims=True)
+
+    def _unreadable(self, error):
+        return OSError(
+            f"{self.fname} cannot be read: it is no HDF5 file, was cut off or is damaged "
+            f"({error}); save the model again"
+        )
 
     def _problem(self, file, name, shape):
         """Say why an array cannot be taken, if so."""

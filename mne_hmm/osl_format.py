@@ -5,8 +5,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.check import check_number
-from ._utils.files import written_atomically
+from ._utils.check import check_number, check_option
+from ._utils.files import cannot_be_written, telling_of, written_atomically
+from ._utils.locks import lock_held
 from .hmm import HMM
 from .model_file import Learned
 from .osl_folder import (
@@ -26,6 +27,9 @@ from .osl_folder import (
     read_config,
 )
 from .settings import FittedPreparation, Preparation
+
+# Taken by one process at a time that writes to a folder.
+LOCK = ".mne-hmm.lock"
 
 # What osl-dynamics' bijector adds to the diagonal of Cholesky factors.
 SHIFT = 1e-5
@@ -158,6 +162,8 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
     ------
     FileExistsError
         If there is a model in the folder and ``overwrite`` is False.
+    OSError
+        If the folder cannot be written to. A model that was there stays.
     ImportError
         If PyYAML is not installed.
     NotADirectoryError
@@ -187,6 +193,7 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
     if not isinstance(hmm, HMM):
         raise TypeError(f"hmm must be an HMM, got {hmm!r} of type {type(hmm).__name__}")
     path = path_of(folder)
+    check_option(overwrite, "overwrite", (True, False))
     there = [name for name in (CONFIG, WEIGHTS) if (path / name).exists()]
     if there and not overwrite:
         raise FileExistsError(
@@ -202,12 +209,26 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
         TRANSITIONS: hmm.transition_matrix_,
     }
     text = f"# {MARK} {VERSION}\n# written by mne-hmm\n{yaml.safe_dump(_config(hmm))}"
-    path.mkdir(parents=True, exist_ok=True)
-    with written_atomically(path / WEIGHTS) as temporary, h5py.File(temporary, "w") as file:
+    # In memory, for HDF5 does not always survive a disk that is full.
+    with h5py.File("weights", "w", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
             file[name] = np.asarray(array, np.float32)
-    with written_atomically(path / CONFIG) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        file.flush()
+        image = file.id.get_file_image()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_written(path, error) from error
+    busy = f"folder={str(path)!r} is being written to by another process"
+    with (
+        lock_held(path / LOCK, busy=busy, wait=True),
+        # Both are whole before the first takes its place, so that they are of one model.
+        written_atomically(path / CONFIG, overwrite=overwrite) as config,
+        written_atomically(path / WEIGHTS, overwrite=overwrite) as weights,
+    ):
+        with telling_of(weights, path / WEIGHTS):
+            weights.write_bytes(image)
+        config.write_text(text, encoding="utf-8")
 
 
 def _check_sfreq(sfreq):

@@ -12,7 +12,7 @@ from .file_search import expanded
 from .hmm import HMM
 from .parcel_inputs import AtlasArguments, with_parcels
 from .prepared import PreparedData
-from .recording import Recording, as_list, to_recordings
+from .recording import LARGEST, Recording, as_list, to_recordings
 from .states import StateTimeCourse, as_courses
 
 
@@ -165,13 +165,14 @@ def check_finite(
     start, stop : int
         First sample of the span, and the one after the last.
     """
-    where = f"{recording.label} from {recording.timeline.where(start)} on"
+    where = f"{recording.label} {recording.timeline.where(start)}"
     seconds = (stop - start) / recording.timeline.sfreq
-    if not np.isfinite(signals).all():
-        wrong = np.array(recording.ch_names)[~np.isfinite(signals).all(axis=1)]
+    good = np.abs(signals) <= LARGEST
+    if not good.all():
+        wrong = np.array(recording.ch_names)[~good.all(axis=1)]
         raise ValueError(
-            f"{where} ({seconds:g} s) holds NaN or infinite values in {listed(wrong)}; annotate "
-            "them as bad, or interpolate the channels"
+            f"{where} ({seconds:g} s) holds NaN or infinite values, or values beyond "
+            f"±{LARGEST:g}, in {listed(wrong)}; annotate them as bad, or interpolate the channels"
         )
     if not np.isfinite(weights).all():
         raise ValueError(

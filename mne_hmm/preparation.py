@@ -15,7 +15,7 @@ from mne.utils import ProgressBar, logger, verbose
 
 from ._utils.docs import fill_doc
 from ._utils.jobs import told, with_warnings
-from .cache import Folder, open_to_fill
+from .cache import Folder, opened_to_fill
 from .features import (
     features_of,
     fit_components,
@@ -111,7 +111,7 @@ def prepare(
     With ``cache_dir`` every recording is read twice, first for the components and then for
     the features; once if the preparation is fitted. A call that was interrupted goes on where
     it stopped when it is made again with the same arguments, and one that was finished gives
-    what it left. Only one call at a time may fill a folder.
+    what it left. Of several calls that fill one folder at a time, one does it and the others wait.
 
     Examples
     --------
@@ -152,8 +152,9 @@ def prepare(
         prepared = _in_memory(recordings, preparation, n_jobs)
     else:
         names = [recording.label for recording in recordings]
-        folder = open_to_fill(cache_dir, identity_of(recordings, preparation), names)
-        prepared = _in_folder(recordings, preparation, folder, n_jobs)
+        identity = identity_of(recordings, preparation)
+        with opened_to_fill(cache_dir, identity, names) as folder:
+            prepared = _in_folder(recordings, preparation, folder, n_jobs)
     tell_of_short_epochs(recordings, preparation)
     logger.info(str(prepared))
     return prepared

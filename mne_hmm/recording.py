@@ -23,6 +23,8 @@ from .timeline import Timeline
 # leaves "EDGE boundary", an interrupted acquisition "BAD_ACQ_SKIP".
 DISCONTINUITIES = ("EDGE", "BAD_ACQ_SKIP")
 BAD = ("BAD", "EDGE")
+# Values beyond are no signals in any unit, and their products are beyond all numbers.
+LARGEST = 1e30
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,11 @@ def _load(entry, label):
 
 
 def _check_real(array, label):
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise ValueError(
+            f"{label}: an array must have no masked values, got {np.ma.count_masked(array)}; fill "
+            "them in, as in array.filled(...), or pass a Raw with such spans annotated as bad"
+        )
     if array.dtype.kind not in "fiu":
         way_out = (
             "take their envelope, numpy.abs(array), or real part, array.real"

@@ -11,6 +11,7 @@ from ._utils._mne import check_pandas
 from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from ._utils.files import check_folder
+from ._utils.locks import checkpoints_held
 from .fit import check_enough_data, prepared_of
 from .folds import is_of_recordings, make_folds, split_halves, take
 from .model_file import Learned
@@ -323,8 +324,8 @@ def select_n_states(
     TypeError
         If an argument is of the wrong type.
     OSError
-        If ``checkpoint_dir`` cannot be used: it is a file, lies in no folder, or holds other
-        files.
+        If ``checkpoint_dir`` cannot be used: it is a file, lies in no folder, holds other files,
+        cannot be written to, or is in use by another call.
 
     See Also
     --------
@@ -391,9 +392,10 @@ def select_n_states(
     for training in (*(fold.training for fold in folds), *halves):
         # Better before the first fit than after the last but one.
         check_enough_data(take(prepared, training), max(numbers), learned)
-    work = Work.begin(prepared, settings, gap, root, checkpoint_dir)
-    tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
-    fits = run_all(tasks, prepared, work, n_jobs)
+    with checkpoints_held(checkpoint_dir):
+        work = Work.begin(prepared, settings, gap, root, checkpoint_dir)
+        tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
+        fits = run_all(tasks, prepared, work, n_jobs)
     tell(tasks, fits, settings["max_iter"])
     compared = compare(tasks, fits, prepared, covariance_type, n_jobs)
     return _gather(numbers, tasks, fits, compared, prepared, n_folds)

@@ -11,7 +11,7 @@ from scipy.fft import next_fast_len
 
 from ._utils._mne import warn
 from ._utils.check import listed, plural
-from .recording import Recording, cut
+from .recording import LARGEST, Recording, cut
 from .settings import Preparation, check_rate
 from .timeline import Span, TimeMap
 
@@ -21,6 +21,9 @@ MOST_DOWN = 10_000
 
 # Rows that are worked on in float64 at once.
 BLOCK_LENGTH = 4096
+
+# Steps between numbers in float32 that are a larger share of a channel's range hide its signal.
+COARSEST = 0.03
 
 # Seconds for which all channels must hold one value to count as no signal at all.
 SHORTEST_SILENCE = 0.1
@@ -218,18 +221,19 @@ def _envelope(x):
 
 
 def _check_finite(x, recording, origin):
-    finite = np.isfinite(x)
-    if finite.all():
+    good = np.abs(x) <= LARGEST  # which NaN is not
+    if good.all():
         return
-    channels = np.flatnonzero(~finite.all(1))
-    sample = origin + int(np.argmin(finite.all(0)))
+    channels = np.flatnonzero(~good.all(1))
+    sample = origin + int(np.argmin(good.all(0)))
     names = [recording.ch_names[c] for c in channels]
     if recording.timeline.epochs is None:
         way_out = 'annotate such spans as bad ("BAD_nan")'
     else:
         way_out = "drop such epochs (epochs.drop)"
+    what = "NaN or infinite values" if not np.isfinite(x).all() else f"values beyond ±{LARGEST:g}"
     raise ValueError(
-        f"{recording.label} holds NaN or infinite values in {listed(names)}, first "
+        f"{recording.label} holds {what} in {listed(names)}, first "
         f"{recording.timeline.where(sample)}; {way_out}, or leave the channels out (picks=..., "
         'or info["bads"])'
     )
@@ -269,6 +273,8 @@ def _no_span_message(recording, preparation):
 def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | None = None) -> None:
     """Z-score all spans of a recording together, if wanted, and make them float32, in place."""
     if not wanted:
+        if recording is not None:
+            _check_float32(spans, recording)
         spans[:] = [np.ascontiguousarray(x, np.float32) for x in spans]
         return
     n = sum(map(len, spans))
@@ -282,6 +288,26 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
         for block, result in zip(_blocks(x), _blocks(out), strict=True):
             result[:] = (block - mean) / spread
         spans[i] = out
+
+
+def _check_float32(spans, recording):
+    """Check that the signals of channels are still there in float32."""
+    extent = _Extent(len(recording.ch_names))
+    for x in spans:
+        extent.add(x.T)
+    largest = np.maximum(np.abs(extent.low), np.abs(extent.high))
+    steps = np.spacing(largest.astype(np.float32))
+    hidden = np.flatnonzero(steps > COARSEST * extent.width)
+    if not len(hidden):
+        return
+    names = [recording.ch_names[channel] for channel in hidden]
+    first = hidden[0]
+    raise ValueError(
+        f"{recording.label} varies too little in {listed(names)}, by {extent.width[first]:.3g} "
+        f"about {extent.high[first]:.6g} in the first of them, for features in float32 that are "
+        "not standardized; subtract the mean, give the signals another unit, or use "
+        "Preparation(standardize=True)"
+    )
 
 
 def _blocks(x):

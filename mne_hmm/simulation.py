@@ -138,7 +138,12 @@ def _networks(duration, rng, n_states=6, n_channels=38, sfreq=250.0, mean_lifeti
     sfreq = check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
     check_number(mean_lifetime, "mean_lifetime", rule="seconds above 0", above=0)
     check_number(snr, "snr", rule="a number above 0", above=0)
-    n_times = max(round(duration * sfreq), 1)
+    n_times = round(duration * sfreq)
+    if n_times < 2:
+        raise ValueError(
+            f"duration={duration:g} s has less than two samples at {sfreq:g} Hz; simulate more "
+            "seconds, or raise sfreq"
+        )
     labels = _visits(n_times, n_states, mean_lifetime * sfreq, rng)
     signal = np.zeros((n_times, n_channels))
     for state in range(n_states):
@@ -158,6 +163,7 @@ def _visits(n_times, n_states, mean_samples, rng):
     shortest = int(mean_samples / 2)
     n_visits = int(np.ceil(n_times / max(shortest, 1))) + 1
     durations = shortest + rng.geometric(1 / max(mean_samples - shortest, 1), n_visits)
+    durations = np.minimum(durations, n_times)  # lifetimes may be longer than all
     steps = rng.integers(1, n_states, n_visits)  # never to itself
     states = np.cumsum(steps) % n_states
     n_needed = int(np.searchsorted(np.cumsum(durations), n_times)) + 1

@@ -182,7 +182,16 @@ def average_state_spectra(
     first: StateSpectra | None = None
     single: list[StateSpectra] = []
     n_spectra = 0
+    if not isinstance(spectra, Iterable):
+        raise TypeError(
+            f"spectra must be a sequence of StateSpectra, got {type(spectra).__name__}; make them "
+            "with compute_state_spectra"
+        )
     for one in spectra:
+        if not isinstance(one, StateSpectra):
+            raise TypeError(
+                f"spectra must hold StateSpectra, got {type(one).__name__} at place {n_spectra}"
+            )
         n_spectra += 1
         seconds, known = one.weights.sum(), ~one._unknown
         if first is None:

@@ -215,7 +215,7 @@ def test_files_of_the_first_format(fitted, simulated, tmp_path):
     """Models that were saved before there were templates and references are read."""
     fitted.save(tmp_path / "model.h5")
     content = read_hdf5(tmp_path / "model.h5", title="mne_hmm")
-    assert content["format_version"] == 2
+    assert content["format_version"] == 3
     content["format_version"] = 1
     del content["reference"]
     for name in ("template_", "spatial_components_", "channels_from_", "band_"):

@@ -104,7 +104,7 @@ def trained(data, tmp_path_factory):
         def kept(path, content):
             write(path, content)
             moments.append(root / f"{len(moments):03d} {path.name}")
-            shutil.copytree(root / "run", moments[-1])
+            shutil.copytree(root / "run", moments[-1], ignore=shutil.ignore_patterns("*.lock"))
 
         write = checkpoint._write
         with pytest.MonkeyPatch.context() as patch:
@@ -167,7 +167,7 @@ def process(folder, directory, plan, n_writes=0):
 
 
 def names_in(directory):
-    return sorted(path.name for path in directory.iterdir())
+    return sorted(path.name for path in directory.iterdir() if path.suffix != ".lock")
 
 
 needs_kill = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")

@@ -1,6 +1,7 @@
 """Checks of arguments. Every error names the argument, the rule, the value and a way out."""
 
 import importlib
+import math
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -38,9 +39,12 @@ def check_number(
     kind = numbers.Integral if integer else numbers.Real
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(f"{name} must be {rule}, got {value!r} of type {type(value).__name__}")
-    number: Any = int(value) if integer else float(value)  # type: ignore[call-overload]
+    try:
+        number: Any = int(value) if integer else float(value)  # type: ignore[call-overload]
+    except OverflowError:  # a whole number that no float can be
+        number = math.inf
     wrong = (
-        not np.isfinite(number)
+        (not integer and not math.isfinite(number))
         or (low is not None and number < low)
         or (high is not None and number > high)
         or (above is not None and number <= above)

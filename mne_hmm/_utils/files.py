@@ -1,93 +1,186 @@
-"""Files that are written whole or not at all, and read with clear errors."""
+"""Files that are written whole or not at all."""
 
 import contextlib
+import errno
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-from h5io import read_hdf5, write_hdf5
+from .check import check_option
+
+# What can be in the way of writing: no room, no rights, a disk that fails.
+IN_THE_WAY = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG")
+    if hasattr(errno, name)
+}
+WAY_OUT = "make room, or see to the rights of the folder, and try again"
 
 
 @contextlib.contextmanager
-def written_atomically(fname: Path) -> Iterator[Path]:
-    """Give a temporary file beside the target, which takes its place when all went well."""
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{fname.stem}-", suffix=fname.suffix, dir=fname.parent
-    )
-    os.close(handle)
-    path = Path(temporary)
+def written_atomically(
+    fname: Path, *, overwrite: bool = True, way_out: str = WAY_OUT
+) -> Iterator[Path]:
+    """Give a temporary file beside the target, which takes its place when all went well.
+
+    Parameters
+    ----------
+    fname : Path
+        The target. What is there stays until the new file is whole and on the disk.
+    overwrite : bool
+        Whether to replace it. If False, a file that appears while the new one is written stays.
+    way_out : str
+        What to do if it cannot be written, for the error.
+
+    Yields
+    ------
+    path : Path
+        The temporary file, which is there and empty.
+
+    Raises
+    ------
+    FileExistsError
+        If the target is there and ``overwrite`` is False.
+    OSError
+        If it cannot be written.
+    """
+    # Not longer than names may be, where that of the target is almost so long.
+    path = fname.with_name(f".{fname.stem[:50]}-{secrets.token_hex(4)}{fname.suffix}")
     try:
-        yield path
-        path.chmod(0o666 & ~_umask())
-        os.replace(path, fname)
+        # Opened so, it has the rights that other new files have.
+        with telling_of(path, fname, way_out):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        with telling_of(path, fname, way_out):
+            yield path
+            _bring_to_disk(path)
+            _put_in_place(path, fname, overwrite)
     finally:
-        path.unlink(missing_ok=True)
+        # In a folder that lets nobody write there is nothing to delete.
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
-def _umask():
-    current = os.umask(0)
-    os.umask(current)
-    return current
+@contextlib.contextmanager
+def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None]:
+    """Say of an error while a file was written which file that was, and what to do.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is written.
+    fname : Path
+        The file it will be.
+    way_out : str
+        What to do.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = error
+        if isinstance(error.__cause__, OSError) and str(error).startswith(str(path)):
+            why = error.__cause__  # told already, of a file that has another name to users
+        elif error.errno not in IN_THE_WAY or error.filename not in (None, path, str(path)):
+            raise
+        raise cannot_be_written(fname, why, way_out) from why
+
+
+def cannot_be_written(fname: Path, error: OSError, way_out: str = WAY_OUT) -> OSError:
+    """Make the error that says which file could not be written, and what to do.
+
+    Parameters
+    ----------
+    fname : Path
+        The file.
+    error : OSError
+        What came in the way.
+    way_out : str
+        What to do.
+    """
+    why = error.strerror or str(error)
+    return type(error)(f"{fname} cannot be written ({why}); {way_out}")
+
+
+def _bring_to_disk(path):
+    """See that a file is on the disk; some systems find only then that there is no room."""
+    handle = os.open(path, os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _put_in_place(path, fname, overwrite):
+    if overwrite:
+        os.replace(path, fname)
+        return
+    try:
+        os.link(path, fname)  # which fails where there is one
+    except FileExistsError:
+        raise exists_already(fname) from None
+    except OSError:  # a file system without links: an empty file keeps the place
+        try:
+            fname.touch(exist_ok=False)
+        except FileExistsError:
+            raise exists_already(fname) from None
+        try:
+            os.replace(path, fname)
+        except OSError:
+            fname.unlink()
+            raise
+
+
+def exists_already(path: Path) -> FileExistsError:
+    """Make the error for a file that is not to be replaced.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    return FileExistsError(f"fname={str(path)!r} exists already; pass overwrite=True to replace it")
+
+
+def check_path(value: Any, name: str) -> Path:
+    """Return the path of a file or folder.
+
+    Parameters
+    ----------
+    value : path-like
+        The path.
+    name : str
+        Name of the argument.
+    """
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name} must be a path, got {value!r} of type {type(value).__name__}")
+    _check_no_null(value, name)
+    return Path(value)
+
+
+def _check_no_null(value, name):
+    if "\0" in os.fsdecode(value):
+        raise ValueError(
+            f"{name} must be a path, which has no null characters in it, got {value!r}; leave "
+            "them out"
+        )
 
 
 def check_target(fname: Any, overwrite: bool, suffixes: tuple[str, ...]) -> Path:
     """Check that a file may be written."""
-    path = Path(fname)
+    path = check_path(fname, "fname")
+    check_option(overwrite, "overwrite", (True, False))
     if path.suffix not in suffixes:
         raise ValueError(f"fname must end in {' or '.join(suffixes)}, got {str(path)!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"fname={str(path)!r}: there is no folder {path.parent}; make it first"
         )
-    if path.exists() and not overwrite:
-        raise FileExistsError(
-            f"fname={str(path)!r} exists already; pass overwrite=True to replace it"
-        )
-    return path
-
-
-def write_model_file(fname: Path, content: dict[str, Any], title: str) -> None:
-    """Write a dictionary as HDF5, atomically."""
-    with written_atomically(fname) as path:
-        write_hdf5(path, content, overwrite=True, title=title)
-
-
-def read_model_file(fname: Any, title: str, newest: int) -> dict[str, Any]:
-    """Read what `write_model_file` wrote, or say why it cannot be read."""
-    path = Path(fname)
-    if not path.exists():
-        raise FileNotFoundError(f"fname={str(path)!r}: there is no such file")
     if path.is_dir():
-        raise IsADirectoryError(
-            f"fname={str(path)!r} is a folder; give the name of the file. Folders of osl-dynamics' "
-            "models are read by mne_hmm.read_osl_hmm"
-        )
-    try:
-        with h5py.File(path, "r") as file:
-            is_ours = title in file
-    except OSError as error:
-        raise OSError(
-            f"{path} cannot be read: it is no HDF5 file, or it was cut off ({error}); save the "
-            "model again"
-        ) from error
-    if not is_ours:
-        raise ValueError(
-            f"{path} is an HDF5 file, but not a model of mne-hmm; models are written by HMM.save"
-        )
-    try:
-        content = read_hdf5(path, title=title)
-        version = int(content["format_version"])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise OSError(f"{path} is damaged ({error}); save the model again") from error
-    if version > newest:
-        raise ValueError(
-            f"{path} has format {version}, of a newer mne-hmm; this version reads up to format "
-            f"{newest}: update with pip install -U mne-hmm"
-        )
-    return content
+        raise IsADirectoryError(f"fname={str(path)!r} is a folder; give the name of a file")
+    if path.exists() and not overwrite:
+        raise exists_already(path)
+    return path
 
 
 def check_folder(value: Any, name: str) -> Path | None:
@@ -99,6 +192,7 @@ def check_folder(value: Any, name: str) -> Path | None:
             f"{name} must be a path of a folder or None, got {value!r} of type "
             f"{type(value).__name__}"
         )
+    _check_no_null(value, name)
     path = Path(value)
     if path.exists() and not path.is_dir():
         raise NotADirectoryError(f"{name}={str(value)!r} is a file; give a folder")

@@ -2,19 +2,14 @@
 
 import contextlib
 import os
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pooch
-from mne.utils import logger
 
 from .._utils.files import check_folder
-
-# Seconds between two looks whether another process has finished.
-PAUSE = 0.1
+from .._utils.locks import lock_held
 
 
 def cache_folder(path: Any = None) -> Path:
@@ -64,48 +59,7 @@ def one_at_a_time(fname: Path) -> Iterator[None]:
         What is to be brought. The lock file lies beside it and stays there.
     """
     fname.parent.mkdir(parents=True, exist_ok=True)
-    with fname.with_name(f".{fname.name}.lock").open("a+b") as file:
-        is_told = False
-        while _is_taken(file):
-            if not is_told:
-                logger.info(f"Another process is fetching {fname.name}; waiting for it")
-                is_told = True
-            time.sleep(PAUSE)
-        try:
-            yield
-        finally:
-            _give_back(file)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _is_taken(file: IO[bytes]) -> bool:
-        """Try to take the lock, and tell whether another has it."""
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return True
-        return False
-
-    def _give_back(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _is_taken(file: IO[bytes]) -> bool:
-        """Try to take the lock, and tell whether another has it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # a file system without locks
-            return False
-        return False
-
-    def _give_back(file: IO[bytes]) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)
+    lock = fname.with_name(f".{fname.name}.lock")
+    busy = f"Another process is fetching {fname.name}"
+    with lock_held(lock, busy=busy, wait=True, keep=True):
+        yield

@@ -276,6 +276,12 @@ def _write(path, content):
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        raise type(error)(
+            f"The checkpoint {path} cannot be written ({error.strerror or error}); make room, or "
+            "see to the rights of checkpoint_dir, and make the same call again: it goes on from "
+            "what is whole there"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
 

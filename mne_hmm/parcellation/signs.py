@@ -10,7 +10,7 @@ from mne.utils import logger, verbose
 
 from .._utils.check import check_number, check_random_state, listed, plural
 from .._utils.docs import fill_doc
-from ..recording import Recording, to_recordings
+from ..recording import LARGEST, Recording, to_recordings
 from .sign_search import (
     Similarity,
     best_flips,
@@ -298,10 +298,11 @@ def _covariance(recording: Recording, n_embeddings: int) -> np.ndarray:
             "which needs more samples than that in a row; check raw.annotations, or use fewer lags"
         )
     names = np.array(recording.ch_names)
-    finite = np.all([np.isfinite(x).all(0) for x in spans], axis=0)
-    if not finite.all():
+    good = np.all([(np.abs(x) <= LARGEST).all(0) for x in spans], axis=0)
+    if not good.all():
         raise ValueError(
-            f"{recording.label} holds NaN or infinite values in {listed(names[~finite])}; annotate "
+            f"{recording.label} holds NaN or infinite values, or values beyond ±{LARGEST:g}, in "
+            f"{listed(names[~good])}; annotate "
             'such spans as bad ("BAD_nan"), or leave the channels out (picks=...)'
         )
     flat = np.all([np.ptp(x, axis=0) == 0 for x in spans], axis=0)
