@@ -14,6 +14,7 @@ from ._utils.files import check_folder
 from .fit import check_enough_data, prepared_of
 from .folds import is_of_recordings, make_folds, split_halves, take
 from .model_file import Learned
+from .model_pairs import METRICS
 from .parcel_inputs import AtlasArguments
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
@@ -21,6 +22,7 @@ from .selection_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
 from .settings import Preparation
 
 CRITERIA = ("aic", "bic", "icl")
+MEASURES = ("agreement", "correlation", "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +45,16 @@ class StateNumberSelection:
         NaN where nothing can be said.
     halves_agreement : array, shape (n_numbers,)
         The same of the two models trained on half of the data each, over all data.
+    repeats_correlation : array, shape (n_numbers, n_pairs)
+        Correlation of the state probabilities of each pair of repeats, mean over states.
+    halves_correlation : array, shape (n_numbers,)
+        The same of the models of the two halves.
+    repeats_distance : array, shape (n_numbers, n_pairs)
+        Distance of the state covariances of each pair of repeats, mean over states.
+    halves_distance : array, shape (n_numbers,)
+        The same of the models of the two halves.
+    metric : "riemannian" | "wasserstein"
+        The distance.
     occupancy : tuple of array, shape (n_states,)
         Share of the samples in each state of the best repeat, for each number of states.
     n_parameters : array of int, shape (n_numbers,)
@@ -64,6 +76,11 @@ class StateNumberSelection:
     held_out: np.ndarray = field(repr=False)
     repeats_agreement: np.ndarray = field(repr=False)
     halves_agreement: np.ndarray = field(repr=False)
+    repeats_correlation: np.ndarray = field(repr=False)
+    halves_correlation: np.ndarray = field(repr=False)
+    repeats_distance: np.ndarray = field(repr=False)
+    halves_distance: np.ndarray = field(repr=False)
+    metric: str
     occupancy: tuple[np.ndarray, ...] = field(repr=False)
     n_parameters: np.ndarray = field(repr=False)
     log_evidence: np.ndarray = field(repr=False)
@@ -159,8 +176,10 @@ class StateNumberSelection:
             Columns ``n_states``, ``free_energy`` (of the best repeat, nats per sample),
             ``held_out`` (mean over folds, nats per sample), ``held_out_below_best`` and
             ``held_out_error`` (mean difference from the best, and its standard error),
-            ``repeats_agreement`` (mean over pairs), ``halves_agreement``, ``min_occupancy``,
-            ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``; needs pandas.
+            ``repeats_agreement``, ``repeats_correlation`` and ``repeats_distance`` (means over
+            pairs), ``halves_agreement``, ``halves_correlation``, ``halves_distance``,
+            ``min_occupancy``, ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``;
+            needs pandas.
         """
         pd = check_pandas()
         held_out = self.held_out.mean(axis=1)
@@ -172,8 +191,11 @@ class StateNumberSelection:
                 "held_out": held_out,
                 "held_out_below_best": difference,
                 "held_out_error": error,
-                "repeats_agreement": mean_known(self.repeats_agreement),
-                "halves_agreement": self.halves_agreement,
+                **{
+                    f"repeats_{name}": mean_known(getattr(self, f"repeats_{name}"))
+                    for name in MEASURES
+                },
+                **{f"halves_{name}": getattr(self, f"halves_{name}") for name in MEASURES},
                 "min_occupancy": self.min_occupancy,
                 "n_parameters": self.n_parameters,
                 **{name: getattr(self, name) for name in CRITERIA},
@@ -187,7 +209,7 @@ class StateNumberSelection:
         Parameters
         ----------
         axes : array of matplotlib.axes.Axes | None
-            Where to plot, five of them. None makes a new figure.
+            Where to plot, six of them. None makes a new figure.
         show : bool
             Whether to show the figure.
 
@@ -239,6 +261,7 @@ def select_n_states(
     n_folds: int = 5,
     n_repeats: int = 3,
     gap: float = 1.0,
+    metric: str = "riemannian",
     preparation: Preparation | None = None,
     picks: Any = None,
     reject_by_annotation: bool = True,
@@ -261,7 +284,9 @@ def select_n_states(
     """Try different numbers of states.
 
     Each number is fitted to all data several times, to all but one fold for each fold, and to
-    each half of the data. The recordings are prepared once.
+    each half of the data. The recordings are prepared once. Agreement of repeats and of halves
+    is by samples alike, by the correlation of time courses, and by the distance of covariances,
+    for the best one-to-one match of states by each.
 
     Parameters
     ----------
@@ -277,6 +302,9 @@ def select_n_states(
     gap : float
         Seconds to leave out of the training data on both sides of a held-out block. At least
         as much is left out as the embedding reaches.
+    metric : "riemannian" | "wasserstein"
+        Distance between the covariances of states of repeats and of halves, as for
+        `match_states`.
     preparation : Preparation | None
         How recordings become features, as for `fit_hmm`.
     %(picks)s
@@ -329,6 +357,7 @@ def select_n_states(
     See Also
     --------
     fit_hmm : Fits the model with the number that was chosen.
+    cross_validate : Tests one number alone.
 
     Notes
     -----
@@ -366,6 +395,7 @@ def select_n_states(
     n_folds = check_number(n_folds, "n_folds", rule=whole + "2", low=2, integer=True)
     n_repeats = check_number(n_repeats, "n_repeats", rule=whole + "1", low=1, integer=True)
     gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
+    check_option(metric, "metric", METRICS)
     settings = {
         "learn_means": check_option(learn_means, "learn_means", ("auto", True, False)),
         "covariance_type": check_option(covariance_type, "covariance_type", ("full", "diag")),
@@ -395,8 +425,8 @@ def select_n_states(
     tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
     fits = run_all(tasks, prepared, work, n_jobs)
     tell(tasks, fits, settings["max_iter"])
-    compared = compare(tasks, fits, prepared, covariance_type, n_jobs)
-    return _gather(numbers, tasks, fits, compared, prepared, n_folds)
+    compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
+    return _gather(numbers, tasks, fits, compared, prepared, n_folds, metric)
 
 
 def _check_numbers(n_states):
@@ -416,7 +446,7 @@ def _check_numbers(n_states):
     return sorted(numbers)
 
 
-def _gather(numbers, tasks, fits, compared, prepared, n_folds):
+def _gather(numbers, tasks, fits, compared, prepared, n_folds, metric):
     """Put what came out of all fits in order."""
 
     def values(kind, name):
@@ -427,13 +457,21 @@ def _gather(numbers, tasks, fits, compared, prepared, n_folds):
         sum(not fit["converged"] for task, fit in zip(tasks, fits, strict=True) if task[0] == k)
         for k in numbers
     ]
+    # Kappas, correlations and distances, as StateNumberSelection has them.
+    repeats = [np.array(one) for one in zip(*(one.repeats for one in compared), strict=True)]
+    halves = [np.concatenate(one) for one in zip(*(one.halves for one in compared), strict=True)]
     kind = "recordings" if is_of_recordings(prepared, n_folds) else "blocks of recordings"
     return StateNumberSelection(
         tuple(numbers),
         values(REPEAT, "free_energy"),
         values(FOLD, "held_out"),
-        np.array([one.repeats for one in compared]).reshape(len(numbers), -1),
-        np.array([one.halves for one in compared]),
+        repeats[0],
+        halves[0],
+        repeats[1],
+        halves[1],
+        repeats[2],
+        halves[2],
+        metric,
         tuple(one.occupancy for one in compared),
         values(REPEAT, "n_parameters")[:, 0],
         np.array([one.log_evidence for one in compared]),

@@ -10,11 +10,10 @@ import numpy as np
 from mne.parallel import parallel_func
 
 from ._utils._mne import warn
-from .agreement import aligned, cohen_kappa, cross_table
 from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths
-from .matching import best_match
+from .model_pairs import PairAgreement, PairSums, inferred
 from .prepared import PreparedData
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
@@ -249,10 +248,10 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
 class Compared(NamedTuple):
     """What is known of the models of one number of states by the states they find."""
 
-    repeats: np.ndarray
+    repeats: PairAgreement
     """Agreement of each pair of repeats."""
-    halves: float
-    """Agreement of the models of the two halves."""
+    halves: PairAgreement
+    """Agreement of the models of the two halves, a pair."""
     occupancy: np.ndarray
     """Share of the samples in each state of the best repeat."""
     log_evidence: float
@@ -266,6 +265,7 @@ def compare(
     fits: Sequence[dict[str, Any]],
     prepared: PreparedData,
     covariance_type: str,
+    metric: str,
     n_jobs: Any,
 ) -> list[Compared]:
     """Compare the models of each number of states.
@@ -280,6 +280,8 @@ def compare(
         The data.
     covariance_type : "full" | "diag"
         Form of the covariances.
+    metric : "riemannian" | "wasserstein"
+        Distance of states.
     n_jobs : int | None
         How many numbers to look at, at once.
 
@@ -295,39 +297,42 @@ def compare(
         _compare, n_jobs, total=len(models), max_jobs=len(models), verbose="ERROR"
     )
     return parallel(
-        run(kinds[REPEAT], kinds[HALF], prepared, covariance_type) for kinds in models.values()
+        run(kinds[REPEAT], kinds[HALF], prepared, covariance_type, metric)
+        for kinds in models.values()
     )
 
 
-def _compare(repeats, halves, prepared, covariance_type):
-    from .engine import Parameters, Samples, infer, most_probable_path
+def parameters_of(fit: dict[str, Any]) -> Any:
+    """Get the model that came out of a fit, as the engine takes it."""
+    from .engine import Parameters
 
-    everyone = [
-        Parameters(
-            *(fit[name] for name in ("initial_probs", "transition_matrix", "means", "covariances"))
-        )
-        for fit in (*repeats, *halves)
-    ]
+    names = ("initial_probs", "transition_matrix", "means", "covariances")
+    return Parameters(*(fit[name] for name in names))
+
+
+def _compare(repeats, halves, prepared, covariance_type, metric):
+    from .engine import most_probable_path
+
+    everyone = [parameters_of(fit) for fit in (*repeats, *halves)]
     best = int(np.argmin([fit["free_energy"] for fit in repeats]))
     n_repeats, n_states = len(repeats), len(repeats[0]["initial_probs"])
     pairs = [(i, j) for i in range(n_repeats) for j in range(i + 1, n_repeats)]
     pairs.append((n_repeats, n_repeats + 1))
-    tables: Any = [0.0] * len(pairs)
+    sums = PairSums(everyone, pairs)
     counts: Any = 0
     evidence = path = 0.0
-    for number, time_map in enumerate(prepared.time_maps):
-        samples = Samples([prepared.data[number]], [chain_lengths(time_map)])
-        labels = []
-        for place, parameters in enumerate(everyone):
-            result = infer(samples, parameters, covariance_type=covariance_type)
-            labels.append(result.probabilities.argmax(1))
-            if place == best:
-                evidence += float(result.log_evidence.sum())
+    for samples, posteriors in inferred(everyone, prepared, covariance_type):
+        sums.add([one.probabilities for one in posteriors])
+        evidence += float(posteriors[best].log_evidence.sum())
         found = most_probable_path(samples, everyone[best], covariance_type=covariance_type)
         path += float(found.log_probability.sum())
-        counts = counts + np.bincount(labels[best], minlength=n_states)
-        for place, (i, j) in enumerate(pairs):
-            tables[place] = tables[place] + cross_table(labels[i], labels[j], n_states, n_states)
-    # Matched by what they have in common, which is what kappa counts.
-    kappas = [cohen_kappa(aligned(table, best_match(table))) for table in tables]
-    return Compared(np.array(kappas[:-1]), kappas[-1], counts / counts.sum(), evidence, path)
+        labels = posteriors[best].probabilities.argmax(1)
+        counts = counts + np.bincount(labels, minlength=n_states)
+    agreement = sums.agreement(metric)
+    return Compared(
+        PairAgreement(*(values[:-1] for values in agreement)),
+        PairAgreement(*(values[-1:] for values in agreement)),
+        counts / counts.sum(),
+        evidence,
+        path,
+    )
