@@ -8,6 +8,7 @@ from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
 from .contrasts import GroupContrast, contrast_groups
+from .cross_validation import CrossValidation, cross_validate
 from .dual_estimate import DualEstimate
 from .evoked import compute_state_evoked
 from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
@@ -47,6 +48,7 @@ __version__: str
 __all__ = [
     "HMM",
     "Calibration",
+    "CrossValidation",
     "CycleTest",
     "DualEstimate",
     "FittedPreparation",
@@ -84,6 +86,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "cross_validate",
     "datasets",
     "find_bids_recordings",
     "find_spectral_components",

@@ -12,13 +12,22 @@ from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from .fit import check_enough_data, prepared_of
-from .folds import is_of_recordings, make_folds, split_halves, take
+from .folds import check_group, folds_in_words, make_folds, split_halves, take
 from .model_file import Learned
 from .model_pairs import METRICS
 from .parcel_inputs import AtlasArguments
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
-from .selection_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
+from .selection_fits import (
+    FOLD,
+    REPEAT,
+    Work,
+    check_settings,
+    compare,
+    run_all,
+    tasks_of,
+    tell,
+)
 from .settings import Preparation
 
 CRITERIA = ("aic", "bic", "icl")
@@ -260,6 +269,7 @@ def select_n_states(
     *,
     n_folds: int = 5,
     n_repeats: int = 3,
+    group: Sequence[Any] | None = None,
     gap: float = 1.0,
     metric: str = "riemannian",
     preparation: Preparation | None = None,
@@ -299,6 +309,9 @@ def select_n_states(
     n_repeats : int
         Number of fits on all data, each with a seed of its own. With 1, nothing is known of
         whether states recur in repeats.
+    group : sequence | None
+        What recordings belong together, an entry for each, such as the names of persons: those
+        of one group are in one fold, and in one half.
     gap : float
         Seconds to leave out of the training data on both sides of a held-out block. At least
         as much is left out as the embedding reaches.
@@ -369,7 +382,8 @@ def select_n_states(
     recordings that are cut into blocks, are found with all data, held-out ones included. They know
     nothing of states, so what leaks is small; where that matters, pass features that were
     prepared with other recordings (``prepare(recordings, hmm.preparation_)``). Blocks are chains of
-    their own. Sessions of one person that are in different folds are not independent.
+    their own. Sessions of one person that are in different folds are not independent; keep them
+    together by ``group``.
 
     AIC, BIC and ICL (that of Celeux and Durand :footcite:`CeleuxDurand2008`, with the most
     probable path) take every sample as new. Samples of embedded or filtered data are not, so
@@ -396,37 +410,36 @@ def select_n_states(
     n_repeats = check_number(n_repeats, "n_repeats", rule=whole + "1", low=1, integer=True)
     gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
     check_option(metric, "metric", METRICS)
-    settings = {
-        "learn_means": check_option(learn_means, "learn_means", ("auto", True, False)),
-        "covariance_type": check_option(covariance_type, "covariance_type", ("full", "diag")),
-        "n_init": check_number(n_init, "n_init", rule=whole + "1", low=1, integer=True),
-        "refine": check_option(refine, "refine", (True, False)),
-        "max_iter": check_number(max_iter, "max_iter", rule=whole + "1", low=1, integer=True),
-        "tol": check_number(tol, "tol", rule="a number ≥ 0", low=0),
-        "priors": priors,
-    }
-    if priors is not None and not isinstance(priors, Priors):
-        raise TypeError(
-            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
-        )
+    settings = check_settings(
+        learn_means=learn_means,
+        covariance_type=covariance_type,
+        n_init=n_init,
+        refine=refine,
+        max_iter=max_iter,
+        tol=tol,
+        priors=priors,
+    )
     checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
     arguments = AtlasArguments(atlas, src, subjects_dir)
     prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
-    folds, halves = make_folds(prepared, n_folds, gap), split_halves(prepared, gap)
+    together = check_group(group, len(prepared), n_folds)
+    folds = make_folds(prepared, n_folds, gap, together)
+    halves = split_halves(prepared, gap, together)
     if learn_means == "auto":
         settings["learn_means"] = prepared.preparation.n_embeddings == 1
     learned = Learned(settings["learn_means"], covariance_type=covariance_type)
     for training in (*(fold.training for fold in folds), *halves):
         # Better before the first fit than after the last but one.
         check_enough_data(take(prepared, training), max(numbers), learned)
-    work = Work.begin(prepared, settings, gap, root, checkpoint_dir)
+    work = Work.begin(prepared, settings, gap, root, checkpoint_dir, together)
     tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
     fits = run_all(tasks, prepared, work, n_jobs)
     tell(tasks, fits, settings["max_iter"])
     compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
-    return _gather(numbers, tasks, fits, compared, prepared, n_folds, metric)
+    of_what = folds_in_words(prepared, n_folds, together)
+    return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
 
 
 def _check_numbers(n_states):
@@ -446,7 +459,7 @@ def _check_numbers(n_states):
     return sorted(numbers)
 
 
-def _gather(numbers, tasks, fits, compared, prepared, n_folds, metric):
+def _gather(numbers, tasks, fits, compared, n_samples, folds, metric):
     """Put what came out of all fits in order."""
 
     def values(kind, name):
@@ -460,7 +473,6 @@ def _gather(numbers, tasks, fits, compared, prepared, n_folds, metric):
     # Kappas, correlations and distances, as StateNumberSelection has them.
     repeats = [np.array(one) for one in zip(*(one.repeats for one in compared), strict=True)]
     halves = [np.concatenate(one) for one in zip(*(one.halves for one in compared), strict=True)]
-    kind = "recordings" if is_of_recordings(prepared, n_folds) else "blocks of recordings"
     return StateNumberSelection(
         tuple(numbers),
         values(REPEAT, "free_energy"),
@@ -476,7 +488,7 @@ def _gather(numbers, tasks, fits, compared, prepared, n_folds, metric):
         values(REPEAT, "n_parameters")[:, 0],
         np.array([one.log_evidence for one in compared]),
         np.array([one.log_path for one in compared]),
-        prepared.n_samples,
-        f"{n_folds} folds of {kind}",
+        n_samples,
+        folds,
         np.array(n_unsettled),
     )

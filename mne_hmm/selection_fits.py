@@ -10,11 +10,13 @@ import numpy as np
 from mne.parallel import parallel_func
 
 from ._utils._mne import warn
+from ._utils.check import check_number, check_option
 from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths
 from .model_pairs import PairAgreement, PairSums, inferred
 from .prepared import PreparedData
+from .priors import Priors
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
@@ -42,6 +44,35 @@ class Task(NamedTuple):
     def step(self) -> str:
         """Name of its file."""
         return f"{self.n_states} states {self.kind} {self.number} of {self.of}"
+
+
+def check_settings(**settings: Any) -> dict[str, Any]:
+    """Check those arguments of fit_hmm that all fits share, before the first of them.
+
+    Parameters
+    ----------
+    **settings : object
+        ``learn_means``, ``covariance_type``, ``n_init``, ``refine``, ``max_iter``, ``tol`` and
+        ``priors``.
+
+    Returns
+    -------
+    settings : dict
+        The same.
+    """
+    whole = "a whole number ≥ 1"
+    check_option(settings["learn_means"], "learn_means", ("auto", True, False))
+    check_option(settings["covariance_type"], "covariance_type", ("full", "diag"))
+    check_option(settings["refine"], "refine", (True, False))
+    for name in ("n_init", "max_iter"):
+        settings[name] = check_number(settings[name], name, rule=whole, low=1, integer=True)
+    settings["tol"] = check_number(settings["tol"], "tol", rule="a number ≥ 0", low=0)
+    priors = settings["priors"]
+    if priors is not None and not isinstance(priors, Priors):
+        raise TypeError(
+            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
+        )
+    return settings
 
 
 def tasks_of(
@@ -107,6 +138,7 @@ class Work(NamedTuple):
         gap: float,
         root: int | None,
         directory: Path | None,
+        group: list[int] | None = None,
     ) -> "Work":
         """Open the folder of finished fits, if there is one.
 
@@ -122,6 +154,8 @@ class Work(NamedTuple):
             What all seeds come from. None takes that of the folder, or a new one.
         directory : Path | None
             The folder.
+        group : list of int | None
+            Number of each recording's group.
         """
         if directory is None:
             return cls(settings, secrets.randbits(62) if root is None else root, None, {})
@@ -135,6 +169,7 @@ class Work(NamedTuple):
             "priors": repr(settings["priors"]),
             "gap": gap,
             "random_state": root,
+            **({} if group is None else {"group": repr(group)}),
         }
         journal = Journal(directory, facts)
         if root is None:

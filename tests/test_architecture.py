@@ -97,6 +97,8 @@ LAYERS = [
     "recommendation",
     "selection",
     "cross_validation",
+    "recording_features",
+    "sklearn",
     "workers",
     "paired",
     "multitaper",

@@ -28,7 +28,7 @@ def state():
     }
 
 def heavy():
-    return [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
+    return [name for name in ("tensorflow", "keras", "matplotlib", "sklearn") if name in sys.modules]
 """
 
 
