@@ -3,6 +3,7 @@ from .agreement import StateAgreement, compute_agreement
 from .bids_annotations import read_bids_annotations
 from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
+from .bootstrap import BootstrapStatistics, bootstrap_statistics
 from .cache import read_prepared
 from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
@@ -47,6 +48,7 @@ __version__: str
 
 __all__ = [
     "HMM",
+    "BootstrapStatistics",
     "Calibration",
     "CrossValidation",
     "CycleTest",
@@ -75,6 +77,7 @@ __all__ = [
     "add_hmm_to_report",
     "align_signs",
     "average_state_spectra",
+    "bootstrap_statistics",
     "cluster_test_state_evoked",
     "coherence_networks",
     "compute_agreement",

@@ -112,7 +112,7 @@ class HMMTransformer(_base.TransformerMixin, _base.BaseEstimator):
       the expected numbers of steps, to which one step from each state by the model's own
       probabilities is added. Those of a state that is never visited are the model's.
     - ``covariances`` (n_states * n_features * (n_features + 1) / 2, or n_states * n_features with
-      ``"diag"``): the recording's own covariances (dual estimation :footcite:`VidaurreEtAl2018`),
+      ``"diag"``): the recording's own covariances (dual estimation, see `HMM.dual_estimate`),
       mixed with as many samples of the model's as there are features, as vectors in the tangent
       space at the model's :footcite:`BarachantEtAl2012`. The length of a vector is the
       affine-invariant distance from the covariance of the model, or the log-Euclidean one

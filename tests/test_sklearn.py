@@ -81,7 +81,7 @@ def test_estimator_checks_of_training(estimator, check):
         "check_dataframe_column_names_consistency",
     ],
 )
-@pytest.mark.filterwarnings("ignore:X does not have valid feature names")  # as the checks give it
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")  # as the checks give it
 def test_further_checks(name):
     """Those that scikit-learn keeps for its own estimators."""
     with mne.use_log_level("ERROR"):
