@@ -123,11 +123,14 @@ class BootstrapStatistics:
         ]
         n = len(self.simulated_occupancy)
         states = "decoded" if self.decoded else "simulated"
+        head = (
+            f"{plural(n, 'simulation')} of {sum(self.durations):g} s in "
+            f"{plural(len(self.durations), 'recording')}, {states} states, "
+            f"{100 * self.confidence:g} % intervals"
+        )
         return "\n".join(
             [
-                f"{plural(n, 'simulation')} of {sum(self.durations):g} s in "
-                f"{plural(len(self.durations), 'recording')}, {states} states, "
-                f"{100 * self.confidence:g} % intervals",
+                head,
                 f"{'state':{width}s}  occupancy                   lifetime (ms)",
                 *rows,
             ]
@@ -321,7 +324,7 @@ def _states_of_features(hmm, length, rng):
 
 
 def _counts(found):
-    """Samples in each state, those in whole visits, and the number of these."""
+    """Count samples in each state, those in whole visits, and these visits."""
     labels, spans, n_states = found
     visits = find_visits(labels, spans)
     seen = visits.stops - visits.starts

@@ -125,8 +125,8 @@ class CrossValidation:
 
     def __str__(self):
         rows = [
-            f"{fold:4d}  {evidence:17.5f}  {free:11.5f}  {kappa:9.3f}  {listed(names, 2)}"
-            for fold, (evidence, free, kappa, names) in enumerate(
+            f"{fold:4d}  {score:17.5f}  {free:11.5f}  {kappa:9.3f}  {listed(names, 2)}"
+            for fold, (score, free, kappa, names) in enumerate(
                 zip(
                     self.held_out,
                     self.free_energy,
@@ -143,14 +143,17 @@ class CrossValidation:
             if len(pairs)
             else "nothing can be said"
         )
+        evidence = (
+            f"Held-out log evidence {self.score:.5f} ± {self.error:.5f} nats per sample (mean over "
+            "folds and its standard error)"
+        )
         unsettled = int(np.sum(~self.converged))
         return "\n".join(
             [
                 f"Cross-validation of {self.n_states} states, {self.folds}",
                 "fold  held-out evidence  free energy  agreement  held out",
                 *rows,
-                f"Held-out log evidence {self.score:.5f} ± {self.error:.5f} nats per sample (mean "
-                "over folds and its standard error)",
+                evidence,
                 f"States of different folds: {agree}",
                 *([f"{plural(unsettled, 'fit')} had not settled"] if unsettled else []),
             ]
@@ -315,11 +318,14 @@ def cross_validate(
     tasks = tasks_of(n_states, folds, [], 0, work.root)
     fits = run_all(tasks, prepared, work, n_jobs)
     tell(tasks, fits, settings["max_iter"])
-    pairs = _compared(fits, prepared, covariance_type, metric)
+    agreement, correlation, distance = _compared(fits, prepared, covariance_type, metric)
     hmms = [
         HMM(
-            *parameters_of(fit),
-            preparation=prepared.preparation,
+            fit["initial_probs"],
+            fit["transition_matrix"],
+            fit["means"],
+            fit["covariances"],
+            prepared.preparation,
             learned=learned,
             free_energy=fit["free_energy"],
             converged=fit["converged"],
@@ -333,7 +339,9 @@ def cross_validate(
         hmms,
         np.array([fit["held_out"] for fit in fits]),
         np.array([fit["free_energy"] for fit in fits]),
-        *pairs,
+        agreement,
+        correlation,
+        distance,
         metric,
         np.array([sum(part.n_rows for part in fold.held_out) for fold in folds]),
         np.array([sum(part.n_rows for part in fold.training) for fold in folds]),

@@ -41,7 +41,7 @@ def folds_in_words(prepared: PreparedData, n_folds: int, group: list[int] | None
 
 
 def check_group(group: Any, n_recordings: int, n_folds: int) -> list[int] | None:
-    """Number the groups of recordings, or say what is wrong with them.
+    """Give the groups of recordings numbers, or say what is wrong with them.
 
     Parameters
     ----------
@@ -102,8 +102,8 @@ def make_folds(
     Returns
     -------
     folds : list of Fold
-        Folds of whole recordings, or groups, where there are as many. Otherwise all recordings, end to end,
-        are cut into as many blocks of equal length, and each fold holds out one.
+        Folds of whole recordings, or groups, where there are as many. Otherwise all recordings,
+        end to end, are cut into as many blocks of equal length, and each fold holds out one.
 
     Raises
     ------

@@ -127,7 +127,7 @@ class One(Sequence[np.ndarray]):
     """
 
     def __init__(self, data: Sequence[np.ndarray], index: int):
-        self.data, self.index = data, index
+        self.data, self.place = data, index
         self.lengths = [_lengths(data)[index]]
         self.n_features = _n_features(data)
 
@@ -135,7 +135,7 @@ class One(Sequence[np.ndarray]):
         return 1
 
     def __getitem__(self, index: Any) -> Any:
-        return self.data[[self.index][index]]
+        return self.data[[self.place][index]]
 
 
 class Joined(Sequence[np.ndarray]):

@@ -175,7 +175,9 @@ class TangentSpace:
             mixed = (weight * own + n_features * group) / (weight + n_features)
             if self.diagonal:
                 known = np.diag(group) > RANK_TOLERANCE
-                ratio = np.divide(np.diag(mixed), np.diag(group), where=known, out=np.ones(len(rows)))
+                ratio = np.divide(
+                    np.diag(mixed), np.diag(group), where=known, out=np.ones(len(rows))
+                )
                 out[state] = np.log(ratio)
                 continue
             inside = basis.T @ mixed @ basis

@@ -65,7 +65,7 @@ def networks_of(preset: str | None, given: dict[str, Any]) -> Networks:
     rate = check_number(given.get("sfreq", 250.0), "sfreq", rule="a rate above 0 Hz", above=0)
     default_snr = 1.0 if chosen is None else chosen.snr
     snr = check_number(given.get("snr", default_snr), "snr", rule="a number above 0", above=0)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         name: _numbers(given[name], name)
         for name in ("occupancy", "transition_matrix", "frequencies", "patterns")
         if name in given
@@ -134,7 +134,9 @@ def _numbers(value, name):
     except (TypeError, ValueError):
         array = np.empty(0)
     if not array.size or not array.ndim or not np.isfinite(array).all():
-        raise ValueError(f"{name} must hold finite numbers, one or more for each state, got {value!r}")
+        raise ValueError(
+            f"{name} must hold finite numbers, one or more for each state, got {value!r}"
+        )
     return array
 
 

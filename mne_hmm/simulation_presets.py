@@ -64,7 +64,7 @@ def electrode_positions() -> mne.channels.DigMontage:
 
 
 def _of_parcels(networks):
-    """Each pair of parcels of a network has a source of its own; all share another."""
+    """Give each pair of parcels of a network a source, and one that they share."""
     out = []
     for network in networks:
         of_network = [
@@ -81,7 +81,7 @@ def _of_parcels(networks):
 
 
 def _of_electrodes(networks):
-    """A source under each electrode in the middle of a network, and one that they share."""
+    """Put a source under each electrode in the middle of a network, and one that they share."""
     positions = electrode_positions().get_positions()["ch_pos"]
     places = np.array([positions[name] for name in ELECTRODES])
     out = np.zeros((len(networks), 4, len(ELECTRODES)))

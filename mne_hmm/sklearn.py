@@ -23,9 +23,9 @@ from .recording_features import (
     recording_feature_names,
 )
 
-_FOR = "for mne_hmm.sklearn"
-_base = import_extra("sklearn.base", "sklearn", _FOR)
-_validation = import_extra("sklearn.utils.validation", "sklearn", _FOR)
+import_extra("sklearn.base", "sklearn", "for mne_hmm.sklearn")
+from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402  (said how to get it first)
+from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
 
 __all__ = ["HMMTransformer"]
 
@@ -35,7 +35,7 @@ ROW_PER_RECORDING = (
 )
 
 
-class HMMTransformer(_base.TransformerMixin, _base.BaseEstimator):
+class HMMTransformer(TransformerMixin, BaseEstimator):
     """Turn recordings into a row of numbers each, by the states they visit.
 
     `fit` trains one model on all recordings it is given, and `transform` says of each recording
@@ -248,7 +248,7 @@ class HMMTransformer(_base.TransformerMixin, _base.BaseEstimator):
         features : array, shape (n_recordings, n_features_out)
             Finite numbers, a row for each recording.
         """
-        _validation.check_is_fitted(self, "hmm_")
+        check_is_fitted(self, "hmm_")
         recordings = self._recordings(X, reset=False)
         with _told(self.verbose):
             return self._features_of(self._prepared_for(self.hmm_, recordings))
@@ -268,7 +268,7 @@ class HMMTransformer(_base.TransformerMixin, _base.BaseEstimator):
             ``transition_state_0_to_state_1`` and ``covariance_state_0_3_5``, the covariance of the
             model's features 3 and 5.
         """
-        _validation.check_is_fitted(self, "hmm_")
+        check_is_fitted(self, "hmm_")
         n_in = getattr(self, "n_features_in_", None)
         if input_features is not None and n_in is not None and len(input_features) != n_in:
             raise ValueError(
@@ -354,7 +354,7 @@ class HMMTransformer(_base.TransformerMixin, _base.BaseEstimator):
             X = list(X)
         if isinstance(X, (list, tuple)) and any(_is_recording(entry) for entry in X):
             return self._one_each(list(X), reset)
-        X = _validation.validate_data(self, X, reset=reset, dtype=np.float64, allow_nd=True)
+        X = validate_data(self, X, reset=reset, dtype=np.float64, allow_nd=True)
         if X.ndim == 2 and X.shape[1] == 1:
             raise ValueError(
                 f"X has 1 feature(s) (shape={X.shape}), which makes recordings of one channel and "

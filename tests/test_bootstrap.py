@@ -193,17 +193,17 @@ def test_decoded_states():
     clear = model(CHAIN, spread=2000.0)
     plain, decoded = (
         mne_hmm.bootstrap_statistics(
-            clear, [20.0, 10.0], n_boot=12, decode=decode, random_state=0, verbose="ERROR"
+            clear, [30.0, 30.0], n_boot=6, decode=decode, random_state=0, verbose="ERROR"
         )
         for decode in (False, True)
     )
     assert decoded.decoded
-    assert decoded.simulated_occupancy.shape == (12, 3)
-    # Two means of 12; lifetimes of single simulations spread by some 20 %.
+    assert decoded.simulated_occupancy.shape == (6, 3)
+    # Two means of 6; lifetimes of single simulations spread by some 15 %.
     ratio = decoded.simulated_lifetime.mean(0) / plain.simulated_lifetime.mean(0)
     assert (np.abs(ratio - 1) < 0.3).all()
     unclear = mne_hmm.bootstrap_statistics(
-        model(CHAIN, spread=4.0), 30.0, n_boot=12, decode=True, random_state=0, verbose="ERROR"
+        model(CHAIN, spread=4.0), 30.0, n_boot=6, decode=True, random_state=0, verbose="ERROR"
     )
     # Where features say little, short visits are missed.
     assert (unclear.simulated_lifetime.mean(0) > 1.15 * plain.simulated_lifetime.mean(0)).all()

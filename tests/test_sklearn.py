@@ -58,32 +58,39 @@ GIVEN = HMMTransformer(hmm=model([[0.5], [5.0]]), sfreq=SFREQ)
 TRAINED = HMMTransformer(2, verbose="ERROR", **QUICK)
 
 
-@parametrize_with_checks([GIVEN], expected_failed_checks=lambda _: REASONS)
-def test_estimator_checks(estimator, check):
-    """With a model that is there."""
-    check(estimator)
-
-
 @pytest.mark.slow
-@parametrize_with_checks([TRAINED], expected_failed_checks=lambda _: REASONS)
-def test_estimator_checks_of_training(estimator, check):
-    """With a model that is trained each time."""
+@parametrize_with_checks([GIVEN, TRAINED], expected_failed_checks=lambda _: REASONS)
+def test_estimator_checks(estimator, check):
+    """All of them, with a model that is there and with one that is trained each time."""
     check(estimator)
 
 
+# The checks mix tables and arrays.
+@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")
 @pytest.mark.parametrize(
     "name",
     [
+        "check_no_attributes_set_in_init",
+        "check_estimators_unfitted",
+        "check_get_params_invariance",
+        "check_set_params",
+        "check_complex_data",
+        "check_estimator_sparse_array",
+        "check_estimators_nan_inf",
+        "check_fit2d_1feature",
+        "check_fit2d_predict1d",
+        "check_n_features_in_after_fitting",
+        "check_transformer_data_not_an_array",
+        "check_methods_subset_invariance",
+        "check_estimators_pickle",
+        # Those that scikit-learn keeps for its own estimators.
         "check_transformer_get_feature_names_out",
         "check_transformer_get_feature_names_out_pandas",
-        "check_set_output_transform",
         "check_set_output_transform_pandas",
-        "check_dataframe_column_names_consistency",
     ],
 )
-@pytest.mark.filterwarnings("ignore:X (has|does not have valid) feature names")  # as the checks give it
-def test_further_checks(name):
-    """Those that scikit-learn keeps for its own estimators."""
+def test_some_estimator_checks(name):
+    """One of each kind, quickly."""
     with mne.use_log_level("ERROR"):
         getattr(estimator_checks, name)("HMMTransformer", clone(GIVEN))
 
@@ -374,7 +381,7 @@ def test_wrong_parameters(changes, kind, message):
 def test_wrong_recordings(simulated, fitted, tmp_path):
     raw, _ = simulated
     transformer = HMMTransformer(hmm=fitted)
-    with pytest.raises(TypeError, match="X must be a list .* got RawArray; put a single"):
+    with pytest.raises(TypeError, match=r"X must be a list .* got RawArray; put a single"):
         transformer.fit(raw)
     epochs = mne.make_fixed_length_epochs(raw, 10.0, preload=True, verbose="ERROR")
     with pytest.raises(TypeError, match=r"give epochs, for a row each, as \[epochs\[i\] for i"):
