@@ -6,11 +6,13 @@ from hmmlearn.hmm import GaussianHMM
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.folds import check_group, make_folds
+from mne_hmm.cross_validation import _held_out_names
+from mne_hmm.folds import check_group, folds_in_words, make_folds
 from mne_hmm.matching import compare_states
 
 AS_IS = mne_hmm.Preparation.as_is()
-QUICK = {"n_init": 1, "refine": False, "random_state": 0, "sfreq": 100.0, "preparation": AS_IS}
+QUICK = {"n_init": 3, "refine": False, "learn_means": False, "random_state": 0}
+QUICK |= {"sfreq": 100.0, "preparation": AS_IS}
 
 
 def three_states(n_samples, seed):
@@ -19,18 +21,27 @@ def three_states(n_samples, seed):
     visits = rng.geometric(1 / 40, n_samples // 10)
     labels = np.repeat(np.cumsum(rng.integers(1, 3, len(visits))) % 3, visits)[:n_samples]
     loud = labels == np.arange(3)[:, np.newaxis]
-    return rng.standard_normal((3, n_samples)) * np.where(loud, 3, 1)
+    return rng.standard_normal((3, n_samples)) * np.where(loud, 5, 1)
 
 
-RECORDINGS = [three_states(n, seed) for seed, n in enumerate((1500, 2000, 1700, 1200))]
+RECORDINGS = [three_states(n, seed) for seed, n in enumerate((1200, 800, 1200, 800))]
 
 
 @pytest.fixture(scope="module")
-def validated():
+def folder(tmp_path_factory):
+    """Where fits are kept."""
+    return tmp_path_factory.mktemp("validation") / "fits"
+
+
+def validate(folder, **changes):
+    options = {"n_folds": 2, "group": ["a", "b", "a", "c"], "verbose": "WARNING", **QUICK}
+    return mne_hmm.cross_validate(RECORDINGS, 3, checkpoint_dir=folder, **options | changes)
+
+
+@pytest.fixture(scope="module")
+def validated(folder):
     """Four recordings in two folds, a person with two sessions in one of them."""
-    return mne_hmm.cross_validate(
-        RECORDINGS, 3, n_folds=2, group=["a", "b", "a", "c"], verbose="WARNING", **QUICK
-    )
+    return validate(folder)
 
 
 def evidence(hmm, arrays):
@@ -43,11 +54,11 @@ def evidence(hmm, arrays):
 
 def test_evidence_is_that_of_other_software(validated):
     """Held-out evidence and training free energy of each fold, by hmmlearn."""
-    # Groups a, b, c have 3200, 2000 and 1200 samples.
+    # Groups a, b, c have 2400, 800 and 800 samples.
     folds = [[0, 2], [1, 3]]
     assert validated.names == (("recording 0", "recording 2"), ("recording 1", "recording 3"))
-    assert_array_equal(validated.n_held_out, [3200, 3200])
-    assert_array_equal(validated.n_training, [3200, 3200])
+    assert_array_equal(validated.n_held_out, [2400, 1600])
+    assert_array_equal(validated.n_training, [1600, 2400])
     for fold, held_out in enumerate(folds):
         inside = [RECORDINGS[i] for i in held_out]
         outside = [RECORDINGS[i] for i in range(4) if i not in held_out]
@@ -102,30 +113,44 @@ def test_means_over_other_folds():
     assert np.isnan(mne_hmm.CrossValidation._with_others(None, np.full((2, 2), np.nan))).all()
 
 
-def test_blocks_and_fits_that_are_there(tmp_path):
-    """One recording is cut into blocks; the fits of select_n_states are taken, and resumed."""
-    x = three_states(3000, 9)
-    options = {**QUICK, "n_folds": 2, "checkpoint_dir": tmp_path / "fits", "verbose": "WARNING"}
-    first = mne_hmm.cross_validate(x, 2, **options)
-    assert first.names == (("the recording 0.0-15.0 s",), ("the recording 15.0-30.0 s",))
-    assert_array_equal(first.n_training, 1400)  # a second is left out
-    assert first.folds == "2 folds of blocks of recordings"
-    written = sorted((tmp_path / "fits").iterdir())
+def test_fits_that_are_there(validated, folder):
+    """They are not done again, and not taken for other groups."""
+    written = sorted(folder.iterdir())
     times = [path.stat().st_mtime_ns for path in written]
-    again = mne_hmm.cross_validate(x, 2, **options)
-    assert_array_equal(again.held_out, first.held_out)
-    selection = mne_hmm.select_n_states(x, [2], n_repeats=1, **options)
-    assert_array_equal(selection.held_out[0], first.held_out)
+    assert_array_equal(validate(folder).held_out, validated.held_out)
     assert [path.stat().st_mtime_ns for path in written] == times
-    with pytest.raises(ValueError, match=r"another training, which differs in data .* group"):
-        mne_hmm.cross_validate([x, x[:, ::-1]], 2, group=[0, 1], **options)
+    with pytest.raises(ValueError, match=r"another training, which differs in group"):
+        validate(folder, group=["a", "b", "c", "c"])
+
+
+def test_what_is_held_out():
+    """Blocks are told by their times."""
+    prepared = mne_hmm.prepare(RECORDINGS[0], AS_IS, sfreq=100.0)
+    folds = make_folds(prepared, 2, gap=1.0)
+    names = [_held_out_names(fold, prepared, True) for fold in folds]
+    assert names == [("the recording 0.0-6.0 s",), ("the recording 6.0-12.0 s",)]
+    assert folds_in_words(prepared, 2, None) == "2 folds of blocks of recordings"
+    assert folds_in_words(prepared, 1, None) == "1 folds of recordings"
 
 
 @pytest.mark.slow
-def test_more_states_than_there_are(validated):
+def test_fits_of_a_selection(tmp_path):
+    """What select_n_states has fitted is taken."""
+    x = three_states(2400, 9)
+    options = {**QUICK, "n_folds": 2, "checkpoint_dir": tmp_path / "fits", "verbose": "WARNING"}
+    selection = mne_hmm.select_n_states(x, [2], n_repeats=1, **options)
+    n_files = len(list((tmp_path / "fits").iterdir()))
+    found = mne_hmm.cross_validate(x, 2, **options)
+    assert_array_equal(found.held_out, selection.held_out[0])
+    assert len(list((tmp_path / "fits").iterdir())) == n_files
+
+
+@pytest.mark.slow
+def test_more_states_than_there_are():
     """Held-out evidence is best for the true number, and folds agree on it alone."""
+    recordings = [three_states(2000, seed) for seed in range(4)]
     found = {
-        k: mne_hmm.cross_validate(RECORDINGS, k, n_folds=4, n_jobs=2, verbose="WARNING", **QUICK)
+        k: mne_hmm.cross_validate(recordings, k, n_folds=4, n_jobs=2, verbose="WARNING", **QUICK)
         for k in (2, 3, 5)
     }
     scores = {k: one.score for k, one in found.items()}

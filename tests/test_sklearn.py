@@ -86,7 +86,7 @@ def test_estimator_checks(estimator, check):
         # Those that scikit-learn keeps for its own estimators.
         "check_transformer_get_feature_names_out",
         "check_transformer_get_feature_names_out_pandas",
-        "check_set_output_transform_pandas",
+        pytest.param("check_set_output_transform_pandas", marks=pytest.mark.slow),
     ],
 )
 def test_some_estimator_checks(name):
@@ -313,14 +313,14 @@ def test_search_over_parameters():
     search = GridSearchCV(
         pipeline,
         {
-            "hmmtransformer__features": ["occupancy", ("lifetimes", "transitions"), KINDS],
-            "hmmtransformer__metric": ["riemannian", "log_euclidean"],
+            "hmmtransformer__features": ["occupancy", KINDS],
+            "hmmtransformer__metric": ["log_euclidean"],
         },
-        cv=3,
+        cv=2,
         error_score="raise",
     ).fit(prepared, y)
     assert search.cv_results_["mean_test_score"].max() >= 0.7
-    assert len(search.cv_results_["params"]) == 6
+    assert len(search.cv_results_["params"]) == 2
     assert set(search.predict([prepared[0], prepared[11]])) <= {"control", "patient"}
 
 
