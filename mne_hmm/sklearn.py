@@ -38,10 +38,10 @@ ROW_PER_RECORDING = (
 class HMMTransformer(TransformerMixin, BaseEstimator):
     """Turn recordings into a row of numbers each, by the states they visit.
 
-    `fit` trains one model on all recordings it is given, and `transform` says of each recording
-    how long it is in which state, how states follow each other, and in what its own states differ
-    from those of the group. In a :class:`~sklearn.pipeline.Pipeline` the model is trained on the
-    training recordings of each fold alone.
+    :meth:`fit` trains one model on all recordings it is given, and :meth:`transform` says of each
+    recording how long it is in which state, how states follow each other, and in what its own
+    states differ from those of the group. In a :class:`~sklearn.pipeline.Pipeline` the model is
+    trained on the training recordings of each fold alone.
 
     Parameters
     ----------
@@ -56,25 +56,25 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
     metric : "riemannian" | "log_euclidean"
         How covariances become vectors, in the tangent space at those of the group.
     preparation : Preparation | None
-        How recordings become features of the model, as for `fit_hmm`.
+        How recordings become features of the model, as for `mne_hmm.fit_hmm`.
     picks : str | array-like | slice | None
-        Channels to use, as for `fit_hmm`.
+        Channels to use, as for `mne_hmm.fit_hmm`.
     reject_by_annotation : bool
         Whether spans annotated as bad are left out.
     sfreq : float | None
         Sampling rate of arrays in hertz; needed for arrays, wrong for anything else.
     learn_means : bool | "auto"
-        Whether states have means of their own, as for `fit_hmm`.
+        Whether states have means of their own, as for `mne_hmm.fit_hmm`.
     covariance_type : "full" | "diag"
         Form of the covariances.
     n_init : int
         Number of starts.
     refine : bool
-        Whether to search for the best optimum, as for `fit_hmm`.
+        Whether to search for the best optimum, as for `mne_hmm.fit_hmm`.
     max_iter : int
         Largest number of updates.
     tol : float
-        When training stops, as for `fit_hmm`.
+        When training stops, as for `mne_hmm.fit_hmm`.
     priors : Priors | None
         Priors on the parameters, for small data.
     random_state : int | numpy.random.Generator | None
@@ -112,12 +112,11 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
       the expected numbers of steps, to which one step from each state by the model's own
       probabilities is added. Those of a state that is never visited are the model's.
     - ``covariances`` (n_states * n_features * (n_features + 1) / 2, or n_states * n_features with
-      ``"diag"``): the recording's own covariances (dual estimation, see `HMM.dual_estimate`),
-      mixed with as many samples of the model's as there are features, as vectors in the tangent
-      space at the model's :footcite:`BarachantEtAl2012`. The length of a vector is the
-      affine-invariant distance from the covariance of the model, or the log-Euclidean one
-      (of features in units of their standard deviation). They are all 0 for a state that is never
-      visited.
+      ``"diag"``): the recording's own covariances (`mne_hmm.HMM.dual_estimate`), mixed with as many
+      samples of the model's as there are features, as vectors in the tangent space at the model's
+      :footcite:`BarachantEtAl2012`. The length of a vector is the affine-invariant distance from
+      the covariance of the model, or the log-Euclidean one (of features in units of their standard
+      deviation). They are all 0 for a state that is never visited.
 
     With the default of 80 components there are 3240 numbers of the covariance of each state, and 48
     others for 6 states; take ``features=("occupancy", "lifetimes")`` where there are few
@@ -128,8 +127,9 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
     (``hmm=``). A person's recordings belong into one fold, as by
     :class:`~sklearn.model_selection.GroupKFold`.
 
-    A list may hold anything that `fit_hmm` takes in one, also `PreparedData` of one recording each.
-    An array of three dimensions holds recordings as MNE-Python's ``epochs.get_data()`` does epochs.
+    A list may hold anything that `mne_hmm.fit_hmm` takes in one, also `mne_hmm.PreparedData` of
+    one recording each; source estimates have to be parcels (`mne_hmm.parcellate`). An array of
+    three dimensions holds recordings as MNE-Python's ``epochs.get_data()`` does epochs.
 
     References
     ----------
@@ -230,7 +230,7 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         Returns
         -------
         features : array, shape (n_recordings, n_features_out)
-            The same as by `fit` and `transform`, with recordings prepared once.
+            The same as by :meth:`fit` and :meth:`transform`, with recordings prepared once.
         """
         with _told(self.verbose):
             return self._features_of(self._fit(X))
