@@ -46,10 +46,11 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
     Parameters
     ----------
     n_states : int
-        Number of states, at least 2. Of no effect with ``hmm``.
+        Number of states, at least 2.
     hmm : HMM | None
-        A model that was trained before, such as a published one. It is taken as it is, and
-        nothing is trained. None trains one.
+        A model that was trained before, such as a published one. It is taken as it is, with its
+        channels and preparation; nothing is trained, and what follows for training is of no
+        effect. None trains one.
     features : str | sequence of str
         What to take of each recording: ``"occupancy"``, ``"lifetimes"``, ``"transitions"``,
         ``"covariances"``, or several of these.
@@ -323,6 +324,12 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
                 raise TypeError(
                     "hmm must be a model, as fit_hmm and read_hmm give, or None to train one, got "
                     f"{type(self.hmm).__name__}"
+                )
+            given = [n for n in ("preparation", "picks") if getattr(self, n) is not None]
+            if given:
+                raise ValueError(
+                    f"{listed(given)} cannot be given with hmm, which has its own; leave them at "
+                    "None, or leave hmm out to train one"
                 )
             hmm = self.hmm
             prepared = self._prepared_for(hmm, recordings)

@@ -368,6 +368,11 @@ def test_eyes_open_and_closed(eegbci):
         ({"features": ("occupancy",) * 2}, ValueError, "features must be different ones of"),
         ({"metric": "cosine"}, ValueError, "metric must be one of 'riemannian', 'log_euclidean'"),
         ({"hmm": "model.h5"}, TypeError, "hmm must be a model, .* or None to train one, got str"),
+        (
+            {"hmm": TWO},
+            ValueError,
+            "preparation cannot be given with hmm, which has its own; leave",
+        ),
         ({"n_states": 1}, ValueError, "n_states must be a whole number ≥ 2, got 1"),
     ],
 )
