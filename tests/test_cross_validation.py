@@ -1,5 +1,7 @@
 """Cross-validation of one model: numbers against other software, folds, groups and errors."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from hmmlearn.hmm import GaussianHMM
@@ -9,6 +11,7 @@ import mne_hmm
 from mne_hmm.cross_validation import _held_out_names
 from mne_hmm.folds import check_group, folds_in_words, make_folds
 from mne_hmm.matching import compare_states
+from mne_hmm.model_pairs import PairSums
 
 AS_IS = mne_hmm.Preparation.as_is()
 QUICK = {"n_init": 3, "refine": False, "learn_means": False, "random_state": 0}
@@ -22,6 +25,14 @@ def three_states(n_samples, seed):
     labels = np.repeat(np.cumsum(rng.integers(1, 3, len(visits))) % 3, visits)[:n_samples]
     loud = labels == np.arange(3)[:, np.newaxis]
     return rng.standard_normal((3, n_samples)) * np.where(loud, 5, 1)
+
+
+class Model(NamedTuple):
+    """What pairs of models are compared by."""
+
+    initial_probs: np.ndarray
+    covariances: np.ndarray
+    means: np.ndarray
 
 
 RECORDINGS = [three_states(n, seed) for seed, n in enumerate((1200, 800, 1200, 800))]
@@ -199,3 +210,28 @@ def test_errors(changes, kind, message):
     options = {"n_states": 2, "n_folds": 2, **QUICK, **changes}
     with pytest.raises(kind, match=message):
         mne_hmm.cross_validate(RECORDINGS, **options)
+
+
+def test_pairs_in_any_order():
+    """States in another order are the same states, by each of the measures."""
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((3, 4, 4))
+    covariances = factors @ factors.swapaxes(1, 2) + np.eye(4)
+    cycle = [1, 2, 0]
+    models = [
+        Model(np.ones(3) / 3, covs, np.zeros((3, 4))) for covs in (covariances, covariances[cycle])
+    ]
+    sums = PairSums(models, [(0, 1)])
+    posteriors = rng.dirichlet(np.full(3, 0.2), 900)
+    for rows in (posteriors[:500], posteriors[500:]):
+        sums.add([rows, rows[:, cycle]])
+    for metric in ("riemannian", "wasserstein"):
+        found = sums.agreement(metric)
+        assert_allclose(found.kappa, 1)
+        assert_allclose(found.correlation, 1)
+        assert_allclose(found.distance, 0, atol=1e-6)
+    # A state that never changes is like none: it counts as 0 beside two of 1.
+    sums = PairSums(models, [(0, 1)])
+    still = np.column_stack([posteriors[:, :2].sum(1), posteriors[:, 2], np.zeros(900)])
+    sums.add([still, still[:, cycle]])
+    assert_allclose(sums.agreement("riemannian").correlation, 2 / 3)
