@@ -110,23 +110,24 @@ def test_transitions():
 
 def test_chains_side_by_side():
     """Counts of many chains are those of samples drawn one by one."""
-    n_times, n_chains = 400, 2000
+    n_times, n_chains = 80, 8000
     found = markov_statistics(CHAIN, n_times, n_chains, np.random.default_rng(0))
     assert_array_equal(found.occupied.sum(1), n_times)
     rng = np.random.default_rng(1)
-    several = [markov_labels(CHAIN, n_times, rng) for _ in range(500)]
+    several = [markov_labels(CHAIN, n_times, rng) for _ in range(1500)]
     names = ("a", "b", "c")
     expected = [
         mne_hmm.statistics.compute_statistics(labels, [(0, n_times)], 1.0, names)
         for labels in several
     ]
     whole = np.array([one.n_visits - one.n_censored for one in expected])
-    # Means over 2000 and 500 chains; their standard errors are some 1 and 2 %.
+    # So short that visits which are cut off count: a third of all. Means over 8000 and 1500
+    # chains; the standard error of the latter is some 3 to 4 %.
     occupancy = np.mean([one.fractional_occupancy for one in expected], axis=0)
-    assert_allclose(found.occupied.mean(0) / n_times, occupancy, rtol=0.07)
-    assert_allclose(found.n_whole.mean(0), whole.mean(0), rtol=0.07)
+    assert_allclose(found.occupied.mean(0) / n_times, occupancy, rtol=0.12)
+    assert_allclose(found.n_whole.mean(0), whole.mean(0), rtol=0.12)
     lifetimes = [np.nansum(one.mean_lifetime * w) for one, w in zip(expected, whole, strict=True)]
-    assert found.whole_samples.sum() / n_chains == pytest.approx(np.mean(lifetimes), rel=0.05)
+    assert found.whole_samples.sum() / n_chains == pytest.approx(np.mean(lifetimes), rel=0.1)
     # In the long run: what the stationary distribution says.
     stationary = np.linalg.matrix_power(CHAIN, 1000)[0]
     assert_allclose(found.occupied.mean(0) / n_times, stationary, rtol=0.05)
