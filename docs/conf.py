@@ -149,6 +149,7 @@ sphinx_gallery_conf = {
 
 MNE = "https://mne.tools/stable"
 JOBLIB = "https://joblib.readthedocs.io/en/stable"
+SKLEARN = "https://scikit-learn.org/stable"
 
 # What our pages refer to, for builds that cannot ask for the inventory.
 PAGES = {
@@ -174,7 +175,7 @@ def fetched(url):
 
 intersphinx_mapping = {
     name: (url, inventory)
-    for name, url in (("mne", MNE), ("joblib", JOBLIB))
+    for name, url in (("mne", MNE), ("joblib", JOBLIB), ("sklearn", SKLEARN))
     if (inventory := fetched(url))
 }
 
@@ -188,6 +189,8 @@ def link_elsewhere(app, env, node, content):
         is_member = node["reftype"] in ("meth", "attr")
         page = target.rpartition(".")[0] if is_member else target
         uri = f"{MNE}/generated/{page}.html" + (f"#{target}" if is_member else "")
+    elif node.get("refdomain") == "py" and target.startswith("sklearn."):
+        uri = f"{SKLEARN}/modules/generated/{target}.html"
     else:
         return None
     return nodes.reference("", "", content, internal=False, refuri=uri)

@@ -3,11 +3,13 @@ from .agreement import StateAgreement, compute_agreement
 from .bids_annotations import read_bids_annotations
 from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
+from .bootstrap import BootstrapStatistics, bootstrap_statistics
 from .cache import read_prepared
 from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
 from .contrasts import GroupContrast, contrast_groups
+from .cross_validation import CrossValidation, cross_validate
 from .dual_estimate import DualEstimate
 from .evoked import compute_state_evoked
 from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
@@ -46,7 +48,9 @@ __version__: str
 
 __all__ = [
     "HMM",
+    "BootstrapStatistics",
     "Calibration",
+    "CrossValidation",
     "CycleTest",
     "DualEstimate",
     "FittedPreparation",
@@ -73,6 +77,7 @@ __all__ = [
     "add_hmm_to_report",
     "align_signs",
     "average_state_spectra",
+    "bootstrap_statistics",
     "cluster_test_state_evoked",
     "coherence_networks",
     "compute_agreement",
@@ -84,6 +89,7 @@ __all__ = [
     "compute_state_spectra",
     "compute_tinda",
     "contrast_groups",
+    "cross_validate",
     "datasets",
     "find_bids_recordings",
     "find_spectral_components",

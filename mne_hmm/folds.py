@@ -33,12 +33,58 @@ class Fold(NamedTuple):
     held_out: tuple[Part, ...]
 
 
-def is_of_recordings(prepared: PreparedData, n_folds: int) -> bool:
-    """Tell whether folds are of whole recordings."""
-    return len(prepared) >= n_folds
+def folds_in_words(prepared: PreparedData, n_folds: int, group: list[int] | None) -> str:
+    """Say what folds are, as ``5 folds of recordings``."""
+    if group is not None:
+        return f"{n_folds} folds of groups of recordings"
+    return f"{n_folds} folds of {'' if len(prepared) >= n_folds else 'blocks of '}recordings"
 
 
-def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
+def check_group(group: Any, n_recordings: int, n_folds: int) -> list[int] | None:
+    """Give the groups of recordings numbers, or say what is wrong with them.
+
+    Parameters
+    ----------
+    group : sequence | None
+        What recordings belong together, such as names of persons.
+    n_recordings : int
+        Number of recordings.
+    n_folds : int
+        Number of folds.
+
+    Returns
+    -------
+    group : list of int | None
+        The number of each recording's group, from 0 in order of appearance.
+    """
+    if group is None:
+        return None
+    if isinstance(group, (str, bytes)) or not hasattr(group, "__iter__"):
+        raise TypeError(
+            f"group must be None or a sequence with an entry per recording, got {group!r}"
+        )
+    labels = list(group)
+    if len(labels) != n_recordings:
+        raise ValueError(
+            f"group must have an entry for each of the {plural(n_recordings, 'recording')}, got "
+            f"{len(labels)}"
+        )
+    numbers: dict[Any, int] = {}
+    try:
+        out = [numbers.setdefault(label, len(numbers)) for label in labels]
+    except TypeError:
+        raise TypeError(f"group must hold names or numbers, got {labels!r}") from None
+    if len(numbers) < n_folds:
+        raise ValueError(
+            f"group has {plural(len(numbers), 'group')}, which cannot be divided into {n_folds} "
+            "folds; use fewer folds, or leave group out for folds of recordings or blocks"
+        )
+    return out
+
+
+def make_folds(
+    prepared: PreparedData, n_folds: int, gap: float, group: list[int] | None = None
+) -> list[Fold]:
     """Divide data into folds of about the same length.
 
     Parameters
@@ -50,12 +96,14 @@ def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
     gap : float
         Seconds to leave out on both sides of a held-out block. At least as much is left out
         as an embedding reaches, so that no sample of a signal is on both sides.
+    group : list of int | None
+        Number of each recording's group, none of which is divided; None for no groups.
 
     Returns
     -------
     folds : list of Fold
-        Folds of whole recordings where there are as many. Otherwise all recordings, end to end,
-        are cut into as many blocks of equal length, and each fold holds out one.
+        Folds of whole recordings, or groups, where there are as many. Otherwise all recordings,
+        end to end, are cut into as many blocks of equal length, and each fold holds out one.
 
     Raises
     ------
@@ -63,8 +111,8 @@ def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
         If a fold would have nothing to train on, or to test on.
     """
     lengths = [time_map.n_rows for time_map in prepared.time_maps]
-    if is_of_recordings(prepared, n_folds):
-        held_out = _balanced(lengths, n_folds)
+    if group is not None or len(prepared) >= n_folds:
+        held_out = _balanced(lengths, n_folds, group or range(len(lengths)))
         every = [_whole(number, length) for number, length in enumerate(lengths)]
         return [
             Fold(
@@ -88,7 +136,9 @@ def make_folds(prepared: PreparedData, n_folds: int, gap: float) -> list[Fold]:
     return folds
 
 
-def split_halves(prepared: PreparedData, gap: float) -> list[tuple[Part, ...]]:
+def split_halves(
+    prepared: PreparedData, gap: float, group: list[int] | None = None
+) -> list[tuple[Part, ...]]:
     """Divide data into two halves, as `make_folds` does.
 
     Parameters
@@ -97,13 +147,15 @@ def split_halves(prepared: PreparedData, gap: float) -> list[tuple[Part, ...]]:
         The data.
     gap : float
         Seconds to leave out between them, where they are of one recording.
+    group : list of int | None
+        Number of each recording's group.
 
     Returns
     -------
     halves : list of tuple of Part
         The two halves.
     """
-    return [fold.training for fold in make_folds(prepared, 2, gap)]
+    return [fold.training for fold in make_folds(prepared, 2, gap, group)]
 
 
 def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
@@ -179,15 +231,19 @@ def _whole(number, length):
     return Part(number, ((0, length),))
 
 
-def _balanced(lengths, n_folds):
-    """Divide recordings into groups of about the same length, the longest first."""
-    groups: list[list[int]] = [[] for _ in range(n_folds)]
+def _balanced(lengths, n_folds, group):
+    """Divide recordings into folds of about the same length, the longest groups first."""
+    members: dict[int, list[int]] = {}
+    for number, label in enumerate(group):
+        members.setdefault(label, []).append(number)
+    totals = {label: sum(lengths[i] for i in several) for label, several in members.items()}
+    folds: list[list[int]] = [[] for _ in range(n_folds)]
     sizes = np.zeros(n_folds)
-    for number in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+    for label in sorted(members, key=lambda one: -totals[one]):
         smallest = int(sizes.argmin())
-        groups[smallest].append(number)
-        sizes[smallest] += lengths[number]
-    return [sorted(group) for group in groups]
+        folds[smallest] += members[label]
+        sizes[smallest] += totals[label]
+    return [sorted(fold) for fold in folds]
 
 
 def _block(lengths, start, stop, n_gap):

@@ -509,12 +509,7 @@ class HMM:
         )
         rng = check_random_state(random_state)
         labels = sample_states(n_samples, self.initial_probs_, self.transition_matrix_, rng)
-        features = rng.standard_normal((n_samples, self.n_features))
-        for state in range(self.n_states):
-            chosen = labels == state
-            factor = np.linalg.cholesky(self.covariances_[state])
-            features[chosen] = features[chosen] @ factor.T + self.means_[state]
-        return features, labels
+        return draw_features(self, labels, rng), labels
 
     # Order, names, copies
 
@@ -872,6 +867,31 @@ def features_for(
     if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
         return first._prepared(inst, reject_by_annotation, sfreq, n_jobs)
     return inst
+
+
+def draw_features(hmm: HMM, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw features of a model, given its states.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    labels : array of int, shape (n_samples,)
+        The states.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    features : array, shape (n_samples, n_features)
+        Samples that are independent of each other given the states.
+    """
+    features = rng.standard_normal((len(labels), hmm.n_features))
+    for state in range(hmm.n_states):
+        chosen = labels == state
+        factor = np.linalg.cholesky(hmm.covariances_[state])
+        features[chosen] = features[chosen] @ factor.T + hmm.means_[state]
+    return features
 
 
 def default_state_names(n_states: int) -> tuple[str, ...]:

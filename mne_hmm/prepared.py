@@ -80,6 +80,24 @@ class PreparedData:
     def __len__(self):
         return len(self.data)
 
+    def __getitem__(self, index: int) -> "PreparedData":
+        # As scikit-learn picks rows.
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(
+                f"PreparedData are indexed by the number of a recording, got {index!r}; for "
+                "several, make a list: [prepared[i] for i in numbers]"
+            )
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"there are {plural(len(self), 'recording')}, got index {index}")
+        index = int(index) % len(self)
+        data: Any = One(self.data, index)
+        return PreparedData(
+            list(data) if isinstance(self.data, list) else data,
+            self.preparation,
+            [self.time_maps[index]],
+            [self.names[index]] if self.names else [],
+        )
+
     def __str__(self):
         n_spans, seconds = sum(map(len, self.spans)), self.n_samples / self.sfreq
         left_out = sum(self.seconds_left_out)
@@ -95,6 +113,29 @@ class PreparedData:
         )
 
     __repr__ = __str__
+
+
+class One(Sequence[np.ndarray]):
+    """One of several arrays, which is read when it is asked for.
+
+    Parameters
+    ----------
+    data : sequence of array, shape (n_samples, n_features)
+        The arrays.
+    index : int
+        The number of the one.
+    """
+
+    def __init__(self, data: Sequence[np.ndarray], index: int):
+        self.data, self.place = data, index
+        self.lengths = [_lengths(data)[index]]
+        self.n_features = _n_features(data)
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.data[[self.place][index]]
 
 
 class Joined(Sequence[np.ndarray]):

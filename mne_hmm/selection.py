@@ -13,15 +13,26 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
 from .fit import check_enough_data, prepared_of
-from .folds import is_of_recordings, make_folds, split_halves, take
+from .folds import check_group, folds_in_words, make_folds, split_halves, take
 from .model_file import Learned
+from .model_pairs import METRICS
 from .parcel_inputs import AtlasArguments
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
-from .selection_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
+from .selection_fits import (
+    FOLD,
+    REPEAT,
+    Work,
+    check_settings,
+    compare,
+    run_all,
+    tasks_of,
+    tell,
+)
 from .settings import Preparation
 
 CRITERIA = ("aic", "bic", "icl")
+MEASURES = ("agreement", "correlation", "distance")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +55,16 @@ class StateNumberSelection:
         NaN where nothing can be said.
     halves_agreement : array, shape (n_numbers,)
         The same of the two models trained on half of the data each, over all data.
+    repeats_correlation : array, shape (n_numbers, n_pairs)
+        Correlation of the state probabilities of each pair of repeats, mean over states.
+    halves_correlation : array, shape (n_numbers,)
+        The same of the models of the two halves.
+    repeats_distance : array, shape (n_numbers, n_pairs)
+        Distance of the state covariances of each pair of repeats, mean over states.
+    halves_distance : array, shape (n_numbers,)
+        The same of the models of the two halves.
+    metric : "riemannian" | "wasserstein"
+        The distance.
     occupancy : tuple of array, shape (n_states,)
         Share of the samples in each state of the best repeat, for each number of states.
     n_parameters : array of int, shape (n_numbers,)
@@ -65,6 +86,11 @@ class StateNumberSelection:
     held_out: np.ndarray = field(repr=False)
     repeats_agreement: np.ndarray = field(repr=False)
     halves_agreement: np.ndarray = field(repr=False)
+    repeats_correlation: np.ndarray = field(repr=False)
+    halves_correlation: np.ndarray = field(repr=False)
+    repeats_distance: np.ndarray = field(repr=False)
+    halves_distance: np.ndarray = field(repr=False)
+    metric: str
     occupancy: tuple[np.ndarray, ...] = field(repr=False)
     n_parameters: np.ndarray = field(repr=False)
     log_evidence: np.ndarray = field(repr=False)
@@ -160,8 +186,10 @@ class StateNumberSelection:
             Columns ``n_states``, ``free_energy`` (of the best repeat, nats per sample),
             ``held_out`` (mean over folds, nats per sample), ``held_out_below_best`` and
             ``held_out_error`` (mean difference from the best, and its standard error),
-            ``repeats_agreement`` (mean over pairs), ``halves_agreement``, ``min_occupancy``,
-            ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``; needs pandas.
+            ``repeats_agreement``, ``repeats_correlation`` and ``repeats_distance`` (means over
+            pairs), ``halves_agreement``, ``halves_correlation``, ``halves_distance``,
+            ``min_occupancy``, ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``;
+            needs pandas.
         """
         pd = check_pandas()
         held_out = self.held_out.mean(axis=1)
@@ -173,8 +201,11 @@ class StateNumberSelection:
                 "held_out": held_out,
                 "held_out_below_best": difference,
                 "held_out_error": error,
-                "repeats_agreement": mean_known(self.repeats_agreement),
-                "halves_agreement": self.halves_agreement,
+                **{
+                    f"repeats_{name}": mean_known(getattr(self, f"repeats_{name}"))
+                    for name in MEASURES
+                },
+                **{f"halves_{name}": getattr(self, f"halves_{name}") for name in MEASURES},
                 "min_occupancy": self.min_occupancy,
                 "n_parameters": self.n_parameters,
                 **{name: getattr(self, name) for name in CRITERIA},
@@ -188,7 +219,7 @@ class StateNumberSelection:
         Parameters
         ----------
         axes : array of matplotlib.axes.Axes | None
-            Where to plot, five of them. None makes a new figure.
+            Where to plot, six of them. None makes a new figure.
         show : bool
             Whether to show the figure.
 
@@ -239,7 +270,9 @@ def select_n_states(
     *,
     n_folds: int = 5,
     n_repeats: int = 3,
+    group: Sequence[Any] | None = None,
     gap: float = 1.0,
+    metric: str = "riemannian",
     preparation: Preparation | None = None,
     picks: Any = None,
     reject_by_annotation: bool = True,
@@ -262,7 +295,9 @@ def select_n_states(
     """Try different numbers of states.
 
     Each number is fitted to all data several times, to all but one fold for each fold, and to
-    each half of the data. The recordings are prepared once.
+    each half of the data. The recordings are prepared once. Agreement of repeats and of halves
+    is by samples alike, by the correlation of time courses, and by the distance of covariances,
+    for the best one-to-one match of states by each.
 
     Parameters
     ----------
@@ -275,9 +310,15 @@ def select_n_states(
     n_repeats : int
         Number of fits on all data, each with a seed of its own. With 1, nothing is known of
         whether states recur in repeats.
+    group : sequence | None
+        What recordings belong together, an entry for each, such as the names of persons: those
+        of one group are in one fold, and in one half.
     gap : float
         Seconds to leave out of the training data on both sides of a held-out block. At least
         as much is left out as the embedding reaches.
+    metric : "riemannian" | "wasserstein"
+        Distance between the covariances of states of repeats and of halves, as for
+        `match_states`.
     preparation : Preparation | None
         How recordings become features, as for `fit_hmm`.
     %(picks)s
@@ -330,6 +371,7 @@ def select_n_states(
     See Also
     --------
     fit_hmm : Fits the model with the number that was chosen.
+    cross_validate : Tests one number alone.
 
     Notes
     -----
@@ -341,7 +383,8 @@ def select_n_states(
     recordings that are cut into blocks, are found with all data, held-out ones included. They know
     nothing of states, so what leaks is small; where that matters, pass features that were
     prepared with other recordings (``prepare(recordings, hmm.preparation_)``). Blocks are chains of
-    their own. Sessions of one person that are in different folds are not independent.
+    their own. Sessions of one person that are in different folds are not independent; keep them
+    together by ``group``.
 
     AIC, BIC and ICL (that of Celeux and Durand :footcite:`CeleuxDurand2008`, with the most
     probable path) take every sample as new. Samples of embedded or filtered data are not, so
@@ -367,25 +410,24 @@ def select_n_states(
     n_folds = check_number(n_folds, "n_folds", rule=whole + "2", low=2, integer=True)
     n_repeats = check_number(n_repeats, "n_repeats", rule=whole + "1", low=1, integer=True)
     gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
-    settings = {
-        "learn_means": check_option(learn_means, "learn_means", ("auto", True, False)),
-        "covariance_type": check_option(covariance_type, "covariance_type", ("full", "diag")),
-        "n_init": check_number(n_init, "n_init", rule=whole + "1", low=1, integer=True),
-        "refine": check_option(refine, "refine", (True, False)),
-        "max_iter": check_number(max_iter, "max_iter", rule=whole + "1", low=1, integer=True),
-        "tol": check_number(tol, "tol", rule="a number ≥ 0", low=0),
-        "priors": priors,
-    }
-    if priors is not None and not isinstance(priors, Priors):
-        raise TypeError(
-            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
-        )
+    check_option(metric, "metric", METRICS)
+    settings = check_settings(
+        learn_means=learn_means,
+        covariance_type=covariance_type,
+        n_init=n_init,
+        refine=refine,
+        max_iter=max_iter,
+        tol=tol,
+        priors=priors,
+    )
     checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
     arguments = AtlasArguments(atlas, src, subjects_dir)
     prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
-    folds, halves = make_folds(prepared, n_folds, gap), split_halves(prepared, gap)
+    together = check_group(group, len(prepared), n_folds)
+    folds = make_folds(prepared, n_folds, gap, together)
+    halves = split_halves(prepared, gap, together)
     if learn_means == "auto":
         settings["learn_means"] = prepared.preparation.n_embeddings == 1
     learned = Learned(settings["learn_means"], covariance_type=covariance_type)
@@ -393,12 +435,13 @@ def select_n_states(
         # Better before the first fit than after the last but one.
         check_enough_data(take(prepared, training), max(numbers), learned)
     with checkpoints_held(checkpoint_dir):
-        work = Work.begin(prepared, settings, gap, root, checkpoint_dir)
+        work = Work.begin(prepared, settings, gap, root, checkpoint_dir, together)
         tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
         fits = run_all(tasks, prepared, work, n_jobs)
     tell(tasks, fits, settings["max_iter"])
-    compared = compare(tasks, fits, prepared, covariance_type, n_jobs)
-    return _gather(numbers, tasks, fits, compared, prepared, n_folds)
+    compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
+    of_what = folds_in_words(prepared, n_folds, together)
+    return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
 
 
 def _check_numbers(n_states):
@@ -418,7 +461,7 @@ def _check_numbers(n_states):
     return sorted(numbers)
 
 
-def _gather(numbers, tasks, fits, compared, prepared, n_folds):
+def _gather(numbers, tasks, fits, compared, n_samples, folds, metric):
     """Put what came out of all fits in order."""
 
     def values(kind, name):
@@ -429,18 +472,25 @@ def _gather(numbers, tasks, fits, compared, prepared, n_folds):
         sum(not fit["converged"] for task, fit in zip(tasks, fits, strict=True) if task[0] == k)
         for k in numbers
     ]
-    kind = "recordings" if is_of_recordings(prepared, n_folds) else "blocks of recordings"
+    # Kappas, correlations and distances, as StateNumberSelection has them.
+    repeats = [np.array(one) for one in zip(*(one.repeats for one in compared), strict=True)]
+    halves = [np.concatenate(one) for one in zip(*(one.halves for one in compared), strict=True)]
     return StateNumberSelection(
         tuple(numbers),
         values(REPEAT, "free_energy"),
         values(FOLD, "held_out"),
-        np.array([one.repeats for one in compared]).reshape(len(numbers), -1),
-        np.array([one.halves for one in compared]),
+        repeats[0],
+        halves[0],
+        repeats[1],
+        halves[1],
+        repeats[2],
+        halves[2],
+        metric,
         tuple(one.occupancy for one in compared),
         values(REPEAT, "n_parameters")[:, 0],
         np.array([one.log_evidence for one in compared]),
         np.array([one.log_path for one in compared]),
-        prepared.n_samples,
-        f"{n_folds} folds of {kind}",
+        n_samples,
+        folds,
         np.array(n_unsettled),
     )

@@ -10,12 +10,13 @@ import numpy as np
 from mne.parallel import parallel_func
 
 from ._utils._mne import warn
-from .agreement import aligned, cohen_kappa, cross_table
+from ._utils.check import check_number, check_option
 from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths
-from .matching import best_match
+from .model_pairs import PairAgreement, PairSums, inferred
 from .prepared import PreparedData
+from .priors import Priors
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
@@ -43,6 +44,35 @@ class Task(NamedTuple):
     def step(self) -> str:
         """Name of its file."""
         return f"{self.n_states} states {self.kind} {self.number} of {self.of}"
+
+
+def check_settings(**settings: Any) -> dict[str, Any]:
+    """Check those arguments of fit_hmm that all fits share, before the first of them.
+
+    Parameters
+    ----------
+    **settings : object
+        ``learn_means``, ``covariance_type``, ``n_init``, ``refine``, ``max_iter``, ``tol`` and
+        ``priors``.
+
+    Returns
+    -------
+    settings : dict
+        The same.
+    """
+    whole = "a whole number ≥ 1"
+    check_option(settings["learn_means"], "learn_means", ("auto", True, False))
+    check_option(settings["covariance_type"], "covariance_type", ("full", "diag"))
+    check_option(settings["refine"], "refine", (True, False))
+    for name in ("n_init", "max_iter"):
+        settings[name] = check_number(settings[name], name, rule=whole, low=1, integer=True)
+    settings["tol"] = check_number(settings["tol"], "tol", rule="a number ≥ 0", low=0)
+    priors = settings["priors"]
+    if priors is not None and not isinstance(priors, Priors):
+        raise TypeError(
+            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
+        )
+    return settings
 
 
 def tasks_of(
@@ -108,6 +138,7 @@ class Work(NamedTuple):
         gap: float,
         root: int | None,
         directory: Path | None,
+        group: list[int] | None = None,
     ) -> "Work":
         """Open the folder of finished fits, if there is one.
 
@@ -123,6 +154,8 @@ class Work(NamedTuple):
             What all seeds come from. None takes that of the folder, or a new one.
         directory : Path | None
             The folder.
+        group : list of int | None
+            Number of each recording's group.
         """
         if directory is None:
             return cls(settings, secrets.randbits(62) if root is None else root, None, {})
@@ -136,6 +169,7 @@ class Work(NamedTuple):
             "priors": repr(settings["priors"]),
             "gap": gap,
             "random_state": root,
+            **({} if group is None else {"group": repr(group)}),
         }
         journal = Journal(directory, facts)
         if root is None:
@@ -249,10 +283,10 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
 class Compared(NamedTuple):
     """What is known of the models of one number of states by the states they find."""
 
-    repeats: np.ndarray
+    repeats: PairAgreement
     """Agreement of each pair of repeats."""
-    halves: float
-    """Agreement of the models of the two halves."""
+    halves: PairAgreement
+    """Agreement of the models of the two halves, a pair."""
     occupancy: np.ndarray
     """Share of the samples in each state of the best repeat."""
     log_evidence: float
@@ -266,6 +300,7 @@ def compare(
     fits: Sequence[dict[str, Any]],
     prepared: PreparedData,
     covariance_type: str,
+    metric: str,
     n_jobs: Any,
 ) -> list[Compared]:
     """Compare the models of each number of states.
@@ -280,6 +315,8 @@ def compare(
         The data.
     covariance_type : "full" | "diag"
         Form of the covariances.
+    metric : "riemannian" | "wasserstein"
+        Distance of states.
     n_jobs : int | None
         How many numbers to look at, at once.
 
@@ -295,39 +332,42 @@ def compare(
         _compare, n_jobs, total=len(models), max_jobs=len(models), verbose="ERROR"
     )
     return parallel(
-        run(kinds[REPEAT], kinds[HALF], prepared, covariance_type) for kinds in models.values()
+        run(kinds[REPEAT], kinds[HALF], prepared, covariance_type, metric)
+        for kinds in models.values()
     )
 
 
-def _compare(repeats, halves, prepared, covariance_type):
-    from .engine import Parameters, Samples, infer, most_probable_path
+def parameters_of(fit: dict[str, Any]) -> Any:
+    """Get the model that came out of a fit, as the engine takes it."""
+    from .engine import Parameters
 
-    everyone = [
-        Parameters(
-            *(fit[name] for name in ("initial_probs", "transition_matrix", "means", "covariances"))
-        )
-        for fit in (*repeats, *halves)
-    ]
+    names = ("initial_probs", "transition_matrix", "means", "covariances")
+    return Parameters(*(fit[name] for name in names))
+
+
+def _compare(repeats, halves, prepared, covariance_type, metric):
+    from .engine import most_probable_path
+
+    everyone = [parameters_of(fit) for fit in (*repeats, *halves)]
     best = int(np.argmin([fit["free_energy"] for fit in repeats]))
     n_repeats, n_states = len(repeats), len(repeats[0]["initial_probs"])
     pairs = [(i, j) for i in range(n_repeats) for j in range(i + 1, n_repeats)]
     pairs.append((n_repeats, n_repeats + 1))
-    tables: Any = [0.0] * len(pairs)
+    sums = PairSums(everyone, pairs)
     counts: Any = 0
     evidence = path = 0.0
-    for number, time_map in enumerate(prepared.time_maps):
-        samples = Samples([prepared.data[number]], [chain_lengths(time_map)])
-        labels = []
-        for place, parameters in enumerate(everyone):
-            result = infer(samples, parameters, covariance_type=covariance_type)
-            labels.append(result.probabilities.argmax(1))
-            if place == best:
-                evidence += float(result.log_evidence.sum())
+    for samples, posteriors in inferred(everyone, prepared, covariance_type):
+        sums.add([one.probabilities for one in posteriors])
+        evidence += float(posteriors[best].log_evidence.sum())
         found = most_probable_path(samples, everyone[best], covariance_type=covariance_type)
         path += float(found.log_probability.sum())
-        counts = counts + np.bincount(labels[best], minlength=n_states)
-        for place, (i, j) in enumerate(pairs):
-            tables[place] = tables[place] + cross_table(labels[i], labels[j], n_states, n_states)
-    # Matched by what they have in common, which is what kappa counts.
-    kappas = [cohen_kappa(aligned(table, best_match(table))) for table in tables]
-    return Compared(np.array(kappas[:-1]), kappas[-1], counts / counts.sum(), evidence, path)
+        labels = posteriors[best].probabilities.argmax(1)
+        counts = counts + np.bincount(labels, minlength=n_states)
+    agreement = sums.agreement(metric)
+    return Compared(
+        PairAgreement(*(values[:-1] for values in agreement)),
+        PairAgreement(*(values[-1:] for values in agreement)),
+        counts / counts.sum(),
+        evidence,
+        path,
+    )

@@ -1,5 +1,6 @@
 """Recordings with known states."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import mne
@@ -9,13 +10,14 @@ from scipy.signal import lfilter
 
 from ._utils.check import check_number, check_random_state, listed
 from ._utils.docs import fill_doc
-from .hmm import HMM, default_state_names
+from .hmm import HMM
+from .simulation_networks import networks_of
+from .simulation_presets import electrode_positions
 from .states import StateTimeCourse
 from .switching_var import simulate_channels
 from .timeline import Timeline
+from .visit_sequences import jump_matrix, markov_labels, visit_labels
 
-# Center frequencies of the networks in hertz, from theta to gamma; reused in turn.
-FREQUENCIES = (4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 36.0)
 # Pole radius of the oscillators: a band some 4 Hz wide at 250 Hz.
 SHARPNESS_HZ = 2.0
 # Seconds in which a network fades in or out.
@@ -27,35 +29,59 @@ def simulate_raw(
     n_states: int | None = None,
     *,
     model: HMM | None = None,
+    preset: str | None = None,
     n_channels: int | None = None,
     duration: float = 300.0,
     sfreq: float | None = None,
-    mean_lifetime: float | None = None,
+    mean_lifetime: float | Sequence[float] | None = None,
+    occupancy: Sequence[float] | None = None,
+    transition_matrix: np.ndarray | None = None,
+    frequencies: Sequence[float] | None = None,
+    patterns: np.ndarray | None = None,
     snr: float | None = None,
     random_state: Any = None,
 ) -> tuple[mne.io.RawArray, StateTimeCourse]:
-    """Simulate parcel time courses of MEG with known states.
+    """Simulate a recording with known states.
 
     Each state is a network: a few oscillators with a frequency of their own, each with
     its own pattern over the channels, on while the state is. Pink noise, partly shared by
-    the channels, goes on all the time. Or states are those of a model.
+    the channels, goes on all the time. Networks come from a preset, or from the numbers a study is
+    planned with. Or states are those of a model.
 
     Parameters
     ----------
     n_states : int | None
-        Number of states. None for 6.
+        Number of states. None takes as many as other parameters have, or 6.
     model : HMM | None
         A model of time-delay embedded data without means, whose states, channels, transitions and
         rate are taken; none of the other parameters but ``duration`` and ``random_state`` are
         for it.
+    preset : str | None
+        Networks by name: ``"resting-meg"``, ``"sensorimotor-meg"`` or ``"resting-eeg"``, see
+        Notes. Lifetimes, occupancies, transitions, rate and ``snr`` may be given with it.
     n_channels : int | None
-        Number of channels. None for 38.
+        Number of channels. None takes that of ``patterns``, or 38.
     duration : float
         Length in seconds.
     sfreq : float | None
         Sampling rate in hertz. None for 250.
-    mean_lifetime : float | None
-        Mean duration of a visit in seconds. None for 0.2.
+    mean_lifetime : float | array, shape (n_states,) | None
+        Mean duration of a visit in seconds, of all states or of each. None for 0.2. Half of a
+        lifetime is certain, half by chance.
+    occupancy : array, shape (n_states,) | None
+        Share of the time that each state is on; sums to 1. None lets the lifetimes decide, with
+        all states entered as often.
+    transition_matrix : array, shape (n_states, n_states) | None
+        Probability of a step from state i to state j, from one sample to the next. States are a
+        Markov chain then, in place of ``mean_lifetime`` and ``occupancy``.
+    frequencies : array, shape (n_states,) | None
+        Center of each state's oscillations in hertz. None takes 4, 7, 10, 14, 20, 28, 36, and
+        begins anew.
+    patterns : array, shape (n_states, n_channels) | (n_states, n_sources, n_channels) | None
+        How strong the oscillations of each state are in each channel; with three dimensions
+        those of each of several oscillators, which are independent. A state may have none. They
+        count relative to each other: ``snr`` sets the size. None draws four at random, in some 40
+        %% of the channels each.
     snr : float | None
         Variance of the oscillations over that of the noise, mean over channels. None for 1.
     %(random_state)s
@@ -63,8 +89,8 @@ def simulate_raw(
     Returns
     -------
     raw : mne.io.RawArray
-        The recording; channels are of type ``misc``, as parcels commonly are. Those of a model
-        that standardizes are in standard deviations.
+        The recording; channels are of type ``misc``, as parcels commonly are, but those of
+        ``"resting-eeg"``, in volts. Those of a model that standardizes are in standard deviations.
     states : StateTimeCourse
         The true states.
 
@@ -73,16 +99,39 @@ def simulate_raw(
     TypeError
         If ``model`` is no model.
     ValueError
-        If a number is out of range, ``model`` is of another kind, or other parameters are given
-        with it.
+        If a number is out of range, parameters are of different numbers of states, lifetimes and
+        occupancies do not go together, ``model`` is of another kind, or what it or a preset has is
+        given with it.
+
+    See Also
+    --------
+    bootstrap_statistics : Tells how well a recording of some length shows what states do.
 
     Notes
     -----
+    Presets have networks that are known from recordings, with rounded lifetimes of the order that
+    is found in them :footcite:`BakerEtAl2014,VidaurreEtAl2018`. They are for planning and for
+    tests, and measure nothing. ``states.state_names`` are the names of the networks:
+
+    - ``"resting-meg"``: 68 parcels of the atlas ``aparc`` and 8 states of about 0.1 s: visual
+      (10 Hz), posterior (9) and anterior (4) default mode, sensorimotor (20), left and right
+      frontotemporal (6), frontoparietal (14), and a background without oscillations.
+    - ``"sensorimotor-meg"``: the same parcels and 4 states: beta events on the left and on the
+      right (20 Hz, 0.25 s, each on for 15 %% of the time), mu on both sides (11 Hz, 0.4 s, 25 %%),
+      and a background.
+    - ``"resting-eeg"``: 32 electrodes with their positions and 5 states: posterior alpha (10 Hz,
+      0.3 s, 30 %% of the time), frontal theta (6), sensorimotor mu (12), frontal beta (20), and a
+      background.
+
     With ``model``, states follow each other by its Markov chain, and each has a vector
     autoregression with the covariances over lags that the model has for it (block Yule-Walker
     equations, order ``n_embeddings - 1``, with 1 percent of noise in each channel). What the
     model's components left out is not there. Even the model that signals are made from finds only
     some of their states back: states of a few samples leave little trace in lags that are as long.
+
+    References
+    ----------
+    .. footbibliography::
 
     Examples
     --------
@@ -90,6 +139,14 @@ def simulate_raw(
     >>> raw, states = mne_hmm.simulate_raw(n_states=3, duration=20., random_state=0)
     >>> len(raw.ch_names), states.n_states
     (38, 3)
+    >>> raw, states = mne_hmm.simulate_raw(preset="resting-eeg", duration=5., random_state=0)
+    >>> states.state_names[0], len(raw.ch_names)
+    ('posterior_alpha', 32)
+    >>> _, states = mne_hmm.simulate_raw(
+    ...     occupancy=[0.6, 0.3, 0.1], mean_lifetime=[0.5, 0.2, 0.1], duration=20., random_state=0
+    ... )
+    >>> states.n_states
+    3
     """
     duration = check_number(duration, "duration", rule="a number of seconds above 0", above=0)
     rng = check_random_state(random_state)
@@ -98,21 +155,28 @@ def simulate_raw(
         "n_channels": n_channels,
         "sfreq": sfreq,
         "mean_lifetime": mean_lifetime,
+        "occupancy": occupancy,
+        "transition_matrix": transition_matrix,
+        "frequencies": frequencies,
+        "patterns": patterns,
         "snr": snr,
     }
     given = {name: value for name, value in own.items() if value is not None}
-    if model is None:
-        signals, labels, sfreq, names, state_names = _networks(duration, rng, **given)
-    else:
-        _check_model(model, given)
-        sfreq = model.preparation_.sfreq_
-        signals, labels = simulate_channels(model, max(round(duration * sfreq), 1), rng)
+    if model is not None:
+        _check_model(model, preset, given)
+        rate = model.preparation_.sfreq_
+        signals, labels = simulate_channels(model, max(round(duration * rate), 1), rng)
         names, state_names = model.preparation_.ch_names_, model.state_names
-    raw = mne.io.RawArray(signals.T, mne.create_info(list(names), sfreq, "misc"), verbose="ERROR")
+        info = mne.create_info(list(names), rate, "misc")
+    else:
+        networks = networks_of(preset, given)
+        signals, labels, info = _oscillations(duration, rng, networks)
+        rate, names, state_names = networks.sfreq, networks.ch_names, networks.state_names
+    raw = mne.io.RawArray(signals.T, info, verbose="ERROR")
     states = StateTimeCourse(
         np.equal(labels, np.arange(len(state_names))[:, None]).astype(float),
         labels,
-        Timeline(sfreq, len(labels)),
+        Timeline(rate, len(labels)),
         [(0, len(labels))],
         state_names,
         tuple(names),
@@ -120,65 +184,66 @@ def simulate_raw(
     return raw, states
 
 
-def _check_model(model, given):
+def _check_model(model, preset, given):
     if not isinstance(model, HMM):
         raise TypeError(f"model must be an HMM or None, got {type(model).__name__}")
+    given = [*(["preset"] if preset is not None else []), *given]
     if given:
         raise ValueError(
             f"{listed(given)} cannot be given with model, which has its own; leave them out"
         )
 
 
-def _networks(duration, rng, n_states=6, n_channels=38, sfreq=250.0, mean_lifetime=0.2, snr=1.0):
-    """Networks of oscillators in noise, their states, the rate, and all names."""
-    n_states = check_number(n_states, "n_states", rule="a whole number ≥ 2", low=2, integer=True)
-    n_channels = check_number(
-        n_channels, "n_channels", rule="a whole number ≥ 2", low=2, integer=True
-    )
-    sfreq = check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
-    check_number(mean_lifetime, "mean_lifetime", rule="seconds above 0", above=0)
-    check_number(snr, "snr", rule="a number above 0", above=0)
-    n_times = round(duration * sfreq)
+def _oscillations(duration, rng, networks):
+    """Networks of oscillators in noise, their states, and what channels there are."""
+    rate, n_channels = networks.sfreq, len(networks.ch_names)
+    n_times = round(duration * rate)
     if n_times < 2:
         raise ValueError(
-            f"duration={duration:g} s has less than two samples at {sfreq:g} Hz; simulate more "
+            f"duration={duration:g} s has less than two samples at {rate:g} Hz; simulate more "
             "seconds, or raise sfreq"
         )
-    labels = _visits(n_times, n_states, mean_lifetime * sfreq, rng)
+    labels = _labels(n_times, networks, rng)
     signal = np.zeros((n_times, n_channels))
-    for state in range(n_states):
-        signal += _network(
-            labels == state, n_channels, FREQUENCIES[state % len(FREQUENCIES)], sfreq, rng
-        )
+    for state, frequency in enumerate(networks.frequencies):
+        mixing = None if networks.patterns is None else networks.patterns[state]
+        signal += _network(labels == state, n_channels, frequency, rate, mixing, rng)
     noise = _pink(n_times, n_channels, rng)
-    noise *= np.sqrt(np.mean(signal.var(0)) / np.mean(noise.var(0)) / snr)
+    # In a short recording no network may have been on.
+    power = np.mean(signal.var(0)) or 1.0
+    noise *= np.sqrt(power / np.mean(noise.var(0)) / networks.snr)
     data = signal + noise
-    data *= 1 / data.std()
-    names = [f"parcel_{i:02d}" for i in range(n_channels)]
-    return data, labels, sfreq, names, default_state_names(n_states)
+    data *= networks.scale / data.std()
+    info = mne.create_info(list(networks.ch_names), rate, networks.ch_type)
+    if networks.ch_type == "eeg":
+        info.set_montage(electrode_positions())
+    return data, labels, info
 
 
-def _visits(n_times, n_states, mean_samples, rng):
-    """Draw visits one after another; half of a lifetime is certain, half by chance."""
-    shortest = int(mean_samples / 2)
-    n_visits = int(np.ceil(n_times / max(shortest, 1))) + 1
-    durations = shortest + rng.geometric(1 / max(mean_samples - shortest, 1), n_visits)
-    durations = np.minimum(durations, n_times)  # lifetimes may be longer than all
-    steps = rng.integers(1, n_states, n_visits)  # never to itself
-    states = np.cumsum(steps) % n_states
-    n_needed = int(np.searchsorted(np.cumsum(durations), n_times)) + 1
-    return np.repeat(states[:n_needed], durations[:n_needed])[:n_times]
+def _labels(n_times, networks, rng):
+    """States of all samples."""
+    if networks.transition_matrix is not None:
+        return markov_labels(networks.transition_matrix, n_times, rng)
+    occupancy, jumps = networks.occupancy, None
+    if occupancy is not None:
+        jumps = jump_matrix(occupancy, networks.lifetimes)
+    elif np.ptp(networks.lifetimes) > 0:
+        occupancy = networks.lifetimes / networks.lifetimes.sum()
+    return visit_labels(n_times, networks.lifetimes * networks.sfreq, jumps, occupancy, rng)
 
 
-def _network(on, n_channels, frequency, sfreq, rng, n_oscillators=4):
+def _network(on, n_channels, frequency, sfreq, mixing, rng, n_oscillators=4):
     """Oscillators of one frequency, mixed into channels, while a state is on."""
+    if mixing is not None:
+        n_oscillators = len(mixing)
     radius = np.exp(-np.pi * SHARPNESS_HZ / sfreq)
-    angle = 2 * np.pi * min(frequency, 0.4 * sfreq) / sfreq
+    angle = 2 * np.pi * frequency / sfreq
     noise = rng.standard_normal((len(on), n_oscillators))
     sources = lfilter([1], [1, -2 * radius * np.cos(angle), radius**2], noise, axis=0)
     sources /= sources.std(0)
-    mixing = rng.standard_normal((n_oscillators, n_channels))
-    mixing *= rng.random((n_oscillators, n_channels)) < 0.4
+    if mixing is None:
+        mixing = rng.standard_normal((n_oscillators, n_channels))
+        mixing *= rng.random((n_oscillators, n_channels)) < 0.4
     # Networks fade in and out: a jump would be a signal of its own.
     fade = np.hanning(max(round(FADE * sfreq), 1) + 2)[1:-1]
     envelope = convolve1d(on.astype(float), fade / fade.sum(), mode="nearest")

@@ -7,6 +7,7 @@ from numpydoc.docscrape import ClassDoc, FunctionDoc
 from numpydoc.validate import validate
 
 import mne_hmm
+import mne_hmm.sklearn  # not loaded by itself
 
 # Numpydoc's rules, less what the house does otherwise: results have names (RT02), and not
 # everything needs an extended summary, an example or a See Also section (ES01, EX01, SA01).
@@ -19,7 +20,14 @@ RULES = {
 }
 
 # Functions that must show how they are used.
-WITH_EXAMPLE = ("mne_hmm.fit_hmm", "mne_hmm.prepare", "mne_hmm.simulate_raw")
+WITH_EXAMPLE = (
+    "mne_hmm.fit_hmm",
+    "mne_hmm.prepare",
+    "mne_hmm.simulate_raw",
+    "mne_hmm.cross_validate",
+    "mne_hmm.bootstrap_statistics",
+    "mne_hmm.sklearn.HMMTransformer",
+)
 
 
 def _functions_of(module):
@@ -39,8 +47,8 @@ def _members_of(cls):
 def _public_names():
     """Dotted name of every public function, class, method and property."""
     out = []
-    for name in mne_hmm.__all__:
-        value = getattr(mne_hmm, name)
+    for name in (*mne_hmm.__all__, "sklearn.HMMTransformer"):
+        value = _resolve(f"mne_hmm.{name}")
         if inspect.ismodule(value):
             out += _functions_of(value)
             continue

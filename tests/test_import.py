@@ -28,7 +28,8 @@ def state():
     }
 
 def heavy():
-    return [name for name in ("tensorflow", "keras", "matplotlib") if name in sys.modules]
+    names = ("tensorflow", "keras", "matplotlib", "sklearn")
+    return [name for name in names if name in sys.modules]
 """
 
 

@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm import selection_fits
 from mne_hmm.folds import Fold
+from mne_hmm.matching import compare_states
 from mne_hmm.recommendation import mean_known
 from mne_hmm.selection import StateNumberSelection
 
@@ -104,6 +105,15 @@ def test_numbers_by_another_way(done):
     assert_allclose(selection.free_energy[1], [hmm.free_energy_ for hmm in hmms], rtol=1e-9)
     agreement = hmms[0].agreement(hmms[1], x, sfreq=SFREQ)
     assert selection.repeats_agreement[1, 0] == pytest.approx(agreement.kappa, rel=1e-6)
+    # Float32 probabilities are the same, and sums of 9000 of them hardly differ.
+    mean = agreement.correlation.mean()
+    assert selection.repeats_correlation[1, 0] == pytest.approx(mean, abs=1e-6)
+    order = mne_hmm.match_states(hmms[1], hmms[0])
+    distances = compare_states(
+        hmms[0].covariances_, hmms[1].covariances_, "riemannian", hmms[0].means_, hmms[1].means_
+    )
+    expected = distances[np.arange(3), order].mean()
+    assert selection.repeats_distance[1, 0] == pytest.approx(expected, abs=1e-9)
     best = min(hmms, key=lambda hmm: hmm.free_energy_)
     states = best.predict(x, sfreq=SFREQ)
     assert_allclose(selection.occupancy[1], states.statistics().fractional_occupancy)
@@ -141,12 +151,12 @@ def test_table(done):
 
 
 def test_figure(done):
-    """Five axes show the numbers, and where the recommended one is."""
+    """Six axes show the numbers, and where the recommended one is."""
     selection, _ = done
     fig = selection.plot(show=False)
     axes = fig.axes
     titles = ["Held-out log evidence", "Free energy, training data", "Agreement of states"]
-    titles += ["Occupancy of the weakest state", "Information criteria"]
+    titles += ["Occupancy of the weakest state", "Information criteria", "Distance of states"]
     assert [one.get_title() for one in axes] == titles
     for one in axes:
         (mark,) = [line for line in one.lines if line.get_linestyle() == "--"]
@@ -155,8 +165,11 @@ def test_figure(done):
     assert_allclose(axes[3].lines[0].get_ydata(), 100 * selection.min_occupancy)
     bic = axes[4].lines[1].get_ydata() * selection.n_samples
     assert_allclose(bic, selection.bic - selection.bic.min(), atol=1e-6)
+    assert_allclose(axes[2].lines[-2].get_ydata(), selection.halves_correlation)
+    assert_allclose(axes[5].lines[-2].get_ydata(), selection.halves_distance)
+    assert axes[5].get_ylabel() == "Riemannian"
     matplotlib.pyplot.close(fig)
-    with pytest.raises(ValueError, match="axes must be 5, got 1"):
+    with pytest.raises(ValueError, match="axes must be 6, got 1"):
         mne_hmm.viz.plot_selection(selection, axes=matplotlib.figure.Figure().add_subplot())
 
 
@@ -377,6 +390,11 @@ def known(held_out, agreement, occupancy, **changes):
         "held_out": held_out,
         "repeats_agreement": np.asarray(agreement, float)[:, np.newaxis] * np.ones((1, 3)),
         "halves_agreement": np.full(n, 0.5),
+        "repeats_correlation": np.full((n, 3), 0.8),
+        "halves_correlation": np.full(n, 0.4),
+        "repeats_distance": np.full((n, 3), 0.1),
+        "halves_distance": np.full(n, 0.2),
+        "metric": "riemannian",
         "occupancy": tuple(np.array([one, 1 - one]) for one in occupancy),
         "n_parameters": np.arange(n),
         "log_evidence": np.zeros(n),
@@ -474,6 +492,7 @@ def test_nothing_is_known_of_repeats():
         ({"n_folds": 1}, ValueError, "n_folds must be a whole number ≥ 2, got 1"),
         ({"n_repeats": 0}, ValueError, "n_repeats must be a whole number ≥ 1, got 0"),
         ({"gap": -1}, ValueError, "gap must be a number of seconds ≥ 0, got -1"),
+        ({"metric": "frobenius"}, ValueError, "metric must be one of 'riemannian', 'wasserstein'"),
         ({"gap": 50.0}, ValueError, "cannot be cut into 2 blocks with gaps of 50.00 s"),
         ({"learn_means": "no"}, ValueError, "learn_means must be one of 'auto', True, False"),
         ({"covariance_type": "x"}, ValueError, "covariance_type must be one of 'full', 'diag'"),

@@ -112,6 +112,8 @@ def test_errors(fitted):
         mne_hmm.simulate_raw(model=fitted, n_channels=8)
     with pytest.raises(ValueError, match=r"sfreq, snr cannot"):
         mne_hmm.simulate_raw(model=fitted, sfreq=250.0, snr=1.0)
+    with pytest.raises(ValueError, match=r"preset, occupancy cannot be given with model"):
+        mne_hmm.simulate_raw(model=fitted, preset="resting-eeg", occupancy=[0.5, 0.5])
     with pytest.raises(TypeError, match="model must be an HMM or None, got str"):
         mne_hmm.simulate_raw(model="model.h5")
     with_means = fitted.copy()

@@ -174,6 +174,7 @@ SELECT = (
     Option("n_folds", number, "folds of the cross-validation (5)", "N"),
     Option("n_repeats", number, "fits on all data (3)", "N"),
     Option("gap", number, "seconds left out beside a held-out block (1)", "SECONDS"),
+    Option("metric", word, "distance of states: riemannian (default) or wasserstein", "METRIC"),
     *RECORDINGS,
     *PREPARATION,
     *(option for option in TRAINING if option.name not in _NOT_OF_SELECT),

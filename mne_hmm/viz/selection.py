@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..recommendation import mean_known
 from ._colors import grid_of, show_if
 
+CORRELATION = "correlation"
 BEST, SECOND, OTHER = "C0", "C1", "C2"
 
 
@@ -15,8 +17,8 @@ def plot_selection(selection, *, axes=None, show=True):
     selection : StateNumberSelection
         What `mne_hmm.select_n_states` found.
     axes : array of matplotlib.axes.Axes | None
-        Where to plot, five of them: held-out log evidence, free energy, agreement, occupancy of
-        the weakest state, and information criteria. None makes a new figure.
+        Where to plot, six of them: held-out log evidence, free energy, agreement, occupancy of
+        the weakest state, information criteria, and distance of states. None makes a new figure.
     show : bool
         Whether to show the figure.
 
@@ -24,10 +26,10 @@ def plot_selection(selection, *, axes=None, show=True):
     -------
     fig : matplotlib.figure.Figure
         The figure. Held-out log evidence is shown against the best number, with the standard
-        error of the differences within folds; agreement of repeats with its range over pairs;
-        information criteria per sample, against the smallest.
+        error of the differences within folds; agreement and distance of repeats with their range
+        over pairs; information criteria per sample, against the smallest.
     """
-    fig, grid = grid_of(5, axes, (3.6, 2.9), at_most=3)
+    fig, grid = grid_of(6, axes, (3.6, 2.9), at_most=3)
     numbers = np.array(selection.n_states)
     chosen = selection.recommend().n_states
     _held_out(grid[0], selection, numbers)
@@ -35,6 +37,7 @@ def plot_selection(selection, *, axes=None, show=True):
     _agreement(grid[2], selection, numbers)
     _occupancy(grid[3], selection, numbers)
     _criteria(grid[4], selection, numbers)
+    _distance(grid[5], selection, numbers)
     for one in grid:
         _finish(one, numbers, chosen)
     show_if(show)
@@ -55,29 +58,61 @@ def _free_energy(axes, selection, numbers):
 
 
 def _agreement(axes, selection, numbers):
-    values = selection.repeats_agreement
+    _repeats(axes, selection.repeats_agreement, numbers, label="repeats, kappa")
+    axes.plot(
+        numbers,
+        selection.halves_agreement,
+        color=SECOND,
+        marker="s",
+        ms=4,
+        label="split halves, kappa",
+    )
+    # Correlations are seldom far from kappa, so they get no more than thin lines.
+    for values, color in (
+        (mean_known(selection.repeats_correlation), BEST),
+        (selection.halves_correlation, SECOND),
+    ):
+        if not np.isnan(values).all():
+            axes.plot(numbers, values, color=color, ls=":", lw=1, label=_once(axes, CORRELATION))
+    axes.set_ylim(min(0, axes.get_ylim()[0]), 1.03)
+    axes.legend(frameon=False, fontsize="small", loc="lower left")
+    axes.set(title="Agreement of states", ylabel="Kappa, correlation")
+
+
+def _once(axes, label):
+    """Get a label for the legend, unless it has it."""
+    return None if label in axes.get_legend_handles_labels()[1] else label
+
+
+def _repeats(axes, values, numbers, *, label):
+    """Draw the mean over pairs of repeats, with their range."""
     # With one repeat there are no pairs, and of some nothing can be said.
     known = [row[~np.isnan(row)] for row in values]
     places = [i for i, row in enumerate(known) if len(row)]
-    if places:
-        mean = np.array([known[i].mean() for i in places])
-        reach = [[mean[n] - known[i].min(), known[i].max() - mean[n]] for n, i in enumerate(places)]
-        axes.errorbar(
-            numbers[places],
-            mean,
-            yerr=np.clip(np.transpose(reach), 0, None),
-            color=BEST,
-            marker="o",
-            ms=4,
-            capsize=3,
-            label="repeats",
-        )
-    axes.plot(
-        numbers, selection.halves_agreement, color=SECOND, marker="s", ms=4, label="split halves"
+    if not places:
+        return
+    mean = np.array([known[i].mean() for i in places])
+    reach = [[mean[n] - known[i].min(), known[i].max() - mean[n]] for n, i in enumerate(places)]
+    axes.errorbar(
+        numbers[places],
+        mean,
+        yerr=np.clip(np.transpose(reach), 0, None),
+        color=BEST,
+        marker="o",
+        ms=4,
+        capsize=3,
+        label=label,
     )
-    axes.set_ylim(min(0, axes.get_ylim()[0]), 1.03)
-    axes.legend(frameon=False, fontsize="small", loc="lower left")
-    axes.set(title="Agreement of states", ylabel="Kappa")
+
+
+def _distance(axes, selection, numbers):
+    _repeats(axes, selection.repeats_distance, numbers, label="repeats")
+    axes.plot(
+        numbers, selection.halves_distance, color=SECOND, marker="s", ms=4, label="split halves"
+    )
+    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize="small")
+    axes.set(title="Distance of states", ylabel=selection.metric.capitalize())
 
 
 def _occupancy(axes, selection, numbers):

@@ -1,0 +1,380 @@
+"""One model, tested on what it was not trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mne.utils import verbose
+
+from ._utils._mne import check_pandas
+from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.docs import fill_doc
+from ._utils.files import check_folder
+from ._utils.locks import checkpoints_held
+from .fit import check_enough_data, prepared_of
+from .folds import Fold, check_group, folds_in_words, make_folds, take
+from .hmm import HMM
+from .model_file import Learned
+from .model_pairs import METRICS, PairSums, inferred
+from .parcel_inputs import AtlasArguments
+from .prepared import PreparedData
+from .priors import Priors
+from .selection_fits import Work, check_settings, parameters_of, run_all, tasks_of, tell
+from .settings import Preparation
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """How well models describe what they were not trained on, and whether their states agree.
+
+    Made by :func:`cross_validate`.
+
+    Parameters
+    ----------
+    hmms : list of HMM
+        The model of each fold, trained on all the others.
+    held_out : array, shape (n_folds,)
+        Log evidence of the held-out data in nats per sample; higher is better.
+    free_energy : array, shape (n_folds,)
+        Free energy of the training data in nats per sample; lower is better.
+    agreement : array, shape (n_folds, n_folds)
+        Share of all samples alike, corrected for chance (Cohen's kappa), of each pair of models.
+        NaN where nothing can be said.
+    correlation : array, shape (n_folds, n_folds)
+        Correlation of the probabilities of matched states over all samples, mean over states.
+    distance : array, shape (n_folds, n_folds)
+        Distance of the covariances of matched states, mean over states.
+    metric : "riemannian" | "wasserstein"
+        The distance.
+    n_held_out : array of int, shape (n_folds,)
+        Number of samples that were held out.
+    n_training : array of int, shape (n_folds,)
+        Number of samples that were trained on.
+    names : tuple of tuple of str
+        What was held out in each fold.
+    folds : str
+        What the folds are, in words.
+    """
+
+    hmms: list[HMM] = field(repr=False)
+    held_out: np.ndarray
+    free_energy: np.ndarray
+    agreement: np.ndarray
+    correlation: np.ndarray
+    distance: np.ndarray
+    metric: str
+    n_held_out: np.ndarray
+    n_training: np.ndarray
+    names: tuple[tuple[str, ...], ...]
+    folds: str
+
+    @property
+    def n_states(self) -> int:
+        """Number of states."""
+        return self.hmms[0].n_states
+
+    @property
+    def score(self) -> float:
+        """Log evidence of held-out data in nats per sample, mean over folds."""
+        return float(self.held_out.mean())
+
+    @property
+    def error(self) -> float:
+        """Standard error of that mean, over folds."""
+        return float(self.held_out.std(ddof=1) / np.sqrt(len(self.held_out)))
+
+    @property
+    def converged(self) -> np.ndarray:
+        """Whether training had settled, shape (n_folds,)."""
+        return np.array([hmm.converged_ for hmm in self.hmms])
+
+    def _with_others(self, values):
+        """Mean of each fold's values with the other folds, NaN where none is known."""
+        others = np.where(np.eye(len(values), dtype=bool), np.nan, values)
+        known = ~np.isnan(others)
+        sums = np.where(known, others, 0.0).sum(axis=1)
+        counts = known.sum(axis=1)
+        return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+
+    def to_data_frame(self):
+        """Get what is known as a table with one row per fold.
+
+        Returns
+        -------
+        df : pandas.DataFrame
+            Columns ``fold``, ``names`` (what was held out), ``n_training`` and ``n_held_out``
+            (samples), ``free_energy`` (training data) and ``held_out`` (log evidence), both in
+            nats per sample, ``agreement``, ``correlation`` and ``distance`` (means over the
+            other folds), and ``converged``; needs pandas.
+        """
+        pd = check_pandas()
+        return pd.DataFrame(
+            {
+                "fold": np.arange(len(self.hmms)),
+                "names": [", ".join(names) for names in self.names],
+                "n_training": self.n_training,
+                "n_held_out": self.n_held_out,
+                "free_energy": self.free_energy,
+                "held_out": self.held_out,
+                "agreement": self._with_others(self.agreement),
+                "correlation": self._with_others(self.correlation),
+                "distance": self._with_others(self.distance),
+                "converged": self.converged,
+            }
+        )
+
+    def __str__(self):
+        rows = [
+            f"{fold:4d}  {score:17.5f}  {free:11.5f}  {kappa:9.3f}  {listed(names, 2)}"
+            for fold, (score, free, kappa, names) in enumerate(
+                zip(
+                    self.held_out,
+                    self.free_energy,
+                    self._with_others(self.agreement),
+                    self.names,
+                    strict=True,
+                )
+            )
+        ]
+        pairs = self.agreement[np.triu_indices(len(self.agreement), 1)]
+        pairs = pairs[~np.isnan(pairs)]
+        agree = (
+            f"kappa {pairs.mean():.3f}, {pairs.min():.3f} to {pairs.max():.3f}"
+            if len(pairs)
+            else "nothing can be said"
+        )
+        evidence = (
+            f"Held-out log evidence {self.score:.5f} ± {self.error:.5f} nats per sample (mean over "
+            "folds and its standard error)"
+        )
+        unsettled = int(np.sum(~self.converged))
+        return "\n".join(
+            [
+                f"Cross-validation of {self.n_states} states, {self.folds}",
+                "fold  held-out evidence  free energy  agreement  held out",
+                *rows,
+                evidence,
+                f"States of different folds: {agree}",
+                *([f"{plural(unsettled, 'fit')} had not settled"] if unsettled else []),
+            ]
+        )
+
+    __repr__ = __str__
+
+
+@verbose
+@fill_doc
+def cross_validate(
+    inst: Any,
+    n_states: int,
+    *,
+    n_folds: int = 5,
+    group: Sequence[Any] | None = None,
+    gap: float = 1.0,
+    metric: str = "riemannian",
+    preparation: Preparation | None = None,
+    picks: Any = None,
+    reject_by_annotation: bool = True,
+    sfreq: float | None = None,
+    learn_means: bool | str = "auto",
+    covariance_type: str = "full",
+    n_init: int = 3,
+    refine: bool = True,
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    priors: Priors | None = None,
+    checkpoint_dir: Any = None,
+    atlas: Any = None,
+    src: Any = None,
+    subjects_dir: Any = None,
+    random_state: Any = None,
+    n_jobs: int | None = None,
+    verbose: Any = None,
+) -> CrossValidation:
+    """Test a model on recordings that it was not trained on.
+
+    The model is trained on all but one fold, for each fold, and says how probable it takes that
+    fold to be. The recordings are prepared once. Then the states that the models of all folds
+    find are compared: those that hang on a few recordings do not come again.
+
+    Parameters
+    ----------
+    %(inst)s
+    n_states : int
+        Number of states, at least 2.
+    n_folds : int
+        Number of folds, at least 2. Folds are of whole recordings where there are as many;
+        otherwise all recordings, end to end, are cut into long blocks.
+    group : sequence | None
+        What recordings belong together, an entry for each, such as the names of persons: those
+        of one group are in one fold.
+    gap : float
+        Seconds to leave out of the training data on both sides of a held-out block. At least
+        as much is left out as the embedding reaches.
+    metric : "riemannian" | "wasserstein"
+        Distance between the covariances of states of different folds, as for `match_states`.
+    preparation : Preparation | None
+        How recordings become features, as for `fit_hmm`.
+    %(picks)s
+    %(reject_by_annotation)s
+    %(sfreq)s
+    learn_means : bool | "auto"
+        Whether states have means of their own, as for `fit_hmm`.
+    covariance_type : "full" | "diag"
+        Form of the covariances.
+    n_init : int
+        Number of starts of each fit.
+    refine : bool
+        Whether each fit searches for the best optimum, as `fit_hmm` does.
+    max_iter : int
+        Largest number of updates of each fit.
+    tol : float
+        When training stops, as for `fit_hmm`.
+    priors : Priors | None
+        Priors on the parameters, for small data. None is none.
+    checkpoint_dir : path-like | None
+        Folder to which each finished fit is written. After an interruption the same call goes on
+        where it stopped. A folder of `select_n_states` with the same arguments has its fits of
+        folds already. It is made if it does not exist. Start anew by deleting it.
+    %(atlas)s
+    %(random_state)s
+    n_jobs : int | None
+        Number of fits at once, each in a process of its own with TensorFlow and the data in
+        its memory. It changes results by no more than rounding does.
+    %(verbose)s
+
+    Returns
+    -------
+    validation : CrossValidation
+        Held-out log evidence, free energy of the training data, agreement, and the models.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, the data cannot be prepared (see `prepare`) or are too
+        few for the folds or the states, or if ``checkpoint_dir`` holds fits to other data or with
+        other settings.
+    TypeError
+        If an argument is of the wrong type.
+    OSError
+        If ``checkpoint_dir`` cannot be used: it is a file, lies in no folder, or holds other
+        files.
+
+    See Also
+    --------
+    select_n_states : Compares numbers of states in this way.
+    mne_hmm.sklearn.HMMTransformer : Features of recordings for cross-validated classification.
+
+    Notes
+    -----
+    Principal components are found with all data, held-out ones included, so that evidence of all
+    folds is of the same features. They know nothing of states, and what leaks is small; pass
+    features that were prepared with other recordings (``prepare(recordings,
+    hmm.preparation_)``) where it matters. Held-out log evidence :footcite:`CeleuxDurand2008`
+    compares models of the same features only.
+
+    References
+    ----------
+    .. footbibliography::
+
+    Examples
+    --------
+    >>> import mne_hmm
+    >>> raw, _ = mne_hmm.simulate_raw(n_states=2, n_channels=6, duration=20., random_state=0)
+    >>> validation = mne_hmm.cross_validate(
+    ...     raw, 2, n_folds=2, n_init=1, refine=False, random_state=0, verbose=False,
+    ...     preparation=mne_hmm.Preparation(n_components=10),
+    ... )
+    >>> validation.held_out.shape
+    (2,)
+    """
+    whole = "a whole number ≥ 2"
+    n_states = check_number(n_states, "n_states", rule=whole, low=2, integer=True)
+    n_folds = check_number(n_folds, "n_folds", rule=whole, low=2, integer=True)
+    gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
+    check_option(metric, "metric", METRICS)
+    settings = check_settings(
+        learn_means=learn_means,
+        covariance_type=covariance_type,
+        n_init=n_init,
+        refine=refine,
+        max_iter=max_iter,
+        tol=tol,
+        priors=priors,
+    )
+    checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
+    rng = check_random_state(random_state)
+    root = None if random_state is None else int(rng.integers(2**62))
+    arguments = AtlasArguments(atlas, src, subjects_dir)
+    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    together = check_group(group, len(prepared), n_folds)
+    folds = make_folds(prepared, n_folds, gap, together)
+    if learn_means == "auto":
+        settings["learn_means"] = prepared.preparation.n_embeddings == 1
+    learned = Learned(settings["learn_means"], covariance_type=covariance_type)
+    for fold in folds:
+        check_enough_data(take(prepared, fold.training), n_states, learned)
+    with checkpoints_held(checkpoint_dir):
+        work = Work.begin(prepared, settings, gap, root, checkpoint_dir, together)
+        tasks = tasks_of(n_states, folds, [], 0, work.root)
+        fits = run_all(tasks, prepared, work, n_jobs)
+    tell(tasks, fits, settings["max_iter"])
+    agreement, correlation, distance = _compared(fits, prepared, covariance_type, metric)
+    hmms = [
+        HMM(
+            fit["initial_probs"],
+            fit["transition_matrix"],
+            fit["means"],
+            fit["covariances"],
+            prepared.preparation,
+            learned=learned,
+            free_energy=fit["free_energy"],
+            converged=fit["converged"],
+        )
+        for fit in fits
+    ]
+    for hmm in hmms:
+        hmm.atlas_arguments = arguments
+    blocks = together is None and len(prepared) < n_folds
+    return CrossValidation(
+        hmms,
+        np.array([fit["held_out"] for fit in fits]),
+        np.array([fit["free_energy"] for fit in fits]),
+        agreement,
+        correlation,
+        distance,
+        metric,
+        np.array([sum(part.n_rows for part in fold.held_out) for fold in folds]),
+        np.array([sum(part.n_rows for part in fold.training) for fold in folds]),
+        tuple(_held_out_names(fold, prepared, blocks) for fold in folds),
+        folds_in_words(prepared, n_folds, together),
+    )
+
+
+def _compared(fits, prepared, covariance_type, metric):
+    """Kappa, correlation and distance of the models of all pairs of folds, as matrices."""
+    models = [parameters_of(fit) for fit in fits]
+    n = len(models)
+    first, second = np.triu_indices(n, 1)
+    sums = PairSums(models, list(zip(first.tolist(), second.tolist(), strict=True)))
+    for _, posteriors in inferred(models, prepared, covariance_type):
+        sums.add([one.probabilities for one in posteriors])
+    out = []
+    for values, own in zip(sums.agreement(metric), (1.0, 1.0, 0.0), strict=True):
+        matrix = np.full((n, n), own)
+        matrix[first, second] = matrix[second, first] = values
+        out.append(matrix)
+    return out
+
+
+def _held_out_names(fold: Fold, prepared: PreparedData, blocks: bool) -> tuple[str, ...]:
+    """Names of what is held out; of blocks, with their times."""
+    out = []
+    for part in fold.held_out:
+        name = prepared.names[part.recording]
+        if blocks:
+            times = prepared.times[part.recording]
+            name += f" {times[part.runs[0][0]]:.1f}-{times[part.runs[-1][1] - 1]:.1f} s"
+        out.append(name)
+    return tuple(out)

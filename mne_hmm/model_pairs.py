@@ -1,0 +1,134 @@
+"""How much the states of pairs of models have in common, added up recording by recording."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .agreement import aligned, cohen_kappa, cross_table
+from .hmm import chain_lengths
+from .matching import best_match, compare_states
+from .prepared import PreparedData
+
+METRICS = ("riemannian", "wasserstein")
+
+# Samples worked on at once: products are in float64, and long recordings have many samples.
+ROWS = 65_536
+
+
+class PairAgreement(NamedTuple):
+    """How much the states of each pair of models have in common, shape (n_pairs,) each.
+
+    States are matched for each measure by that measure, over all one-to-one matches.
+    """
+
+    kappa: np.ndarray
+    """Share of samples alike corrected for chance; NaN where that is certain."""
+    correlation: np.ndarray
+    """Mean over states of the correlation of partners' probabilities. A state that never changes
+    in one of the two is like none, and counts as 0."""
+    distance: np.ndarray
+    """Mean over states of the distance of partners' covariances (and means)."""
+
+
+def inferred(
+    models: Sequence[Any], prepared: PreparedData, covariance_type: str
+) -> Iterator[tuple[Any, list[Any]]]:
+    """Infer the states of one recording after another by several models.
+
+    Parameters
+    ----------
+    models : sequence of Parameters
+        The models.
+    prepared : PreparedData
+        The data.
+    covariance_type : "full" | "diag"
+        Form of the covariances.
+
+    Yields
+    ------
+    samples : Samples
+        A recording.
+    posteriors : list of Posterior
+        Its states, by each of the models.
+    """
+    from .engine import Samples, infer
+
+    for number, time_map in enumerate(prepared.time_maps):
+        samples = Samples([prepared.data[number]], [chain_lengths(time_map)])
+        yield samples, [infer(samples, one, covariance_type=covariance_type) for one in models]
+
+
+class PairSums:
+    """Sums over samples that tell how much models of as many states have in common.
+
+    Parameters
+    ----------
+    models : sequence of Parameters
+        The models.
+    pairs : sequence of tuple of int
+        Which of them to compare.
+    """
+
+    def __init__(self, models: Sequence[Any], pairs: Sequence[tuple[int, int]]):
+        self.models, self.pairs = models, pairs
+        self.n_states = len(models[0].initial_probs)
+        n = len(models) * self.n_states
+        self.tables = np.zeros((len(pairs), self.n_states, self.n_states))
+        self.n_samples = 0
+        self.sums, self.products = np.zeros(n), np.zeros((n, n))
+        self.least, self.most = np.full(n, np.inf), np.full(n, -np.inf)
+
+    def add(self, probabilities: Sequence[np.ndarray]) -> None:
+        """Add a recording.
+
+        Parameters
+        ----------
+        probabilities : sequence of array, shape (n_samples, n_states)
+            Its states, by each of the models.
+        """
+        labels = [one.argmax(1) for one in probabilities]
+        for place, (i, j) in enumerate(self.pairs):
+            self.tables[place] += cross_table(labels[i], labels[j], self.n_states, self.n_states)
+        n_samples = len(probabilities[0])
+        for start in range(0, n_samples, ROWS):
+            rows = np.hstack([one[start : start + ROWS] for one in probabilities]).astype(float)
+            self.sums += rows.sum(0)
+            self.products += rows.T @ rows
+            self.least = np.minimum(self.least, rows.min(0))
+            self.most = np.maximum(self.most, rows.max(0))
+        self.n_samples += n_samples
+
+    def agreement(self, metric: str) -> PairAgreement:
+        """Tell how much they have in common.
+
+        Parameters
+        ----------
+        metric : "riemannian" | "wasserstein"
+            Distance of the covariances.
+
+        Returns
+        -------
+        agreement : PairAgreement
+            A value per pair.
+        """
+        # Matched by what they have in common, which is what kappa counts.
+        kappa = [cohen_kappa(aligned(table, best_match(table))) for table in self.tables]
+        correlations = self._correlations()
+        n = self.n_states
+        correlation, distance = [], []
+        for i, j in self.pairs:
+            alike = correlations[i * n : (i + 1) * n, j * n : (j + 1) * n]
+            match = best_match(alike)
+            correlation.append(np.nan_to_num(alike[np.arange(n), match]).mean())
+            one, two = self.models[i], self.models[j]
+            apart = compare_states(one.covariances, two.covariances, metric, one.means, two.means)
+            match = best_match(apart, smallest=True)
+            distance.append(apart[np.arange(n), match].mean())
+        return PairAgreement(*map(np.array, (kappa, correlation, distance)))
+
+    def _correlations(self):
+        """Correlate all states of all models; NaN for those that never change."""
+        covariances = self.products - np.outer(self.sums, self.sums) / self.n_samples
+        variances = np.where(self.most > self.least, np.diag(covariances), np.nan)
+        return covariances / np.sqrt(np.outer(variances, variances))

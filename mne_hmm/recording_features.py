@@ -1,0 +1,202 @@
+"""Numbers of single recordings under one model, without gaps: what classifiers take."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .dual_estimate import estimate_recording
+from .matching import RANK_TOLERANCE
+from .model_pairs import inferred
+from .prepared import PreparedData
+from .states import StateTimeCourse
+
+OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"
+TRANSITIONS, COVARIANCES = "transitions", "covariances"
+KINDS = (OCCUPANCY, LIFETIMES, TRANSITIONS, COVARIANCES)
+METRICS = ("riemannian", "log_euclidean")
+
+# Steps that the model's own transition probabilities count for in each row.
+PRIOR_STEPS = 1.0
+
+
+def compute_recording_features(
+    hmm: Any, prepared: PreparedData, kinds: Sequence[str], metric: str
+) -> np.ndarray:
+    """Compute numbers of each recording.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    prepared : PreparedData
+        The recordings, prepared as the model's own.
+    kinds : sequence of str
+        Which of KINDS, in this order.
+    metric : "riemannian" | "log_euclidean"
+        How covariances become vectors.
+
+    Returns
+    -------
+    features : array, shape (n_recordings, n_numbers)
+        Finite numbers; see `recording_feature_names` for their names.
+    """
+    from .engine import Parameters
+
+    parameters = Parameters(
+        hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
+    )
+    tangent = TangentSpace(hmm, metric) if COVARIANCES in kinds else None
+    rows = []
+    for number, (_, (posterior,)) in enumerate(
+        inferred([parameters], prepared, hmm.learned.covariance_type)
+    ):
+        found: dict[str, np.ndarray] = {TRANSITIONS: transitions_of(posterior.transitions, hmm)}
+        found[OCCUPANCY], found[LIFETIMES] = _occupancy_and_lifetimes(
+            hmm, posterior.probabilities, prepared.time_maps[number]
+        )
+        if tangent is not None:
+            # In samples, not in seconds: what is believed before is counted in samples, too.
+            estimate = estimate_recording(
+                hmm, prepared.data[number], posterior.probabilities, sfreq=1.0
+            )
+            found[COVARIANCES] = tangent.vectors(estimate.covariances, estimate.weights)
+        rows.append(np.concatenate([found[kind].ravel() for kind in kinds]))
+    return np.array(rows)
+
+
+def recording_feature_names(hmm: Any, kinds: Sequence[str]) -> list[str]:
+    """Name the numbers of a recording.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    kinds : sequence of str
+        Which of KINDS.
+
+    Returns
+    -------
+    names : list of str
+        In the order of the numbers.
+    """
+    states = hmm.state_names
+    entries = [f"{i}_{j}" for i, j in zip(*entries_of(hmm), strict=True)]
+    names = {
+        OCCUPANCY: [f"occupancy_{state}" for state in states],
+        LIFETIMES: [f"lifetime_{state}" for state in states],
+        TRANSITIONS: [f"transition_{one}_to_{two}" for one in states for two in states],
+        COVARIANCES: [f"covariance_{state}_{entry}" for state in states for entry in entries],
+    }
+    return [name for kind in kinds for name in names[kind]]
+
+
+def transitions_of(steps: np.ndarray, hmm: Any) -> np.ndarray:
+    """Estimate transition probabilities of a recording.
+
+    Parameters
+    ----------
+    steps : array, shape (n_states, n_states)
+        Expected numbers of steps.
+    hmm : HMM
+        The model of the group, whose probabilities count for one step from each state.
+
+    Returns
+    -------
+    transitions : array, shape (n_states, n_states)
+        Probabilities; those of the model for states that are never left or stayed in.
+    """
+    counts = steps + PRIOR_STEPS * hmm.transition_matrix_
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+def _occupancy_and_lifetimes(hmm, probabilities, time_map):
+    states = StateTimeCourse.from_rows(
+        probabilities, probabilities.argmax(1), time_map, hmm.state_names
+    )
+    whole, seen = (states.statistics(include_censored=one) for one in (False, True))
+    lifetimes = np.where(np.isnan(whole.mean_lifetime), seen.mean_lifetime, whole.mean_lifetime)
+    return whole.fractional_occupancy, np.nan_to_num(lifetimes, nan=0.0)
+
+
+def entries_of(hmm: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Get the rows and columns of a covariance that the numbers of a state come from."""
+    if hmm.learned.covariance_type == "diag":
+        return np.arange(hmm.n_features), np.arange(hmm.n_features)
+    return np.triu_indices(hmm.n_features)
+
+
+class TangentSpace:
+    """Covariances of recordings as vectors, whose origin is the covariance of the group.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model of the group.
+    metric : "riemannian" | "log_euclidean"
+        The logarithm of the covariance in coordinates in which that of the group is the identity,
+        or the difference of both logarithms.
+    """
+
+    def __init__(self, hmm: Any, metric: str):
+        self.entries = entries_of(hmm)
+        self.diagonal = hmm.learned.covariance_type == "diag"
+        self.metric = metric
+        variances = np.diagonal(hmm.covariances_, axis1=1, axis2=2).mean(axis=0)
+        # So that features of small variance are not taken for none.
+        self.scale = np.sqrt(np.where(variances > 0, variances, 1.0))
+        self.group = hmm.covariances_ / np.outer(self.scale, self.scale)
+        self.varies = [_split(one) for one in self.group]
+
+    def vectors(self, covariances: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """Get the vectors of a recording's covariances.
+
+        Parameters
+        ----------
+        covariances : array, shape (n_states, n_features, n_features)
+            Covariances of the recording, of any rank; NaN for states that are never on.
+        weights : array, shape (n_states,)
+            Number of samples that each was estimated from.
+
+        Returns
+        -------
+        vectors : array, shape (n_states, n_entries)
+            Their lengths are the distances from the covariances of the group.
+        """
+        n_features = covariances.shape[1]
+        rows, columns = self.entries
+        # A covariance is symmetric, so what is not on its diagonal counts twice.
+        twice = np.where(rows == columns, 1.0, np.sqrt(2.0))
+        out = np.empty((len(covariances), len(rows)))
+        for state, (own, weight) in enumerate(zip(covariances, weights, strict=True)):
+            group, (values, basis) = self.group[state], self.varies[state]
+            own = np.nan_to_num(own) / np.outer(self.scale, self.scale)
+            # As many samples of the group as features, or few samples would have no logarithm.
+            mixed = (weight * own + n_features * group) / (weight + n_features)
+            if self.diagonal:
+                known = np.diag(group) > RANK_TOLERANCE
+                ratio = np.divide(
+                    np.diag(mixed), np.diag(group), where=known, out=np.ones(len(rows))
+                )
+                out[state] = np.log(ratio)
+                continue
+            inside = basis.T @ mixed @ basis
+            if self.metric == "riemannian":
+                inside = inside / np.sqrt(np.outer(values, values))
+                difference = _logarithm(inside)
+            else:
+                difference = _logarithm(inside) - np.diag(np.log(values))
+            out[state] = twice * (basis @ difference @ basis.T)[rows, columns]
+        return out
+
+
+def _split(covariance):
+    """Variances and directions in which data vary."""
+    values, vectors = np.linalg.eigh(covariance)
+    varies = values > RANK_TOLERANCE * values[-1]
+    return values[varies], vectors[:, varies]
+
+
+def _logarithm(covariance):
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    return (vectors * np.log(values)) @ vectors.T
