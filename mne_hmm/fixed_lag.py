@@ -1,0 +1,180 @@
+"""Probabilities of states as samples arrive: forward filter and fixed-lag smoothing.
+
+A step of the chain is a matrix of K x K, and steps are multiplied in pairs, pairs of pairs and so
+on, as the engine does over chunks. All of it is in logarithms, so that nothing underflows,
+however sure the data are. NumPy alone is enough.
+"""
+
+import numpy as np
+
+# As in the engine, no step and no start is impossible.
+LEAST_PROBABILITY = 1e-140
+
+# Sums of exponentials above this have lost nothing to underflow that matters in float64.
+LEAST_SUM = 1e-280
+
+# Samples that go through at once; their operators fit into the cache.
+BLOCK_LENGTH = 4096
+
+
+class FixedLagSmoother:
+    """Probability of each state at each sample, given the samples up to a fixed lag after it.
+
+    Parameters
+    ----------
+    initial_probs : array, shape (n_states,)
+        Probability of each state at the first sample.
+    transition_matrix : array, shape (n_states, n_states)
+        Probability of a step from state i to state j.
+    n_lag : int
+        Number of samples that are waited for; 0 for none.
+    """
+
+    def __init__(self, initial_probs: np.ndarray, transition_matrix: np.ndarray, n_lag: int):
+        self._start = np.log(np.maximum(initial_probs, LEAST_PROBABILITY))
+        self._steps = np.log(np.maximum(transition_matrix, LEAST_PROBABILITY))
+        self.n_lag = n_lag
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new chain; what is waited for is forgotten."""
+        nothing = np.empty((0, len(self._start)))
+        self._last = None
+        # Of the samples whose probabilities are still to come.
+        self._densities, self._filtered = nothing, nothing
+
+    def push(self, log_densities: np.ndarray) -> np.ndarray:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        log_densities : array, shape (n_samples, n_states)
+            Log density of each sample under each state.
+
+        Returns
+        -------
+        probabilities : array, shape (n_out, n_states)
+            Of the samples that are ``n_lag`` or more before the last one and were not given yet.
+        """
+        blocks = range(0, len(log_densities), BLOCK_LENGTH)
+        parts = [self._push(log_densities[begin : begin + BLOCK_LENGTH]) for begin in blocks]
+        return np.concatenate(parts) if parts else np.empty((0, len(self._start)))
+
+    def _push(self, new):
+        self._filtered = np.concatenate([self._filtered, self._forward(new)])
+        self._densities = np.concatenate([self._densities, new])
+        n_out = len(self._densities) - self.n_lag
+        if n_out <= 0:
+            return np.empty((0, len(self._start)))
+        after = _of_windows(self._operators(self._densities[1:]), self.n_lag)
+        probabilities = _normalized(self._filtered[:n_out] + after)
+        self._filtered, self._densities = self._filtered[n_out:], self._densities[n_out:]
+        return probabilities
+
+    def flush(self) -> np.ndarray:
+        """Get the probabilities of the samples that wait, given all there were; ends the chain."""
+        after = np.zeros_like(self._filtered)
+        if len(after) > 1:
+            operators = self._operators(self._densities[1:])
+            backward = operators[::-1].transpose(0, 2, 1)
+            after[:-1] = _after_each(np.zeros(after.shape[1]), backward)[::-1]
+        probabilities = _normalized(self._filtered + after)
+        self.reset()
+        return probabilities
+
+    def _operators(self, log_densities):
+        """One step and its sample, of each sample, shape (n_samples, n_states, n_states)."""
+        return self._steps + log_densities[:, np.newaxis]
+
+    def _forward(self, new):
+        """Log probability of each state given the samples so far, but for a constant."""
+        out = np.empty_like(new)
+        n_first = 0
+        if self._last is None:
+            self._last = self._start + new[0]
+            out[0] = self._last
+            n_first = 1
+        out[n_first:] = _after_each(self._last, self._operators(new[n_first:]))
+        self._last = out[-1] - out[-1].max()
+        return out
+
+
+def _normalized(logs):
+    """Probabilities from logarithms that lack a constant."""
+    weights = np.exp(logs - logs.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _after_each(start, operators):
+    """Messages after each of many steps, by pairs of steps, pairs of pairs and so on.
+
+    Parameters
+    ----------
+    start : array, shape (n_states,)
+        Message before the first step.
+    operators : array, shape (n_steps, n_states, n_states)
+        The steps.
+
+    Returns
+    -------
+    messages : array, shape (n_steps, n_states)
+        Logarithms, but for a constant each.
+    """
+    n = len(operators)
+    messages = np.empty((n, len(start)))
+    before = start[np.newaxis]
+    if n > 1:
+        messages[1::2] = _after_each(start, _multiply(operators[: n - 1 : 2], operators[1::2]))
+        before = np.concatenate([before, messages[1::2]])[: (n + 1) // 2]
+    messages[::2] = _log_sum(before[: (n + 1) // 2, :, np.newaxis] + operators[::2], 1)
+    return messages
+
+
+def _of_windows(operators, length):
+    """Multiply all operators of every window of a length, and apply them to ones.
+
+    Windows twice as long come of pairs of windows, so their number is the logarithm of the length.
+
+    Parameters
+    ----------
+    operators : array, shape (n_steps, n_states, n_states)
+        The steps.
+    length : int
+        Number of steps in a window.
+
+    Returns
+    -------
+    messages : array, shape (n_steps - length + 1, n_states)
+        Logarithms, but for a constant each.
+    """
+    messages = np.zeros((len(operators) + 1, operators.shape[1]))
+    size = 1
+    while length:
+        if length % 2:
+            messages = messages[size:]
+            messages = _log_sum(operators[: len(messages)] + messages[:, np.newaxis], 2)
+            messages -= messages.max(1, keepdims=True)
+        length //= 2
+        if length:
+            operators = _multiply(operators[:-size], operators[size:])
+            size *= 2
+    return messages
+
+
+def _multiply(left, right):
+    """Multiply matrices that are given by their logarithms, pair by pair, but for a factor."""
+    rows, columns = left.max(2, keepdims=True), right.max(1, keepdims=True)
+    sums = np.exp(left - rows) @ np.exp(right - columns)
+    lost = (sums < LEAST_SUM).any((1, 2))
+    sums[lost] = 1.0
+    product = np.log(sums) + rows + columns
+    if lost.any():
+        terms = left[lost][..., np.newaxis] + right[lost][:, np.newaxis]
+        product[lost] = _log_sum(terms, 2)
+    return product - product.max((1, 2), keepdims=True)
+
+
+def _log_sum(terms, axis):
+    """Logarithm of a sum of exponentials over an axis."""
+    top = terms.max(axis, keepdims=True)
+    return np.log(np.exp(terms - top).sum(axis)) + top.squeeze(axis)
