@@ -42,6 +42,7 @@ class FixedLagSmoother:
         self._last = None
         # Of the samples whose probabilities are still to come.
         self._densities, self._filtered = nothing, nothing
+        self._windows = _Windows(len(self._start), self.n_lag) if self.n_lag else None
 
     def push(self, log_densities: np.ndarray) -> np.ndarray:
         """Take the next samples.
@@ -61,12 +62,15 @@ class FixedLagSmoother:
         return np.concatenate(parts) if parts else np.empty((0, len(self._start)))
 
     def _push(self, new):
-        self._filtered = np.concatenate([self._filtered, self._forward(new)])
+        is_first = self._last is None
+        operators = self._operators(new)
+        filtered = self._forward(new, operators)
+        if self._windows is None:
+            return _normalized(filtered)
+        after = self._windows.push(operators[1:] if is_first else operators)
+        self._filtered = np.concatenate([self._filtered, filtered])
         self._densities = np.concatenate([self._densities, new])
-        n_out = len(self._densities) - self.n_lag
-        if n_out <= 0:
-            return np.empty((0, len(self._start)))
-        after = _of_windows(self._operators(self._densities[1:]), self.n_lag)
+        n_out = len(after)
         probabilities = _normalized(self._filtered[:n_out] + after)
         self._filtered, self._densities = self._filtered[n_out:], self._densities[n_out:]
         return probabilities
@@ -86,7 +90,7 @@ class FixedLagSmoother:
         """One step and its sample, of each sample, shape (n_samples, n_states, n_states)."""
         return self._steps + log_densities[:, np.newaxis]
 
-    def _forward(self, new):
+    def _forward(self, new, operators):
         """Log probability of each state given the samples so far, but for a constant."""
         out = np.empty_like(new)
         n_first = 0
@@ -94,7 +98,7 @@ class FixedLagSmoother:
             self._last = self._start + new[0]
             out[0] = self._last
             n_first = 1
-        out[n_first:] = _after_each(self._last, self._operators(new[n_first:]))
+        out[n_first:] = _after_each(self._last, operators[n_first:])
         self._last = out[-1] - out[-1].max()
         return out
 
@@ -130,35 +134,103 @@ def _after_each(start, operators):
     return messages
 
 
-def _of_windows(operators, length):
-    """Multiply all operators of every window of a length, and apply them to ones.
+class _Queue:
+    """Rows that come and go in order, by their numbers since the start."""
 
-    Windows twice as long come of pairs of windows, so their number is the logarithm of the length.
+    def __init__(self, *shape):
+        self._rows = np.empty((0, *shape))
+        self._first = 0
+
+    @property
+    def stop(self):
+        """Number of the row that comes next."""
+        return self._first + len(self._rows)
+
+    def append(self, rows):
+        self._rows = np.concatenate([self._rows, rows])
+
+    def between(self, start, stop):
+        return self._rows[start - self._first : max(stop, start) - self._first]
+
+    def drop_before(self, start):
+        self._rows = self._rows[start - self._first :]
+        self._first = start
+
+
+class _Windows:
+    """All operators of every window of a length, multiplied and applied to ones.
+
+    Products over windows twice as long come of pairs of products, so their number is the logarithm
+    of the length; those of lengths whose sum is the length are applied one after another. Each
+    product is formed once, when its last operator arrives.
 
     Parameters
     ----------
-    operators : array, shape (n_steps, n_states, n_states)
-        The steps.
+    n_states : int
+        Number of states.
     length : int
-        Number of steps in a window.
-
-    Returns
-    -------
-    messages : array, shape (n_steps - length + 1, n_states)
-        Logarithms, but for a constant each.
+        Number of operators in a window, 1 or more.
     """
-    messages = np.zeros((len(operators) + 1, operators.shape[1]))
-    size = 1
-    while length:
-        if length % 2:
-            messages = messages[size:]
-            messages = _log_sum(operators[: len(messages)] + messages[:, np.newaxis], 2)
-            messages -= messages.max(1, keepdims=True)
-        length //= 2
-        if length:
-            operators = _multiply(operators[:-size], operators[size:])
-            size *= 2
-    return messages
+
+    def __init__(self, n_states, length):
+        self._bits = [length >> p & 1 for p in range(length.bit_length())]
+        self._products = [_Queue(n_states, n_states) for _ in self._bits]
+        self._messages = [_Queue(n_states) for _ in self._bits]
+        self._n_applied = [0] * len(self._bits)
+        self._n_products = [0] * len(self._bits)
+        self._n_states, self._n_in = n_states, 0
+
+    def push(self, operators):
+        """Take the next operators; messages of the windows that are complete, but for factors.
+
+        Parameters
+        ----------
+        operators : array, shape (n_steps, n_states, n_states)
+            Their logarithms.
+
+        Returns
+        -------
+        messages : array, shape (n_windows, n_states)
+            In the order of the windows' first operators.
+        """
+        self._n_in += len(operators)
+        new, messages, length = operators, None, 0
+        for p, bit in enumerate(self._bits):
+            size, products = 2**p, self._products[p]
+            products.append(new)
+            needed = []
+            if bit:
+                length += size
+                messages = self._apply(p, messages, self._n_in - length + 1)
+                needed.append(self._n_applied[p])
+            if p + 1 < len(self._bits):
+                start = self._n_products[p + 1]
+                stop = max(self._n_in - 2 * size + 1, start)
+                new = _multiply(
+                    products.between(start, stop), products.between(start + size, stop + size)
+                )
+                self._n_products[p + 1] = stop
+                needed.append(stop)
+            products.drop_before(min(needed))
+        return messages
+
+    def _apply(self, p, messages, stop):
+        """Apply products of one length to the messages of the windows right after them."""
+        size, start = 2**p, self._n_applied[p]
+        stop = max(stop, start)
+        left = self._products[p].between(start, stop)
+        self._n_applied[p] = stop
+        if messages is None:
+            return _peaked(_log_sum(left, 2))
+        queue = self._messages[p]
+        queue.append(messages)
+        right = queue.between(start + size, stop + size)
+        queue.drop_before(min(stop + size, queue.stop))
+        return _peaked(_log_sum(left + right[:, np.newaxis], 2))
+
+
+def _peaked(messages):
+    return messages - messages.max(1, keepdims=True)
 
 
 def _multiply(left, right):
