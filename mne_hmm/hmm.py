@@ -497,12 +497,12 @@ class HMM:
         >>> hmm = mne_hmm.fit_hmm(raw, 3, n_init=1, refine=False, random_state=0, verbose=False)
         >>> decoder = hmm.online(raw.info, calibration=raw, lag=0.08)
         >>> round(decoder.delay, 3)
-        0.142
+        0.125
         >>> block = raw.get_data(stop=500)
         >>> decoder.process(block[:, :480])
-        OnlineStates: 453 samples from -0.006 to 1.802 s
+        OnlineStates: 446 samples from 0.011 to 1.791 s
         >>> decoder.process(block[:, 480:])
-        OnlineStates: 20 samples from 1.806 to 1.882 s
+        OnlineStates: 20 samples from 1.795 to 1.871 s
         """
         return OnlineDecoder(
             self,

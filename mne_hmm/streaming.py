@@ -26,15 +26,15 @@ def decode_stream(
     decoder : OnlineDecoder
         What :meth:`HMM.online` gives for ``stream.info``.
     stream : mne_lsl.stream.StreamLSL
-        The stream, connected.
+        The stream, connected, with its acquisition in the background.
     timeout : float
         Seconds without a new sample after which the stream is over.
 
-    Yields
-    ------
-    states : OnlineStates
-        The states that became known since the last time, one sample or more. Times are the stream's
-        timestamps.
+    Returns
+    -------
+    states : iterator of OnlineStates
+        In each round the states that became known since the last one, of one sample or more. Times
+        are the stream's timestamps.
 
     Raises
     ------

@@ -53,7 +53,8 @@ def test_delays_of_frequencies():
 
 
 @pytest.mark.parametrize(
-    ("sfreq", "phase"), [*((one, "zero") for one in RATES), (160.0, "minimum"), (512.0, "minimum")]
+    ("sfreq", "phase"),
+    [*((one, "zero") for one in RATES[:-1]), (160.0, "minimum"), (512.0, "minimum")],
 )
 def test_sinusoids(sfreq, phase):
     """Come out at their times, whatever the rate, later by their group delay."""

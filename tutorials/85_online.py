@@ -1,5 +1,5 @@
 """
-.. _online_states:
+.. _online:
 
 States while they last
 ======================
