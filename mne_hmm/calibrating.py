@@ -38,9 +38,14 @@ def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
             f"the model's preparation aligns recordings (align={preparation.align!r}), which is "
             "not part of online decoding in this version; train a model with align=None"
         )
+    _check_kept_rate(preparation, 'info["sfreq"]', sfreq)
+
+
+def _check_kept_rate(preparation, name, sfreq):
+    """Check a rate where a preparation changes none."""
     if preparation.sfreq is None and sfreq != preparation.sfreq_:
         raise ValueError(
-            f'info["sfreq"] is {sfreq:g} Hz, but the model was trained on data at '
+            f"{name} is {sfreq:g} Hz, but the model was trained on data at "
             f"{preparation.sfreq_:g} Hz that were not resampled; let the amplifier send that rate, "
             f"or train the model with a rate of its own, as with Preparation(sfreq={sfreq:g})"
         )
@@ -106,4 +111,5 @@ def calibrate(
             "mne.concatenate_raws"
         )
     recording = replace(recordings[0], label="the calibration")
+    _check_kept_rate(preparation, "the rate of calibration", recording.timeline.sfreq)
     return statistics_of(prepare_signals(recording, preparation, 1), preparation)

@@ -136,8 +136,11 @@ def _band_filter(sfreq, l_freq, h_freq, phase):
 def _group_delay(coefficients, rate, freqs):
     """Get the delay of each frequency in a filter without feedback, in seconds."""
     taps = np.arange(len(coefficients))
-    waves = np.exp(-2j * np.pi * np.outer(freqs, taps) / rate)
-    return ((waves @ (taps * coefficients)) / (waves @ coefficients)).real / rate
+    delays = []
+    for freq in freqs:
+        wave = coefficients * np.exp(-2j * np.pi * freq / rate * taps)
+        delays.append((wave @ taps / wave.sum()).real / rate)
+    return np.array(delays)
 
 
 def _typical_delay(band, sfreq, l_freq, h_freq):

@@ -484,11 +484,16 @@ class HMM:
           allows; none if the rate is a multiple of the model's.
         - Z-scores with the statistics of the calibration, signs, lags (half of them lie ahead),
           components.
-        - The forward recursion, and the samples of ``lag`` that come after.
+        - The forward recursion, and the samples of ``lag`` that come after, both by products of
+          pairs of steps :footcite:`SarkkaGarciaFernandez2021`.
 
         The result does not depend on how samples are cut into blocks. TensorFlow is not needed.
         Just after the start the filter does not know what was before; the stream is taken to have
         stood at its first value.
+
+        References
+        ----------
+        .. footbibliography::
 
         Examples
         --------

@@ -133,7 +133,7 @@ class OnlineDecoder:
         lag = check_number(lag, "lag", rule="a number of seconds ≥ 0", low=0)
         check_option(phase, "phase", ("minimum", "zero"))
         check_causal(preparation, info["sfreq"])
-        self.info = info
+        self.info = info = info.copy()
         channels = ModelChannels(preparation.ch_names_, preparation.channels_from_)
         raw = mne.io.RawArray(np.zeros((len(info.ch_names), 1)), info, verbose="ERROR")
         self.picks = model_picks(raw, channels, "info", True)

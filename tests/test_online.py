@@ -219,7 +219,7 @@ def test_channels_go_by_name(simulated, fitted):
     for kind in (">f8", "<i4", "float32"):
         decoder.reset(time=0.0)
         block = np.asfortranarray(whole.astype(kind))
-        block.flags.writeable = False
+        block.setflags(write=False)
         assert_allclose(
             decoder.process(block).probabilities, expected.probabilities, rtol=0, atol=1e-9
         )
@@ -353,6 +353,8 @@ def test_preparations_that_cannot_be_online(simulated):
     preparation = mne_hmm.prepare(raw, mne_hmm.Preparation.standardized()).preparation
     with pytest.raises(ValueError, match=r"500 Hz, but .*at 250 Hz that were not resampled"):
         model(preparation, 8, rng).online(raw.copy().resample(500).info, calibration=raw)
+    with pytest.raises(ValueError, match="the rate of calibration is 500 Hz"):
+        model(preparation, 8, rng).online(raw.info, calibration=raw.copy().resample(500))
 
 
 @pytest.mark.parametrize("kind", ["as is", "standardized", "no components", "signs", "spatial"])

@@ -1,6 +1,5 @@
 """Streams of mne_lsl, played on this machine and nowhere else."""
 
-import os
 import time
 import uuid
 
@@ -30,15 +29,9 @@ def lsl(tmp_path_factory):
     """Import mne_lsl; its library reads the file when it is first used."""
     fname = tmp_path_factory.mktemp("lsl") / "lsl_api.cfg"
     fname.write_text(CONFIG.format(session=uuid.uuid4().hex))
-    before = os.environ.get("LSLAPICFG")
-    os.environ["LSLAPICFG"] = str(fname)
-    lsl = pytest.importorskip("mne_lsl", reason="mne_lsl is not installed")
-    pytest.importorskip("mne_lsl.lsl")
-    yield lsl
-    if before is None:
-        del os.environ["LSLAPICFG"]
-    else:
-        os.environ["LSLAPICFG"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LSLAPICFG", str(fname))
+        yield pytest.importorskip("mne_lsl.lsl", reason="mne_lsl is not installed")
 
 
 @pytest.fixture
