@@ -10,9 +10,6 @@ import numpy as np
 # As in the engine, no step and no start is impossible.
 LEAST_PROBABILITY = 1e-140
 
-# Sums of exponentials above this have lost nothing to underflow that matters in float64.
-LEAST_SUM = 1e-280
-
 # Samples that go through at once; their operators fit into the cache.
 BLOCK_LENGTH = 4096
 
@@ -234,15 +231,14 @@ def _peaked(messages):
 
 
 def _multiply(left, right):
-    """Multiply matrices that are given by their logarithms, pair by pair, but for a factor."""
+    """Multiply matrices that are given by their logarithms, pair by pair, but for a factor each.
+
+    Nothing is lost to underflow: another first state costs a product of steps no more than one
+    improbable step, so columns of the right matrices stay within `LEAST_PROBABILITY` of their
+    largest entry, and each sum has a term where the left one is 1.
+    """
     rows, columns = left.max(2, keepdims=True), right.max(1, keepdims=True)
-    sums = np.exp(left - rows) @ np.exp(right - columns)
-    lost = (sums < LEAST_SUM).any((1, 2))
-    sums[lost] = 1.0
-    product = np.log(sums) + rows + columns
-    if lost.any():
-        terms = left[lost][..., np.newaxis] + right[lost][:, np.newaxis]
-        product[lost] = _log_sum(terms, 2)
+    product = np.log(np.exp(left - rows) @ np.exp(right - columns)) + rows + columns
     return product - product.max((1, 2), keepdims=True)
 
 

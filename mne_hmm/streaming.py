@@ -201,15 +201,17 @@ def _blocks(stream, timeout):
     """
     factors = 10.0 ** np.array([[float(channel["unit_mul"])] for channel in stream.info["chs"]])
     last, heard = 0.0, time.monotonic()  # what the buffer holds before it is filled
-    while stream.connected and time.monotonic() - heard < timeout:
+    while stream.connected:
         if stream.n_new_samples or last == 0.0:
             data, stamps = stream.get_data(exclude=())
             known = np.flatnonzero(stamps == last)
             begin = known[-1] + 1 if len(known) else 0
             if begin < len(stamps):
-                heard, times = time.monotonic(), stamps[begin:].copy()
-                lost = last != 0.0 and not len(known)
+                times, lost = stamps[begin:].copy(), last != 0.0 and not len(known)
                 last = times[-1]
                 yield data[:, begin:] * factors, times, lost
+                heard = time.monotonic()  # whoever takes long for a block misses none
                 continue
+        if time.monotonic() - heard > timeout:
+            return
         time.sleep(PAUSE)

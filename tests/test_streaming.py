@@ -129,6 +129,7 @@ def test_gaps_of_a_stream(outlet, simulated, fitted):
     expected = fitted.online(raw.info, calibration=raw, lag=0.04).process(raw.get_data(stop=200))
     assert_allclose(parts[0].probabilities, expected.probabilities, rtol=0, atol=1e-6)
     push(x[:, 200:300], 11.5)  # half a second is missing
+    time.sleep(0.4)  # longer than the stream may be silent, but it is not
     with pytest.warns(RuntimeWarning, match="Timestamps of the stream jump"):
         parts += [next(states), next(states)]
     assert [len(part) for part in parts[1:]] == [10, 100 - 14 - 10]
