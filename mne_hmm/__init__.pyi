@@ -19,6 +19,7 @@ from .maps import StateMaps, mean_maps, power_maps
 from .matching import match_states
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
+from .online import OnlineDecoder, OnlineStates
 from .osl_format import read_osl_hmm, write_osl_hmm
 from .parcellation.fmri import parcellate_nifti
 from .parcellation.parcellate import parcellate
@@ -35,6 +36,7 @@ from .spectra import average_state_spectra, compute_state_spectra
 from .state_spectra import StateSpectra
 from .states import StateTimeCourse
 from .statistics import StateStatistics
+from .streaming import decode_stream, record_stream
 from .tables import (
     compute_occupancy_over_time,
     list_visits,
@@ -56,6 +58,8 @@ __all__ = [
     "FittedPreparation",
     "GroupContrast",
     "ModelAutocovariance",
+    "OnlineDecoder",
+    "OnlineStates",
     "Preparation",
     "PreparedData",
     "Priors",
@@ -91,6 +95,7 @@ __all__ = [
     "contrast_groups",
     "cross_validate",
     "datasets",
+    "decode_stream",
     "find_bids_recordings",
     "find_spectral_components",
     "fit_hmm",
@@ -108,6 +113,7 @@ __all__ = [
     "read_hmm",
     "read_osl_hmm",
     "read_prepared",
+    "record_stream",
     "select_n_states",
     "simulate_raw",
     "summarize_recordings",

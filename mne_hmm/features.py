@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from mne.utils import logger
@@ -13,7 +13,7 @@ from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_compone
 from .parcellation.sign_search import flips_to_template
 from .recording import Recording
 from .settings import FittedPreparation, Preparation
-from .signals import Signals, standardize
+from .signals import Scale, Signals, standardize
 from .timeline import TimeMap
 
 # Components kept where nobody says how many, as in most published work.
@@ -179,21 +179,59 @@ def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, Ti
     time_map : TimeMap
         Where they lie in time.
     """
-    n_lags = fitted.n_embeddings
+    spans, _ = _embedded(one, fitted)
     time_map = one.time_map(fitted.n_lost)
-    inputs = _inputs(one, fitted)
+    return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
+
+
+class Statistics(NamedTuple):
+    """What the preparation takes from a recording itself."""
+
+    channels: Scale = Scale()
+    """Z-scores of the channels."""
+    flips: Any = 1.0
+    """Signs of the channels, shape (n_channels,); 1 without a template."""
+    inputs: Scale = Scale()
+    """Z-scores of the spatial components."""
+    features: Scale = Scale()
+    """Z-scores of the features."""
+
+
+def statistics_of(one: Signals, fitted: FittedPreparation) -> Statistics:
+    """Find what a preparation takes from one recording, for others to be prepared alike.
+
+    Parameters
+    ----------
+    one : Signals
+        The recording's signals.
+    fitted : FittedPreparation
+        What to do with them.
+
+    Returns
+    -------
+    statistics : Statistics
+        Means, standard deviations and signs.
+    """
+    return _embedded(one, fitted)[1]
+
+
+def _embedded(one, fitted):
+    """Features of each span, and the statistics by which they were made."""
+    n_lags = fitted.n_embeddings
+    inputs, statistics = _inputs(one, fitted)
     if fitted.components_ is not None:
         spans = [project(x, fitted.components_, n_lags) for x in inputs]
     else:
         spans = [embed(x, n_lags) if n_lags > 1 else x for x in inputs]
     if fitted.components_ is not None or n_lags > 1:
-        standardize(spans, fitted.standardize)
-    return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
+        scale = standardize(spans, fitted.standardize)
+        statistics = statistics._replace(features=scale)
+    return spans, statistics
 
 
 def _inputs(one, fitted):
     """Make what is embedded: channels with the template's signs, or spatial components of them."""
-    spans = one.spans
+    spans, statistics = one.spans, Statistics(one.scale)
     if fitted.template_ is not None:
         flips, before, after = flips_to_template(spans, fitted.template_, fitted.n_embeddings)
         logger.info(
@@ -201,8 +239,9 @@ def _inputs(one, fitted):
             f"flipped; similarity to the template {before:.2f} before and {after:.2f} after"
         )
         spans = [x * flips.astype(np.float32) for x in spans]
+        statistics = statistics._replace(flips=flips)
     if fitted.spatial_components_ is not None:
         components = np.asarray(fitted.spatial_components_, np.float32)
         spans = [x @ components for x in spans]
-        standardize(spans, fitted.standardize)
-    return spans
+        statistics = statistics._replace(inputs=standardize(spans, fitted.standardize))
+    return spans, statistics

@@ -15,6 +15,7 @@ from ._utils.files import check_target
 from .agreement import StateAgreement, compute_agreement
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
+from .online import OnlineDecoder
 from .parcel_inputs import AtlasArguments, with_parcels
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared, same_features
@@ -425,6 +426,105 @@ class HMM:
             features = prepared.data[i]
             values.append(-self._evidence(features, time_map) / len(features))
         return self.reference.compare(np.array(values), prepared.names)
+
+    @verbose
+    @fill_doc
+    def online(
+        self,
+        info: mne.Info,
+        *,
+        calibration: Any = None,
+        lag: float = 0.1,
+        phase: str = "minimum",
+        reject_by_annotation: bool = True,
+        verbose: Any = None,
+    ) -> OnlineDecoder:
+        """Find states as samples arrive.
+
+        Parameters
+        ----------
+        info : mne.Info
+            Channels and sampling rate of the stream, such as ``raw.info`` or ``stream.info``. The
+            model's channels are found by their names; there may be others.
+        calibration : Raw | array, shape (n_channels, n_times) | path-like | None
+            A recording of the same person and set-up, a minute or more, from which means, standard
+            deviations and, where the preparation aligns them, the signs of channels are taken: a
+            stream does not know its own before it is over. An array has the channels of ``info``.
+            None if the model's preparation does not standardize.
+        lag : float
+            Seconds that are waited for before the state of a sample is told, which makes it surer
+            (fixed-lag smoothing); rounded to whole samples of the features. With 0 only what came
+            before counts.
+        phase : "minimum" | "zero"
+            The filter is causal and of minimum phase, with the magnitude of the preparation's, or
+            it is the preparation's own, which is symmetric, so that half its length has to be
+            waited for (1.65 s for a high-pass of 1 Hz).
+        %(reject_by_annotation)s
+        %(verbose)s
+
+        Returns
+        -------
+        decoder : OnlineDecoder
+            Takes blocks of samples and gives probabilities of states.
+
+        Raises
+        ------
+        TypeError
+            If ``info`` is no :class:`mne.Info`.
+        ValueError
+            If channels are missing or marked as bad, the rate cannot be changed to the model's, a
+            calibration is missing or cannot be prepared, or the preparation takes envelopes.
+
+        See Also
+        --------
+        decode_stream : Takes the blocks from a stream of mne_lsl.
+        HMM.predict : Finds states of whole recordings.
+
+        Notes
+        -----
+        A block goes through these steps. Each has a delay that is known, ``decoder.delays``:
+
+        - The filter. All channels go through the same one, so its phase cancels in covariances of
+          channels and lags, which are what states of embedded data are made of; its magnitude is
+          the preparation's. Its delay depends on the frequency. Times are corrected for the median
+          over the pass band (about 20 ms for 1-45 Hz); ``decoder.group_delay`` has them all.
+        - The change of rate, in the same product, by a symmetric filter as short as the pass band
+          allows; none if the rate is a multiple of the model's.
+        - Z-scores with the statistics of the calibration, signs, lags (half of them lie ahead),
+          components.
+        - The forward recursion, and the samples of ``lag`` that come after, both by products of
+          pairs of steps :footcite:`SarkkaGarciaFernandez2021`.
+
+        The result does not depend on how samples are cut into blocks. TensorFlow is not needed.
+        Just after the start the filter does not know what was before; the stream is taken to have
+        stood at its first value.
+
+        References
+        ----------
+        .. footbibliography::
+
+        Examples
+        --------
+        >>> import mne_hmm
+        >>> raw, _ = mne_hmm.simulate_raw(3, n_channels=4, duration=30., random_state=0)
+        >>> hmm = mne_hmm.fit_hmm(raw, 3, n_init=1, refine=False, random_state=0, verbose=False)
+        >>> decoder = hmm.online(raw.info, calibration=raw, lag=0.08)
+        >>> round(decoder.delay, 3)
+        0.125
+        >>> block = raw.get_data(stop=500)
+        >>> decoder.process(block[:, :480])
+        OnlineStates: 446 samples from 0.011 to 1.791 s
+        >>> decoder.process(block[:, 480:])
+        OnlineStates: 20 samples from 1.795 to 1.871 s
+        """
+        return OnlineDecoder(
+            self,
+            info,
+            calibration=calibration,
+            lag=lag,
+            phase=phase,
+            reject_by_annotation=reject_by_annotation,
+        )
 
     def _evidence(self, features, time_map):
         """Log evidence of a recording, in nats."""

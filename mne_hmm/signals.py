@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 import mne
 import numpy as np
@@ -29,6 +29,15 @@ COARSEST = 0.03
 SHORTEST_SILENCE = 0.1
 
 
+class Scale(NamedTuple):
+    """What z-scores take off and divide by."""
+
+    mean: Any = 0.0
+    """Mean of each column, shape (n_columns,); 0 where nothing was taken off."""
+    spread: Any = 1.0
+    """Standard deviation of each column, shape (n_columns,); 1 where nothing was divided."""
+
+
 @dataclass
 class Signals:
     """Good spans of one recording after filtering and resampling."""
@@ -48,6 +57,8 @@ class Signals:
     """Good spans that were too short."""
     n_silent: int = 0
     """Samples of the recording in which no channel moved."""
+    scale: Scale = field(default_factory=Scale)
+    """How the channels were standardized."""
 
     def time_map(self, n_lost: int) -> TimeMap:
         """Map to the recording's times after an embedding took samples off the ends."""
@@ -70,7 +81,7 @@ class Signals:
         return TimeMap(self.recording.timeline, tuple(spans))
 
 
-def _resampling(sfreq, target):
+def resampling_ratio(sfreq: float, target: float | None) -> Fraction:
     """Resampled samples per sample, as a ratio of whole numbers."""
     if target is None:
         return Fraction(1)
@@ -102,7 +113,7 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
     sfreq = recording.timeline.sfreq
     if preparation.h_freq is not None:
         check_rate(sfreq, preparation.h_freq, f"{recording.label}: sampling rate")
-    ratio = _resampling(sfreq, preparation.sfreq)
+    ratio = resampling_ratio(sfreq, preparation.sfreq)
     signals = Signals(recording, ratio)
     extent = _Extent(len(recording.picks))
     for start, stop in recording.pieces:
@@ -134,7 +145,7 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
     # One row alone has no standard deviation.
     if n_rows < (2 if preparation.standardize else 1):
         raise ValueError(_no_span_message(recording, preparation))
-    standardize(signals.spans, preparation.standardize, recording)
+    signals.scale = standardize(signals.spans, preparation.standardize, recording)
     return signals
 
 
@@ -270,13 +281,16 @@ def _no_span_message(recording, preparation):
     )
 
 
-def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | None = None) -> None:
-    """Z-score all spans of a recording together, if wanted, and make them float32, in place."""
+def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | None = None) -> Scale:
+    """Z-score all spans of a recording together, if wanted, and make them float32, in place.
+
+    Gives what was taken off and divided by.
+    """
     if not wanted:
         if recording is not None:
             _check_float32(spans, recording)
         spans[:] = [np.ascontiguousarray(x, np.float32) for x in spans]
-        return
+        return Scale()
     n = sum(map(len, spans))
     mean = sum(x.sum(0, dtype=float) for x in spans) / n
     squares = sum(np.square(block - mean).sum(0) for x in spans for block in _blocks(x))
@@ -288,6 +302,7 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
         for block, result in zip(_blocks(x), _blocks(out), strict=True):
             result[:] = (block - mean) / spread
         spans[i] = out
+    return Scale(mean, spread)
 
 
 def _check_float32(spans, recording):

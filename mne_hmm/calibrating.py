@@ -1,0 +1,115 @@
+"""What online decoding takes from a recording made before, as the future is not there to ask."""
+
+from dataclasses import replace
+from typing import Any
+
+import mne
+import numpy as np
+
+from ._utils.check import plural
+from .features import Statistics, statistics_of
+from .recording import to_recordings
+from .settings import FittedPreparation
+from .signals import prepare_signals
+
+
+def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
+    """Check that a preparation can be done as samples arrive.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        The preparation.
+    sfreq : float
+        Sampling rate of the stream in hertz.
+
+    Raises
+    ------
+    ValueError
+        If it needs samples that come later, or another rate.
+    """
+    if preparation.envelope:
+        raise ValueError(
+            "the model's preparation takes amplitude envelopes (envelope=True), and these need the "
+            "samples that come later; train a model without them, as with Preparation()"
+        )
+    if preparation.align not in (None, "signs"):
+        raise NotImplementedError(
+            f"the model's preparation aligns recordings (align={preparation.align!r}), which is "
+            "not part of online decoding in this version; train a model with align=None"
+        )
+    _check_kept_rate(preparation, 'info["sfreq"]', sfreq)
+
+
+def _check_kept_rate(preparation, name, sfreq):
+    """Check a rate where a preparation changes none."""
+    if preparation.sfreq is None and sfreq != preparation.sfreq_:
+        raise ValueError(
+            f"{name} is {sfreq:g} Hz, but the model was trained on data at "
+            f"{preparation.sfreq_:g} Hz that were not resampled; let the amplifier send that rate, "
+            f"or train the model with a rate of its own, as with Preparation(sfreq={sfreq:g})"
+        )
+
+
+def calibrate(
+    preparation: FittedPreparation, calibration: Any, info: mne.Info, reject_by_annotation: bool
+) -> Statistics:
+    """Take means, standard deviations and signs from a calibration, where any are needed.
+
+    Parameters
+    ----------
+    preparation : FittedPreparation
+        The preparation, which takes them from each recording.
+    calibration : Raw | array, shape (n_channels, n_times) | path-like | None
+        One recording; arrays have the channels of ``info``.
+    info : mne.Info
+        The stream's channels and sampling rate.
+    reject_by_annotation : bool
+        Whether bad spans are left out.
+
+    Returns
+    -------
+    statistics : Statistics
+        What `prepare` would take from the calibration.
+
+    Raises
+    ------
+    ValueError
+        If it is needed and missing, there for nothing, or cannot be prepared.
+    """
+    needed = preparation.standardize or preparation.template_ is not None
+    if calibration is None:
+        if not needed:
+            return Statistics()
+        raise ValueError(
+            "calibration is None, but the model's preparation standardizes each recording; pass a "
+            "recording of a minute or more from the same person and set-up, as calibration=raw "
+            "(of a stream of mne_lsl: mne_hmm.record_stream(stream, 60))"
+        )
+    if not needed:
+        raise ValueError(
+            "calibration is of no use here, as the model's preparation does not standardize "
+            "(standardize=False); leave it out"
+        )
+    if isinstance(calibration, np.ndarray):
+        if calibration.ndim != 2 or len(calibration) != len(info.ch_names):
+            raise ValueError(
+                "calibration must be a recording, or an array of the shape (n_channels, n_times) "
+                f"with the {plural(len(info.ch_names), 'channel')} of info, got the shape "
+                f"{calibration.shape}"
+            )
+        calibration = mne.io.RawArray(calibration, info, verbose="ERROR")
+    recordings = to_recordings(
+        calibration,
+        ch_names=preparation.ch_names_,
+        channels_from=preparation.channels_from_,
+        reject_by_annotation=reject_by_annotation,
+    )
+    if len(recordings) != 1:
+        raise ValueError(
+            f"calibration must be one recording, got {len(recordings)}; put them together with "
+            "mne.concatenate_raws"
+        )
+    recording = replace(recordings[0], label="the calibration")
+    _check_kept_rate(preparation, "the rate of calibration", recording.timeline.sfreq)
+    return statistics_of(prepare_signals(recording, preparation, 1), preparation)

@@ -1,0 +1,248 @@
+"""Probabilities of states as samples arrive: forward filter and fixed-lag smoothing.
+
+A step of the chain is a matrix of K x K, and steps are multiplied in pairs, pairs of pairs and so
+on, as the engine does over chunks. All of it is in logarithms, so that nothing underflows,
+however sure the data are. NumPy alone is enough.
+"""
+
+import numpy as np
+
+# As in the engine, no step and no start is impossible.
+LEAST_PROBABILITY = 1e-140
+
+# Samples that go through at once; their operators fit into the cache.
+BLOCK_LENGTH = 4096
+
+
+class FixedLagSmoother:
+    """Probability of each state at each sample, given the samples up to a fixed lag after it.
+
+    Parameters
+    ----------
+    initial_probs : array, shape (n_states,)
+        Probability of each state at the first sample.
+    transition_matrix : array, shape (n_states, n_states)
+        Probability of a step from state i to state j.
+    n_lag : int
+        Number of samples that are waited for; 0 for none.
+    """
+
+    def __init__(self, initial_probs: np.ndarray, transition_matrix: np.ndarray, n_lag: int):
+        self._start = np.log(np.maximum(initial_probs, LEAST_PROBABILITY))
+        self._steps = np.log(np.maximum(transition_matrix, LEAST_PROBABILITY))
+        self.n_lag = n_lag
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new chain; what is waited for is forgotten."""
+        nothing = np.empty((0, len(self._start)))
+        self._last = None
+        # Of the samples whose probabilities are still to come.
+        self._densities, self._filtered = nothing, nothing
+        self._windows = _Windows(len(self._start), self.n_lag) if self.n_lag else None
+
+    def push(self, log_densities: np.ndarray) -> np.ndarray:
+        """Take the next samples.
+
+        Parameters
+        ----------
+        log_densities : array, shape (n_samples, n_states)
+            Log density of each sample under each state.
+
+        Returns
+        -------
+        probabilities : array, shape (n_out, n_states)
+            Of the samples that are ``n_lag`` or more before the last one and were not given yet.
+        """
+        blocks = range(0, len(log_densities), BLOCK_LENGTH)
+        parts = [self._push(log_densities[begin : begin + BLOCK_LENGTH]) for begin in blocks]
+        return np.concatenate(parts) if parts else np.empty((0, len(self._start)))
+
+    def _push(self, new):
+        is_first = self._last is None
+        operators = self._operators(new)
+        filtered = self._forward(new, operators)
+        if self._windows is None:
+            return _normalized(filtered)
+        after = self._windows.push(operators[1:] if is_first else operators)
+        self._filtered = np.concatenate([self._filtered, filtered])
+        self._densities = np.concatenate([self._densities, new])
+        n_out = len(after)
+        probabilities = _normalized(self._filtered[:n_out] + after)
+        self._filtered, self._densities = self._filtered[n_out:], self._densities[n_out:]
+        return probabilities
+
+    def flush(self) -> np.ndarray:
+        """Get the probabilities of the samples that wait, given all there were; ends the chain."""
+        after = np.zeros_like(self._filtered)
+        if len(after) > 1:
+            operators = self._operators(self._densities[1:])
+            backward = operators[::-1].transpose(0, 2, 1)
+            after[:-1] = _after_each(np.zeros(after.shape[1]), backward)[::-1]
+        probabilities = _normalized(self._filtered + after)
+        self.reset()
+        return probabilities
+
+    def _operators(self, log_densities):
+        """One step and its sample, of each sample, shape (n_samples, n_states, n_states)."""
+        return self._steps + log_densities[:, np.newaxis]
+
+    def _forward(self, new, operators):
+        """Log probability of each state given the samples so far, but for a constant."""
+        out = np.empty_like(new)
+        n_first = 0
+        if self._last is None:
+            self._last = self._start + new[0]
+            out[0] = self._last
+            n_first = 1
+        out[n_first:] = _after_each(self._last, operators[n_first:])
+        self._last = out[-1] - out[-1].max()
+        return out
+
+
+def _normalized(logs):
+    """Probabilities from logarithms that lack a constant."""
+    weights = np.exp(logs - logs.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _after_each(start, operators):
+    """Messages after each of many steps, by pairs of steps, pairs of pairs and so on.
+
+    Parameters
+    ----------
+    start : array, shape (n_states,)
+        Message before the first step.
+    operators : array, shape (n_steps, n_states, n_states)
+        The steps.
+
+    Returns
+    -------
+    messages : array, shape (n_steps, n_states)
+        Logarithms, but for a constant each.
+    """
+    n = len(operators)
+    messages = np.empty((n, len(start)))
+    before = start[np.newaxis]
+    if n > 1:
+        messages[1::2] = _after_each(start, _multiply(operators[: n - 1 : 2], operators[1::2]))
+        before = np.concatenate([before, messages[1::2]])[: (n + 1) // 2]
+    messages[::2] = _log_sum(before[: (n + 1) // 2, :, np.newaxis] + operators[::2], 1)
+    return messages
+
+
+class _Queue:
+    """Rows that come and go in order, by their numbers since the start."""
+
+    def __init__(self, *shape):
+        self._rows = np.empty((0, *shape))
+        self._first = 0
+
+    @property
+    def stop(self):
+        """Number of the row that comes next."""
+        return self._first + len(self._rows)
+
+    def append(self, rows):
+        self._rows = np.concatenate([self._rows, rows])
+
+    def between(self, start, stop):
+        return self._rows[start - self._first : max(stop, start) - self._first]
+
+    def drop_before(self, start):
+        self._rows = self._rows[start - self._first :]
+        self._first = start
+
+
+class _Windows:
+    """All operators of every window of a length, multiplied and applied to ones.
+
+    Products over windows twice as long come of pairs of products, so their number is the logarithm
+    of the length; those of lengths whose sum is the length are applied one after another. Each
+    product is formed once, when its last operator arrives.
+
+    Parameters
+    ----------
+    n_states : int
+        Number of states.
+    length : int
+        Number of operators in a window, 1 or more.
+    """
+
+    def __init__(self, n_states, length):
+        self._bits = [length >> p & 1 for p in range(length.bit_length())]
+        self._products = [_Queue(n_states, n_states) for _ in self._bits]
+        self._messages = [_Queue(n_states) for _ in self._bits]
+        self._n_applied = [0] * len(self._bits)
+        self._n_products = [0] * len(self._bits)
+        self._n_states, self._n_in = n_states, 0
+
+    def push(self, operators):
+        """Take the next operators; messages of the windows that are complete, but for factors.
+
+        Parameters
+        ----------
+        operators : array, shape (n_steps, n_states, n_states)
+            Their logarithms.
+
+        Returns
+        -------
+        messages : array, shape (n_windows, n_states)
+            In the order of the windows' first operators.
+        """
+        self._n_in += len(operators)
+        new, messages, length = operators, None, 0
+        for p, bit in enumerate(self._bits):
+            size, products = 2**p, self._products[p]
+            products.append(new)
+            needed = []
+            if bit:
+                length += size
+                messages = self._apply(p, messages, self._n_in - length + 1)
+                needed.append(self._n_applied[p])
+            if p + 1 < len(self._bits):
+                start = self._n_products[p + 1]
+                stop = max(self._n_in - 2 * size + 1, start)
+                new = _multiply(
+                    products.between(start, stop), products.between(start + size, stop + size)
+                )
+                self._n_products[p + 1] = stop
+                needed.append(stop)
+            products.drop_before(min(needed))
+        return messages
+
+    def _apply(self, p, messages, stop):
+        """Apply products of one length to the messages of the windows right after them."""
+        size, start = 2**p, self._n_applied[p]
+        stop = max(stop, start)
+        left = self._products[p].between(start, stop)
+        self._n_applied[p] = stop
+        if messages is None:
+            return _peaked(_log_sum(left, 2))
+        queue = self._messages[p]
+        queue.append(messages)
+        right = queue.between(start + size, stop + size)
+        queue.drop_before(min(stop + size, queue.stop))
+        return _peaked(_log_sum(left + right[:, np.newaxis], 2))
+
+
+def _peaked(messages):
+    return messages - messages.max(1, keepdims=True)
+
+
+def _multiply(left, right):
+    """Multiply matrices that are given by their logarithms, pair by pair, but for a factor each.
+
+    Nothing is lost to underflow: another first state costs a product of steps no more than one
+    improbable step, so columns of the right matrices stay within `LEAST_PROBABILITY` of their
+    largest entry, and each sum has a term where the left one is 1.
+    """
+    rows, columns = left.max(2, keepdims=True), right.max(1, keepdims=True)
+    product = np.log(np.exp(left - rows) @ np.exp(right - columns)) + rows + columns
+    return product - product.max((1, 2), keepdims=True)
+
+
+def _log_sum(terms, axis):
+    """Logarithm of a sum of exponentials over an axis."""
+    top = terms.max(axis, keepdims=True)
+    return np.log(np.exp(terms - top).sum(axis)) + top.squeeze(axis)
