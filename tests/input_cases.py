@@ -88,7 +88,7 @@ def floats(_):
 
 def layouts(folder):
     read_only = X.copy()
-    read_only.flags.writeable = False
+    read_only.setflags(write=False)
     np.save(folder / "x.npy", X)
     mapped = np.load(folder / "x.npy", mmap_mode="r")
     for x in (np.asfortranarray(X), X[:, ::-1], X[::-1, ::2], read_only, mapped):
