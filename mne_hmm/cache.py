@@ -19,6 +19,8 @@ import numpy as np
 
 from ._utils.check import listed, plural
 from ._utils.files import read_model_file, write_model_file, written_atomically
+from .alignment import Alignment, Scatter
+from .embedding import LaggedMoments
 from .epoch_grid import EpochGrid
 from .features import LeftOut
 from .identity import differences
@@ -30,6 +32,8 @@ from .timeline import Span, Timeline, TimeMap
 INDEX = "index.json"
 PREPARATION = "preparation.h5"
 PRODUCTS = "products.npz"
+MOMENTS = "moments-{:05d}.npz"
+ALIGNMENT = "alignment-{:05d}.npy"
 SHARD = "recording-{:05d}.tfrecord"
 FORMAT = "mne_hmm prepared data"
 FORMAT_VERSION = 1
@@ -97,7 +101,13 @@ class Folder:
 
     def missing(self) -> list[int]:
         """List the recordings whose shards were not written yet, or are not whole."""
-        return [i for i, shard in enumerate(self.shards()) if shard is None or shard.fault()]
+        preparation = self.preparation()
+        aligns = preparation is not None and preparation.aligns
+        return [
+            i
+            for i, shard in enumerate(self.shards())
+            if shard is None or shard.fault() or (aligns and self.alignment(i) is None)
+        ]
 
     def products(self) -> tuple[int, Any]:
         """Read how many recordings' products were added up, and their sum."""
@@ -107,7 +117,44 @@ class Folder:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
             return 0, None
 
+    def moments(self, index: int) -> tuple[Scatter, LaggedMoments | None] | None:
+        """Read what alignment and components need to know of a recording; None if nothing is."""
+        try:
+            with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
+                scatter = Scatter(int(file["n_samples"]), file["scatter"])
+                if "latest" not in file:
+                    return scatter, None
+                return scatter, LaggedMoments(*(file[name] for name in LaggedMoments._fields))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
+            return None
+
+    def alignment(self, index: int) -> Alignment | None:
+        """Read the map of a recording; None if there is none, or it is not whole."""
+        known = self.entries[index].get("alignment")
+        path = self.path / ALIGNMENT.format(index)
+        if known is None or not path.is_file() or _digest(path) != known["sha256"]:
+            return None
+        return Alignment.from_content(np.load(path, allow_pickle=False))
+
     # What is added
+
+    def keep_moments(
+        self, index: int, scatter: Scatter, moments: LaggedMoments | None, left_out: LeftOut
+    ) -> None:
+        """Keep what alignment and components need to know of a recording."""
+        self.entries[index]["left_out"] = left_out
+        self.write_index()
+        arrays = {} if moments is None else moments._asdict()
+        with _written(self.path / MOMENTS.format(index)) as path:
+            np.savez(path, n_samples=scatter.n_samples, scatter=scatter.values, **arrays)
+
+    def keep_alignment(self, index: int, alignment: Alignment) -> None:
+        """Keep the map of a recording."""
+        target = self.path / ALIGNMENT.format(index)
+        with _written(target) as path:
+            np.save(path, alignment.content())
+        self.entries[index]["alignment"] = {"sha256": _digest(target)}
+        self.write_index()
 
     def keep_products(self, n_recordings: int, products: np.ndarray, left_out: LeftOut) -> None:
         """Keep the sum of the first recordings' products, and what is to be told of the last."""
@@ -131,8 +178,9 @@ class Folder:
         self.drop_products()
 
     def drop_products(self) -> None:
-        """Delete the sum of products."""
-        (self.path / PRODUCTS).unlink(missing_ok=True)
+        """Delete products, and what was kept to make them."""
+        for path in (self.path / PRODUCTS, *self.path.glob(MOMENTS.replace("{:05d}", "*"))):
+            path.unlink(missing_ok=True)
 
     def forget(self) -> None:
         """Leave the folder to other calls: this one has failed, and would again."""
@@ -191,11 +239,22 @@ class Folder:
                 "that file if it is there and call prepare again with the same arguments, which "
                 "writes it anew"
             )
+        alignments = []
+        if preparation.aligns:
+            alignments = [self.alignment(index) for index in range(len(shards))]
+            for index, one in enumerate(alignments):
+                if one is None:
+                    raise OSError(
+                        f"{self.path / ALIGNMENT.format(index)}, the map of {shards[index].name}, "
+                        "is missing or damaged; call prepare again with the same arguments, which "
+                        "writes it anew"
+                    )
         return PreparedData(
             Shards(shards, self.content["n_features"]),
             preparation,
             [_time_map_from(entry["shard"]["time_map"]) for entry in self.entries],
             [entry["name"] for entry in self.entries],
+            alignments,
         )
 
 
@@ -365,7 +424,7 @@ def _written(fname: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder):
     """Delete temporary files of a call that was interrupted."""
-    for name in (INDEX, PREPARATION, PRODUCTS, SHARD):
+    for name in (INDEX, PREPARATION, PRODUCTS, MOMENTS, ALIGNMENT, SHARD):
         stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
         for path in folder.glob(f".{stem}-????????{suffix}"):
             path.unlink()
