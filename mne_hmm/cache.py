@@ -117,16 +117,23 @@ class Folder:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
             return 0, None
 
-    def moments(self, index: int) -> tuple[Scatter, LaggedMoments | None] | None:
-        """Read what alignment and components need to know of a recording; None if nothing is."""
+    def has_moments(self, index: int) -> bool:
+        """Tell whether what alignment and components need to know of a recording is there."""
         try:
-            with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
-                scatter = Scatter(int(file["n_samples"]), file["scatter"])
-                if "latest" not in file:
-                    return scatter, None
-                return scatter, LaggedMoments(*(file[name] for name in LaggedMoments._fields))
+            self.scatter(index)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, or damaged
-            return None
+            return False
+        return True
+
+    def scatter(self, index: int) -> Scatter:
+        """Read what alignment needs to know of a recording."""
+        with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
+            return Scatter(int(file["n_samples"]), file["scatter"])
+
+    def moments(self, index: int) -> LaggedMoments:
+        """Read what components need to know of a recording."""
+        with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
+            return LaggedMoments(*(file[name] for name in LaggedMoments._fields))
 
     def alignment(self, index: int) -> Alignment | None:
         """Read the map of a recording; None if there is none, or it is not whole."""
@@ -240,15 +247,14 @@ class Folder:
                 "writes it anew"
             )
         alignments = []
-        if preparation.aligns:
-            alignments = [self.alignment(index) for index in range(len(shards))]
-            for index, one in enumerate(alignments):
-                if one is None:
-                    raise OSError(
-                        f"{self.path / ALIGNMENT.format(index)}, the map of {shards[index].name}, "
-                        "is missing or damaged; call prepare again with the same arguments, which "
-                        "writes it anew"
-                    )
+        for index, shard in enumerate(shards if preparation.aligns else []):
+            alignment = self.alignment(index)
+            if alignment is None:
+                raise OSError(
+                    f"{self.path / ALIGNMENT.format(index)}, the map of {shard.name}, is missing "
+                    "or damaged; call prepare again with the same arguments, which writes it anew"
+                )
+            alignments.append(alignment)
         return PreparedData(
             Shards(shards, self.content["n_features"]),
             preparation,

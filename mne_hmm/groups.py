@@ -51,7 +51,7 @@ class Groups:
     recordings: Sequence[Recording]
     names: tuple[Hashable, ...]
     members: tuple[tuple[int, ...], ...]
-    references: tuple[None | Period | Recording, ...]
+    references: tuple[Period | Recording | None, ...]
     _known: dict[int, Scatter] = field(default_factory=dict, repr=False)
 
     @property

@@ -129,7 +129,7 @@ def _identity_of_one(recording):
 
 
 def _identity_of_references(groups):
-    """What covariances are taken from; None where all are of the recordings themselves."""
+    """Tell what covariances are taken from; None if from the recordings themselves."""
     if all(reference is None for reference in groups.references):
         return None
     known: dict[int, Any] = {}  # one recording may stand for all

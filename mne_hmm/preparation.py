@@ -122,9 +122,10 @@ def prepare(
     ``prepared.alignments`` has the map of each.
 
     With ``cache_dir`` every recording is read twice, first for the components and then for
-    the features; once if the preparation is fitted and no recordings are aligned together. A call that was interrupted goes on where
-    it stopped when it is made again with the same arguments, and one that was finished gives
-    what it left. Only one call at a time may fill a folder.
+    the features; once if the preparation is fitted and no recordings are aligned together. A
+    call that was interrupted goes on where it stopped when it is made again with the same
+    arguments, and one that was finished gives what it left. Only one call at a time may fill a
+    folder.
 
     Examples
     --------
@@ -217,7 +218,8 @@ def _in_memory(recordings, preparation, groups, n_jobs):
         signs = SignCheck(recordings, preparation)
         moments = (moments_of(one, preparation) for one in signals)
         if groups is None:
-            maps, total = [], None
+            maps = []
+            total: Any = None
             for recording, one in zip(recordings, moments, strict=True):
                 total = _added(total, _products(one, recording, signs))
             fitted = fit_components(total, recordings[0], preparation)
@@ -239,7 +241,7 @@ def _fit_aligned(moments, scatters, groups, preparation, signs):
     """Fit the mean to which recordings are aligned, their maps, and components of the aligned."""
     mean = groups.fit_mean(scatters, preparation.align)
     maps = groups.alignments(scatters, mean)
-    total = None
+    total: Any = None
     for recording, one, alignment in zip(groups.recordings, moments, maps, strict=True):
         if signs.wants_more:
             signs.add(recording, one.products())
@@ -314,8 +316,8 @@ def _fit_aligned_in_folder(recordings, preparation, groups, folder: Folder, n_jo
         folder.keep_moments(index, scatter, moments_of(one, preparation), left_out_of(one))
         del one  # before the next is read
     signs = SignCheck(recordings, preparation)
-    scatters = [folder.moments(index)[0] for index in range(len(recordings))]
-    moments = (folder.moments(index)[1] for index in range(len(recordings)))
+    scatters = [folder.scatter(index) for index in range(len(recordings))]
+    moments = (folder.moments(index) for index in range(len(recordings)))
     with _forgotten_if_wrong(folder):
         fitted, maps = _fit_aligned(moments, scatters, groups, preparation, signs)
     for index, alignment in enumerate(maps):
@@ -339,7 +341,7 @@ def _align_groups_in_folder(recordings, fitted, groups, folder: Folder, n_jobs):
         del one  # before the next is read
     for place in places:
         own = groups.members[place]
-        scatters = [folder.moments(number)[0] for number in own]
+        scatters = [folder.scatter(number) for number in own]
         alignment = groups.alignment(scatters, place, fitted.aligned_to_)
         for number in own:
             folder.keep_alignment(number, alignment)
@@ -347,7 +349,7 @@ def _align_groups_in_folder(recordings, fitted, groups, folder: Folder, n_jobs):
 
 def _without_moments(numbers, folder):
     """List the recordings an interrupted call has not been through."""
-    todo = [number for number in numbers if folder.moments(number) is None]
+    todo = [number for number in numbers if not folder.has_moments(number)]
     if len(todo) < len(numbers):
         logger.info(f"Going on after {len(numbers) - len(todo)} of {len(numbers)} recordings")
     return todo

@@ -1,6 +1,6 @@
 """How many states: what is known of each number, and a rule that chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,9 @@ class StateNumberSelection:
         What the folds are, in words.
     n_unsettled : array of int, shape (n_numbers,)
         Number of fits that had not converged.
+    explained_by_recording : array, shape (n_numbers,)
+        Share of the variance of state occupancy that is explained by recording, of the best
+        repeat. NaN for one recording.
     """
 
     n_states: tuple[int, ...]
@@ -71,6 +74,7 @@ class StateNumberSelection:
     n_samples: int
     folds: str
     n_unsettled: np.ndarray = field(repr=False)
+    explained_by_recording: np.ndarray = field(repr=False)
 
     @property
     def min_occupancy(self) -> np.ndarray:
@@ -160,7 +164,8 @@ class StateNumberSelection:
             ``held_out`` (mean over folds, nats per sample), ``held_out_below_best`` and
             ``held_out_error`` (mean difference from the best, and its standard error),
             ``repeats_agreement`` (mean over pairs), ``halves_agreement``, ``min_occupancy``,
-            ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``; needs pandas.
+            ``n_parameters``, ``aic``, ``bic``, ``icl``, ``n_unsettled`` and
+            ``explained_by_recording``; needs pandas.
         """
         pd = check_pandas()
         held_out = self.held_out.mean(axis=1)
@@ -178,6 +183,7 @@ class StateNumberSelection:
                 "n_parameters": self.n_parameters,
                 **{name: getattr(self, name) for name in CRITERIA},
                 "n_unsettled": self.n_unsettled,
+                "explained_by_recording": self.explained_by_recording,
             }
         )
 
@@ -254,6 +260,7 @@ def select_n_states(
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
+    group: Sequence[Hashable] | None = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
@@ -303,6 +310,7 @@ def select_n_states(
         where it stopped, and a call with other ``n_states``, ``n_folds`` or ``n_repeats`` takes
         the fits that are there. It is made if it does not exist. Start anew by deleting it.
     %(atlas)s
+    %(group)s
     %(random_state)s
     n_jobs : int | None
         Number of fits at once, each in a process of its own with TensorFlow and the data in
@@ -336,8 +344,9 @@ def select_n_states(
     longer the more states it has. Begin with few numbers, far apart.
 
     Held-out log evidence :footcite:`CeleuxDurand2008` is computed with the parameters of the
-    training folds. Principal components, and where asked for the standard deviations of
-    recordings that are cut into blocks, are found with all data, held-out ones included. They know
+    training folds. Principal components, the mean to which recordings are aligned, and where asked
+    for the standard deviations of recordings that are cut into blocks, are found with all data,
+    held-out ones included. They know
     nothing of states, so what leaks is small; where that matters, pass features that were
     prepared with other recordings (``prepare(recordings, hmm.preparation_)``). Blocks are chains of
     their own. Sessions of one person that are in different folds are not independent.
@@ -383,7 +392,9 @@ def select_n_states(
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
     arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    prepared = prepared_of(
+        inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group
+    )
     folds, halves = make_folds(prepared, n_folds, gap), split_halves(prepared, gap)
     if learn_means == "auto":
         settings["learn_means"] = prepared.preparation.n_embeddings == 1
@@ -441,4 +452,7 @@ def _gather(numbers, tasks, fits, compared, prepared, n_folds):
         prepared.n_samples,
         f"{n_folds} folds of {kind}",
         np.array(n_unsettled),
+        values(REPEAT, "explained_by_recording")[
+            np.arange(len(numbers)), values(REPEAT, "free_energy").argmin(axis=1)
+        ],
     )
