@@ -127,13 +127,19 @@ class Folder:
 
     def scatter(self, index: int) -> Scatter:
         """Read what alignment needs to know of a recording."""
-        with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
+        with self._moments(index) as file:
             return Scatter(int(file["n_samples"]), file["scatter"])
 
     def moments(self, index: int) -> LaggedMoments:
         """Read what components need to know of a recording."""
-        with np.load(self.path / MOMENTS.format(index), allow_pickle=False) as file:
+        with self._moments(index) as file:
             return LaggedMoments(*(file[name] for name in LaggedMoments._fields))
+
+    @contextlib.contextmanager
+    def _moments(self, index):
+        # NumPy leaves files open that are damaged, if it opens them itself.
+        with (self.path / MOMENTS.format(index)).open("rb") as file:
+            yield np.load(file, allow_pickle=False)
 
     def alignment(self, index: int) -> Alignment | None:
         """Read the map of a recording; None if there is none, or it is not whole."""

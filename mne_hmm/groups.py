@@ -338,9 +338,11 @@ def _check_period(period):
 
 
 def _recording(inst, name, atlas_arguments, options):
-    found = to_recordings(
-        with_parcels(inst, atlas_arguments, remembered=True), picks=None, **options
-    )
+    try:
+        parcels = with_parcels(inst, atlas_arguments, remembered=True)
+        found = to_recordings(parcels, picks=None, **options)
+    except (TypeError, ValueError, OSError) as error:
+        raise type(error)(f"{name}: {error}") from error
     if len(found) > 1:
         raise ValueError(
             f"{name} must be one recording, got {len(found)}; give a list with one for each "
