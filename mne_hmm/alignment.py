@@ -57,12 +57,29 @@ class Alignment:
         return out
 
     def content(self) -> np.ndarray:
-        """Get both matrices as one array, for files, shape (2, n_channels, n_channels)."""
+        """Get both matrices as one array, for files.
+
+        Returns
+        -------
+        content : array, shape (2, n_channels, n_channels)
+            The matrices.
+        """
         return np.stack([self.to_mean, self.from_mean])
 
     @classmethod
     def from_content(cls, content: Any) -> "Alignment":
-        """Make one of the array that :meth:`content` gave."""
+        """Make an alignment of what was in a file.
+
+        Parameters
+        ----------
+        content : array, shape (2, n_channels, n_channels)
+            What :meth:`content` gave.
+
+        Returns
+        -------
+        alignment : Alignment
+            The alignment.
+        """
         to_mean, from_mean = np.asarray(content, float)
         return cls(to_mean, from_mean)
 

@@ -36,7 +36,8 @@ MOMENTS = "moments-{:05d}.npz"
 ALIGNMENT = "alignment-{:05d}.npy"
 SHARD = "recording-{:05d}.tfrecord"
 FORMAT = "mne_hmm prepared data"
-FORMAT_VERSION = 1
+# 2 added the maps of recordings that are aligned.
+FORMAT_VERSION = 2
 
 
 class Folder:

@@ -93,6 +93,11 @@ class RecordingDependence:
         ----------
         align : str | None
             How the recordings were aligned.
+
+        Returns
+        -------
+        advice : str
+            A sentence or two.
         """
         shares = np.nan_to_num(self.shares).max(axis=0)
         where = [

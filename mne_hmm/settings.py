@@ -57,17 +57,17 @@ class Preparation:
     Steps are done in this order: filter, resample, envelope, standardize channels, align, embed,
     project, standardize features.
 
-    Recordings of several people differ in amplitudes and in what lies between their channels, and
-    states then easily become people. With ``align="euclidean"`` or ``"riemannian"`` the channels
-    of a recording (or ``group``) whose covariance is ``C`` become ``M^(1/2) C^(-1/2) x``, where
-    ``M`` is the mean of all groups, each of which counts once. Covariances are those of good spans.
-    Powers are taken within the dimensions that the data have. What is left between recordings
-    are rotations of the whitened channels: alignment makes no channels the same that lie in
-    other places, so it is for sensors in about the same places, or parcels, whose signs have to
-    agree before (`align_signs`). Differences of mean power between recordings are taken out, those
-    between a person's conditions too unless ``group`` joins the recordings of a person. Of
-    ``"riemannian"`` strong recordings have less to say about the mean; ``"euclidean"`` keeps the
-    mean power of channels.
+    Recordings of several people differ in what lies between their channels, and states then easily
+    become people. With ``align="euclidean"`` or ``"riemannian"`` the channels of a recording (or
+    ``group``) with covariance ``C``, over its good spans, become ``M^(1/2) C^(-1/2) x``, where
+    ``M`` is the mean of all groups, each of which counts once. Powers are taken within the
+    dimensions that the data have. ``"euclidean"`` keeps the mean variance of each channel;
+    ``"riemannian"`` is less drawn to single recordings.
+
+    What alignment leaves are rotations of the whitened channels, so it is for sensors in about the
+    same places, and for parcels whose signs agree (`align_signs`). It takes differences of
+    covariance between recordings out, also those between two conditions that were recorded one by
+    one, unless ``group`` joins the recordings of a person. The page on the model has the equations.
 
     References
     ----------

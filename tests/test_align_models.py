@@ -136,7 +136,6 @@ def test_real_runs_of_one_person_lose_nothing(eegbci):
     for name, (eyes_open, eyes_closed, *tasks) in occupancy.items():
         strongest[name] = max(np.max(eyes_closed / eyes_open), np.max(eyes_open / eyes_closed))
         alike = np.corrcoef(tasks)[np.triu_indices(12, 1)].mean()
-        print(name, eyes_closed / eyes_open, strongest[name], alike)
         assert np.max(eyes_closed / eyes_open) > 3
         assert alike > 0.95  # occupancies of the twelve task runs
     assert strongest["each"] >= strongest["none"]
@@ -173,8 +172,8 @@ def test_prepared_data_are_aligned_already(model, group):
             model.predict(prepared, **{name: value})
     with pytest.raises(ValueError, match="group cannot be given with PreparedData"):
         mne_hmm.fit_hmm(prepared, 3, group=[0, 0])
+    other = mne_hmm.prepare(group[0][:2], ALIGNED, sfreq=SFREQ)
     with pytest.raises(ValueError, match="prepared otherwise than the model's own"):
-        other = mne_hmm.prepare(group[0][:2], ALIGNED, sfreq=SFREQ)
         model.predict(other)
 
 

@@ -579,9 +579,9 @@ def test_damaged_preparation(filled, fnames):
         (lambda text: text.replace("mne_hmm prepared", "other"), OSError, "not of mne-hmm"),
         (lambda text: text.replace('"n_features"', '"n"', 1), OSError, "lacks n_features"),
         (
-            lambda text: text.replace('"format_version": 1', '"format_version": 2'),
+            lambda text: text.replace('"format_version": 2', '"format_version": 3'),
             ValueError,
-            "format 2, of a newer mne-hmm.*pip install -U",
+            "format 3, of a newer mne-hmm.*pip install -U",
         ),
     ],
 )
