@@ -9,6 +9,7 @@ from command_runs import fails, run
 
 import mne_hmm
 from mne_hmm.commands.options import period_or_file
+from mne_hmm.commands.outputs import annotations_file
 
 pytest.importorskip("pandas")
 
@@ -37,39 +38,48 @@ def labels(path):
         return file["labels"]
 
 
-def test_groups_and_periods(folder):
-    """Fit, apply and repeat do what Python does with the same arguments."""
-    files = sorted(folder.glob("*_raw.fif"))
+@pytest.fixture(scope="module")
+def fit(folder):
+    """Leave a model of two groups, and the states of its recordings."""
     align = ["--align", "riemannian", "--group", ",".join(GROUP)]
-    run("fit", *files, *QUICK, *align, "-o", folder / "fit")
-    settings = mne_hmm.Preparation(n_components=8, align="riemannian")
-    expected = mne_hmm.fit_hmm(
-        files, 2, preparation=settings, n_init=1, refine=False, tol=0.1, random_state=0, group=GROUP
-    )
-    hmm = mne_hmm.read_hmm(folder / "fit" / "hmm.h5")
-    np.testing.assert_array_equal(hmm.covariances_, expected.covariances_)
-    assert hmm.preparation_.grouped_
+    run("fit", *sorted(folder.glob("*_raw.fif")), *QUICK, *align, "-o", folder / "fit")
+    return mne_hmm.read_hmm(folder / "fit" / "hmm.h5")
+
+
+def test_groups_and_periods(folder, fit):
+    """Fit and apply do what Python does with the same arguments."""
+    files = sorted(folder.glob("*_raw.fif"))
+    assert fit.preparation_.grouped_
     for number in range(3):
-        onsets = hmm.annotations_[number].onset
-        there = mne.read_annotations(folder / "fit" / f"{number}_raw-annot.fif").onset
-        np.testing.assert_allclose(there, onsets, rtol=0, atol=1e-5)
-    cached = ["--cache-dir", folder / "cache"]
-    run("fit", *files, *QUICK, *align, *cached, "-o", folder / "cached")
-    np.testing.assert_array_equal(
-        mne_hmm.read_hmm(folder / "cached" / "hmm.h5").covariances_, expected.covariances_
-    )
+        there = mne.read_annotations(folder / "fit" / annotations_file(f"{number}_raw")).onset
+        np.testing.assert_allclose(there, fit.annotations_[number].onset, rtol=0, atol=1e-5)
     on = ["--group", ",".join(GROUP), "--align-on", "1,6"]
     run("apply", folder / "fit", *files, *on, "-o", folder / "applied")
-    states = hmm.predict(files, group=GROUP, align_on=(1.0, 6.0))
+    states = fit.predict(files, group=GROUP, align_on=(1.0, 6.0))
     for number, one in enumerate(states):
         np.testing.assert_array_equal(
             labels(folder / "applied" / f"{number}_raw-states.npz"), one.labels
         )
-    run("repeat", folder / "applied" / "run.json", "-o", folder / "again")
+
+
+@pytest.mark.slow
+def test_folders_files_and_repeats(folder, fit):
+    """The same bits from a folder and from Python, and again; a file to align on counts."""
+    files = sorted(folder.glob("*_raw.fif"))
+    settings = mne_hmm.Preparation(n_components=8, align="riemannian")
+    expected = mne_hmm.fit_hmm(
+        files, 2, preparation=settings, n_init=1, refine=False, tol=0.1, random_state=0, group=GROUP
+    )
+    np.testing.assert_array_equal(fit.covariances_, expected.covariances_)
+    cached = ["--align", "riemannian", "--group", ",".join(GROUP), "--cache-dir", folder / "cache"]
+    run("fit", *files, *QUICK, *cached, "-o", folder / "cached")
+    np.testing.assert_array_equal(
+        mne_hmm.read_hmm(folder / "cached" / "hmm.h5").covariances_, expected.covariances_
+    )
+    run("repeat", folder / "fit" / "run.json", "-o", folder / "again")
     run("apply", folder / "fit", files[0], "--align-on", files[1], "-o", folder / "on")
     np.testing.assert_array_equal(
-        labels(folder / "on" / "0_raw-states.npz"),
-        hmm.predict(files[0], align_on=files[1]).labels,
+        labels(folder / "on" / "0_raw-states.npz"), fit.predict(files[0], align_on=files[1]).labels
     )
     run("repeat", folder / "on" / "run.json", "-o", folder / "on again")
 

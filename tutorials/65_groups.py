@@ -188,9 +188,10 @@ report.save(folder / "groups.html", open_browser=False)
 report
 
 # %%
-# How much of what states do depends on the recording has a number. It is 0 where all recordings have
-# the same occupancies, but for chance, and 1 where each state lives in one recording. `fit_hmm` warns
-# where it is more than half, or where a state has more than 90 % of its samples in one recording.
+# How much of what states do depends on the recording has a number. It is 0 where all recordings
+# have the same occupancies, but for chance, and 1 where each state lives in one recording.
+# `fit_hmm` warns where it is more than half, or where a state has more than 90 % of its samples in
+# one recording.
 
 mne_hmm.compute_recording_dependence(spoiled_states, names=names)
 
@@ -248,8 +249,8 @@ aligned_states = aligned_hmm.predict(mixed, group=people)
 print(mne_hmm.compute_recording_dependence(aligned_states, names=people))
 
 # %%
-# New recordings are aligned in the same way to the mean that the model keeps: on themselves, or on a
-# part that is comparable, such as a minute of rest before a task, with ``align_on=(0, 60)``.
+# New recordings are aligned in the same way to the mean that the model keeps: on themselves, or on
+# a part that is comparable, such as a minute of rest before a task, with ``align_on=(0, 60)``.
 # Recordings must be long enough for a covariance of all channels.
 #
 # When to align: sensors of several people, or parcels where the share above is high. Not with one
