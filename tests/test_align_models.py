@@ -92,26 +92,31 @@ def test_states_are_recordings_unless_these_are_aligned(group, model):
 def test_ten_recordings(align, kind):
     """The whole: ten recordings of half a minute, the search for the best optimum as it is.
 
-    What is left after alignment is a rotation. It is small where the mixing is symmetric, however
-    strong, or any other that is not far from none.
+    What is left after alignment is a rotation. It is small where mixings are symmetric, however
+    strong, and only these are shown to make states recordings if nothing is aligned. With any
+    other, not far from none, more samples are right than without alignment.
     """
     arrays, truth = simulate(10, 30.0, 8, seed=5)
     rng = np.random.default_rng(1)
     if kind == "symmetric":
         mixings = [spd(rng, 8, 0.5) for _ in arrays]
     else:
-        mixings = [np.eye(8) + 0.25 * rng.standard_normal((8, 8)) for _ in arrays]
+        mixings = [np.eye(8) + 0.35 * rng.standard_normal((8, 8)) for _ in arrays]
     mixed = [b @ x for b, x in zip(mixings, arrays, strict=True)]
     settings = Preparation(n_components=24)
-    if align == "euclidean":
+    hmm = fit(mixed, replace(settings, align=align), refine=True, n_init=3)
+    states = hmm.predict(mixed, sfreq=SFREQ)
+    right = share_right(states, truth)
+    assert right > 0.9
+    assert min(share_right([one], [own]) for one, own in zip(states, truth, strict=True)) > 0.85
+    assert hmm.explained_by_recording_ < 0.1
+    if kind == "symmetric":
         with pytest.warns(RuntimeWarning, match="States may be recordings"):
             hmm = fit(mixed, settings, refine=True, n_init=3)
         assert share_right(hmm.predict(mixed, sfreq=SFREQ), truth) < 0.7
-    hmm = fit(mixed, replace(settings, align=align), refine=True, n_init=3)
-    states = hmm.predict(mixed, sfreq=SFREQ)
-    assert share_right(states, truth) > 0.9
-    assert min(share_right([one], [own]) for one, own in zip(states, truth, strict=True)) > 0.85
-    assert hmm.explained_by_recording_ < 0.1
+    else:
+        hmm = fit(mixed, settings, refine=True, n_init=3)
+        assert share_right(hmm.predict(mixed, sfreq=SFREQ), truth) < right - 0.02
 
 
 @pytest.mark.slow
@@ -236,12 +241,12 @@ def test_selection_aligns(group):
     """The share that is explained by recording is known for each number, and told of once."""
     options = {"n_folds": 2, "n_repeats": 1, "n_init": 1, "random_state": 0, "sfreq": SFREQ}
     selection = mne_hmm.select_n_states(
-        group[0], [2, 3], preparation=ALIGNED, group=range(5), **options
+        group[0], [3], preparation=ALIGNED, group=range(5), **options
     )
     assert (selection.explained_by_recording < 0.3).all()
     assert "explained_by_recording" in selection.to_data_frame()
-    with pytest.warns(RuntimeWarning, match="States may be recordings in 2 of 2 fits"):
-        selection = mne_hmm.select_n_states(group[0], [2, 3], preparation=SETTINGS, **options)
+    with pytest.warns(RuntimeWarning, match="States may be recordings in 1 of 1 fits"):
+        selection = mne_hmm.select_n_states(group[0], [3], preparation=SETTINGS, **options)
     assert (selection.explained_by_recording > 0.5).all()
 
 
