@@ -290,7 +290,6 @@ def _add_dependence(page, courses, names):
     """In which recordings states live."""
     title = "States and recordings"
     if len(courses) < 2:
-        page.left_out(title, "there is one recording")
         return
     if any((one.labels < 0).all() for one in courses):
         page.left_out(title, "a recording has no modeled sample")

@@ -239,7 +239,7 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
             "raise max_iter, or tol"
         )
     repeats = [fit for task, fit in zip(tasks, fits, strict=True) if task.kind == REPEAT]
-    n_split = sum(fit["states_are_recordings"] for fit in repeats)
+    n_split = sum(fit.get("states_are_recordings", False) for fit in repeats)
     if n_split:
         warn(
             f"{STATES_ARE_RECORDINGS} in {n_split} of {len(repeats)} fits to all data (see "
