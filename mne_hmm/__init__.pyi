@@ -1,5 +1,6 @@
 from . import datasets, viz
 from .agreement import StateAgreement, compute_agreement
+from .alignment import Alignment
 from .bids_annotations import read_bids_annotations
 from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
@@ -27,6 +28,7 @@ from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData
 from .priors import Priors
+from .recording_dependence import RecordingDependence, compute_recording_dependence
 from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
@@ -50,6 +52,7 @@ __version__: str
 
 __all__ = [
     "HMM",
+    "Alignment",
     "BootstrapStatistics",
     "Calibration",
     "CrossValidation",
@@ -64,6 +67,7 @@ __all__ = [
     "PreparedData",
     "Priors",
     "Recommendation",
+    "RecordingDependence",
     "Reference",
     "ReferenceComparison",
     "SignAlignment",
@@ -89,6 +93,7 @@ __all__ = [
     "compute_consensus",
     "compute_model_spectra",
     "compute_occupancy_over_time",
+    "compute_recording_dependence",
     "compute_state_evoked",
     "compute_state_spectra",
     "compute_tinda",

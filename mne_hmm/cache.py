@@ -20,6 +20,8 @@ from ._utils.check import listed, plural
 from ._utils.files import cannot_be_written, check_path, written_atomically
 from ._utils.locks import lock_held
 from ._utils.model_hdf5 import read_model_file, write_model_file
+from .alignment import Alignment, Scatter
+from .embedding import LaggedMoments
 from .epoch_grid import EpochGrid
 from .features import LeftOut
 from .identity import differences
@@ -31,11 +33,14 @@ from .timeline import Span, Timeline, TimeMap
 INDEX = "index.json"
 PREPARATION = "preparation.h5"
 PRODUCTS = "products.npz"
+MOMENTS = "moments-{:05d}.npz"
+ALIGNMENT = "alignment-{:05d}.npy"
 SHARD = "recording-{:05d}.tfrecord"
 FORMAT = "mne_hmm prepared data"
 # Taken by the one call that fills the folder.
 LOCK = ".lock"
-# 2 added checksums to the index and to the fitted preparation.
+# 2 added checksums to the index and to the fitted preparation, and the maps of recordings that
+# are aligned.
 FORMAT_VERSION = 2
 UNCHECKED = 1
 CHECKSUM = "sha256"
@@ -107,7 +112,13 @@ class Folder:
 
     def missing(self) -> list[int]:
         """List the recordings whose shards were not written yet, or are not whole."""
-        return [i for i, shard in enumerate(self.shards()) if shard is None or shard.fault()]
+        preparation = self.preparation()
+        aligns = preparation is not None and preparation.aligns
+        return [
+            i
+            for i, shard in enumerate(self.shards())
+            if shard is None or shard.fault() or (aligns and self.alignment(i) is None)
+        ]
 
     def products(self) -> tuple[int, Any]:
         """Read how many recordings' products were added up, and their sum."""
@@ -121,7 +132,57 @@ class Folder:
         except Exception:  # there is none, or it is damaged, of which NumPy tells in many ways
             return 0, None
 
+    def has_moments(self, index: int) -> bool:
+        """Tell whether what alignment and components need to know of a recording is there."""
+        try:
+            self.scatter(index)
+        except Exception:  # there is none, or it is damaged, of which NumPy tells in many ways
+            return False
+        return True
+
+    def scatter(self, index: int) -> Scatter:
+        """Read what alignment needs to know of a recording."""
+        with self._moments(index) as file:
+            return Scatter(int(file["n_samples"]), file["scatter"])
+
+    def moments(self, index: int) -> LaggedMoments:
+        """Read what components need to know of a recording."""
+        with self._moments(index) as file:
+            return LaggedMoments(*(file[name] for name in LaggedMoments._fields))
+
+    @contextlib.contextmanager
+    def _moments(self, index):
+        # NumPy leaves files open that are damaged, if it opens them itself.
+        with (self.path / MOMENTS.format(index)).open("rb") as file:
+            yield np.load(file, allow_pickle=False)
+
+    def alignment(self, index: int) -> Alignment | None:
+        """Read the map of a recording; None if there is none, or it is not whole."""
+        known = self.entries[index].get("alignment")
+        path = self.path / ALIGNMENT.format(index)
+        if known is None or not path.is_file() or _digest(path) != known["sha256"]:
+            return None
+        return Alignment.from_content(np.load(path, allow_pickle=False))
+
     # What is added
+
+    def keep_moments(
+        self, index: int, scatter: Scatter, moments: LaggedMoments | None, left_out: LeftOut
+    ) -> None:
+        """Keep what alignment and components need to know of a recording."""
+        self.entries[index]["left_out"] = left_out
+        self.write_index()
+        arrays = {} if moments is None else moments._asdict()
+        with _written(self.path / MOMENTS.format(index)) as path:
+            np.savez(path, n_samples=scatter.n_samples, scatter=scatter.values, **arrays)
+
+    def keep_alignment(self, index: int, alignment: Alignment) -> None:
+        """Keep the map of a recording."""
+        target = self.path / ALIGNMENT.format(index)
+        with _written(target) as path:
+            np.save(path, alignment.content())
+        self.entries[index]["alignment"] = {"sha256": _digest(target)}
+        self.write_index()
 
     def keep_products(self, n_recordings: int, products: np.ndarray, left_out: LeftOut) -> None:
         """Keep the sum of the first recordings' products, and what is to be told of the last."""
@@ -144,9 +205,10 @@ class Folder:
         self.drop_products()
 
     def drop_products(self) -> None:
-        """Delete the sum of products."""
-        if (self.path / PRODUCTS).exists():  # where nobody may write nothing can be deleted
-            (self.path / PRODUCTS).unlink()
+        """Delete products, and what was kept to make them."""
+        for path in (self.path / PRODUCTS, *self.path.glob(MOMENTS.replace("{:05d}", "*"))):
+            if path.exists():  # where nobody may write nothing can be deleted
+                path.unlink()
 
     def forget(self) -> None:
         """Leave the folder to other calls: this one has failed, and would again."""
@@ -209,11 +271,21 @@ class Folder:
                 "that file if it is there and call prepare again with the same arguments, which "
                 "writes it anew"
             )
+        alignments = []
+        for index, shard in enumerate(shards if preparation.aligns else []):
+            alignment = self.alignment(index)
+            if alignment is None:
+                raise OSError(
+                    f"{self.path / ALIGNMENT.format(index)}, the map of {shard.name}, is missing "
+                    "or damaged; call prepare again with the same arguments, which writes it anew"
+                )
+            alignments.append(alignment)
         return PreparedData(
             Shards(shards, self.content["n_features"]),
             preparation,
             [_time_map_from(entry["shard"]["time_map"]) for entry in self.entries],
             [entry["name"] for entry in self.entries],
+            alignments,
         )
 
 
@@ -396,7 +468,7 @@ def _written(fname: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder):
     """Delete temporary files of a call that was interrupted."""
-    for name in (INDEX, PREPARATION, PRODUCTS, SHARD):
+    for name in (INDEX, PREPARATION, PRODUCTS, MOMENTS, ALIGNMENT, SHARD):
         stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
         for path in folder.glob(f".{stem}-????????{suffix}"):
             path.unlink()

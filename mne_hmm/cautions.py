@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 
 from .hmm import HMM
+from .recording_dependence import ONLY, compute_recording_dependence
 from .states import StateTimeCourse
 
-# A state that is on for less than this share of the time ...
+# A state that is on for less than this share of the time says little.
 RARE = 0.01
-# ... or has this share of its time in one recording is hardly a state of the group.
-ONLY = 0.95
 # A state has most of its time in one session if that holds more than this share of it, and more
 # than so many times the share of all time that the session has.
 MOST, TIMES_EXPECTED = 0.5, 2.0
@@ -69,6 +68,10 @@ def find_cautions(
             tied = _tied(seconds, state, sessions if sessions is not None else names)
             if tied:
                 out.append(f"{name} is tied to one session: {tied}.")
+    if all((one.labels >= 0).any() for one in states):
+        dependence = compute_recording_dependence(states, names=names)
+        if dependence.are_recordings:
+            out.append(f"{dependence.advice(hmm.preparation_.align)}.")
     return out
 
 
@@ -82,7 +85,7 @@ def _in_one(seconds, names):
     """Say in which recording a state is on, if it is in one alone."""
     share = seconds / seconds.sum()
     largest = int(share.argmax())
-    if len(names) < 2 or share[largest] < ONLY:
+    if len(names) < 2 or share[largest] <= ONLY:
         return ""
     return f"{names[largest]} has {100 * share[largest]:.1f} % of its time"
 

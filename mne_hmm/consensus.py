@@ -1,5 +1,6 @@
 """Several fits of one model: which states recur, and how sure each sample's state is."""
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from ._utils._mne import check_pandas
 from ._utils.check import check_number, listed, plural
 from ._utils.docs import fill_doc
 from .agreement import compute_agreement
-from .hmm import HMM, features_for
+from .hmm import HMM, Options, predictions
 from .states import StateTimeCourse, as_courses
 
 
@@ -117,6 +118,8 @@ def compute_consensus(
     min_correlation: float = 0.7,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
+    group: Sequence[Hashable] | None = None,
+    align_on: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
 ) -> StateConsensus:
@@ -133,6 +136,8 @@ def compute_consensus(
         as the same. With 0.7 they share half of their variance.
     %(reject_by_annotation)s
     %(sfreq)s
+    %(group)s
+    %(align_on)s
     %(n_jobs)s
     %(verbose)s
 
@@ -155,13 +160,8 @@ def compute_consensus(
     hmms = _check_models(hmms)
     rule = "a correlation from 0 to 1"
     min_correlation = check_number(min_correlation, "min_correlation", rule=rule, low=0, high=1)
-    inst = features_for(hmms, inst, reject_by_annotation, sfreq, n_jobs)
-    courses = [
-        as_courses(
-            hmm.predict(inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs)
-        )
-        for hmm in hmms
-    ]
+    options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+    courses = [as_courses(states) for states in predictions(hmms, inst, options)]
     n_fits = len(hmms)
     kappa = np.eye(n_fits)
     agreements = {}

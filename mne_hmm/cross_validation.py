@@ -1,6 +1,6 @@
 """One model, tested on what it was not trained on."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,7 +170,7 @@ def cross_validate(
     n_states: int,
     *,
     n_folds: int = 5,
-    group: Sequence[Any] | None = None,
+    group: Sequence[Hashable] | None = None,
     gap: float = 1.0,
     metric: str = "riemannian",
     preparation: Preparation | None = None,
@@ -206,9 +206,10 @@ def cross_validate(
     n_folds : int
         Number of folds, at least 2. Folds are of whole recordings where there are as many;
         otherwise all recordings, end to end, are cut into long blocks.
-    group : sequence | None
+    group : sequence of hashable | None
         What recordings belong together, an entry for each, such as the names of persons: those
-        of one group are in one fold.
+        of one group are in one fold. If ``preparation`` aligns recordings, they are aligned
+        together, too.
     gap : float
         Seconds to leave out of the training data on both sides of a held-out block. At least
         as much is left out as the embedding reaches.
@@ -307,7 +308,16 @@ def cross_validate(
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
     arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    prepared = prepared_of(
+        inst,
+        preparation,
+        picks,
+        reject_by_annotation,
+        sfreq,
+        arguments,
+        n_jobs,
+        group if preparation is not None and preparation.aligns else None,
+    )
     together = check_group(group, len(prepared), n_folds)
     folds = make_folds(prepared, n_folds, gap, together)
     if learn_means == "auto":

@@ -7,6 +7,7 @@ import numpy as np
 
 from ._utils._mne import warn
 from ._utils.check import listed, plural
+from .alignment import Alignment
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +28,16 @@ class DualEstimate:
         Time each state is on, in seconds: the sum of its probabilities.
     state_names : tuple of str
         Names of the states.
+    alignment : Alignment | None
+        The map of the recording, where recordings are aligned: spectra and maps of this estimate
+        are in the recording's own channels.
     """
 
     means: np.ndarray = field(repr=False)
     covariances: np.ndarray = field(repr=False)
     weights: np.ndarray = field(repr=False)
     state_names: tuple[str, ...]
+    alignment: Alignment | None = field(default=None, repr=False)
 
     @property
     def never_on(self) -> tuple[str, ...]:
@@ -50,7 +55,11 @@ class DualEstimate:
 
 
 def estimate_recording(
-    hmm: Any, features: np.ndarray, probabilities: np.ndarray, sfreq: float
+    hmm: Any,
+    features: np.ndarray,
+    probabilities: np.ndarray,
+    sfreq: float,
+    alignment: Alignment | None = None,
 ) -> DualEstimate:
     """Estimate what the states of a model look like in one recording.
 
@@ -64,6 +73,8 @@ def estimate_recording(
         Probabilities of the states under the model.
     sfreq : float
         Sampling rate of both in hertz.
+    alignment : Alignment | None
+        The map of the recording, where recordings are aligned.
 
     Returns
     -------
@@ -84,6 +95,7 @@ def estimate_recording(
         found.covariances if learned.covariances else hmm.covariances_.copy(),
         found.weights / sfreq,
         hmm.state_names,
+        alignment,
     )
 
 

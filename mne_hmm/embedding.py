@@ -6,6 +6,9 @@ are sums of lagged products of the signals, and its projection on components is 
 convolution. Order, centering and signs are those of osl-dynamics 3.7.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 # Rows that go through a product at once.
@@ -13,6 +16,89 @@ BLOCK_LENGTH = 2**14
 
 # Directions with a smaller share of the largest eigenvalue are rounding, not data.
 RANK_TOLERANCE = 1e-10
+
+
+class LaggedMoments(NamedTuple):
+    """All that products of embedded signals are made of, in a fraction of their size."""
+
+    latest: np.ndarray
+    """Sum of products of the latest lag with each, shape (n_lags, n_channels, n_channels)."""
+    heads: np.ndarray
+    """First samples of each span, shape (n_spans, n_lags - 1, n_channels)."""
+    tails: np.ndarray
+    """Last samples of each span, shape (n_spans, n_lags - 1, n_channels)."""
+
+    def mapped(self, mapping: np.ndarray) -> "LaggedMoments":
+        """Get the moments of signals that were mapped, without the signals.
+
+        Parameters
+        ----------
+        mapping : array, shape (n_channels, n_channels)
+            What is applied to the channels of each sample.
+
+        Returns
+        -------
+        moments : LaggedMoments
+            Those of ``x @ mapping.T``.
+        """
+        return LaggedMoments(
+            mapping @ self.latest @ mapping.T, self.heads @ mapping.T, self.tails @ mapping.T
+        )
+
+    def products(self) -> np.ndarray:
+        """Put the products of the embedded matrix with itself together.
+
+        Returns
+        -------
+        products : array, shape (n_channels * n_lags, n_channels * n_lags)
+            Sum of outer products of the rows of the embedded matrix.
+        """
+        n_lags, n_channels = self.latest.shape[:2]
+        out = np.zeros((n_lags, n_lags, n_channels, n_channels))
+        out[0] = self.latest
+        # One lag earlier is one row more at the start and one less at the end.
+        for j in range(n_lags - 1):
+            for k in range(j, n_lags - 1):
+                a, b = n_lags - 2 - j, n_lags - 2 - k
+                gained = self.heads[:, a].T @ self.heads[:, b]
+                lost = self.tails[:, a].T @ self.tails[:, b]
+                out[j + 1, k + 1] = out[j, k] + gained - lost
+        for j in range(n_lags):
+            for k in range(j):
+                out[j, k] = out[k, j].T
+        return out.transpose(2, 0, 3, 1).reshape(n_channels * n_lags, n_channels * n_lags)
+
+
+def lagged_moments(spans: Sequence[np.ndarray], n_lags: int) -> LaggedMoments:
+    """Sum what products of the embedded signals are made of.
+
+    Parameters
+    ----------
+    spans : sequence of array, shape (n_samples, n_channels)
+        Signals of each span.
+    n_lags : int
+        Number of lags.
+
+    Returns
+    -------
+    moments : LaggedMoments
+        The sums over all spans, and the ends of each.
+    """
+    n_channels = spans[0].shape[1]
+    latest = np.zeros((n_channels, n_lags * n_channels))
+    for x in spans:
+        n_rows = len(x) - n_lags + 1
+        for start in range(0, n_rows, BLOCK_LENGTH):
+            stop = min(start + BLOCK_LENGTH, n_rows)
+            block = x[start : stop + n_lags - 1].astype(float, order="C")
+            for windows in _phases(block, n_lags):
+                latest += windows[:, -n_channels:].T @ windows
+    by_lag = latest.reshape(n_channels, n_lags, n_channels)[:, ::-1].transpose(1, 0, 2)
+    return LaggedMoments(
+        np.ascontiguousarray(by_lag),
+        np.array([x[: n_lags - 1] for x in spans], float),
+        np.array([x[len(x) - n_lags + 1 :] for x in spans], float),
+    )
 
 
 def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
@@ -30,29 +116,7 @@ def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
     products : array, shape (n_channels * n_lags, n_channels * n_lags)
         Sum of outer products of the rows of the embedded matrix.
     """
-    n_rows, n_channels = len(x) - n_lags + 1, x.shape[1]
-    out = np.zeros((n_lags, n_lags, n_channels, n_channels))
-    # Products with the latest lag, over all rows ...
-    first = np.zeros((n_channels, n_lags * n_channels))
-    for start in range(0, n_rows, BLOCK_LENGTH):
-        stop = min(start + BLOCK_LENGTH, n_rows)
-        block = x[start : stop + n_lags - 1].astype(float, order="C")
-        for windows in _phases(block, n_lags):
-            first += windows[:, -n_channels:].T @ windows
-    out[0] = first.reshape(n_channels, n_lags, n_channels)[:, ::-1].transpose(1, 0, 2)
-    # ... and from those all others: one lag earlier is one row more at the start and one
-    # less at the end.
-    ends = x[n_rows:].astype(float), x[: n_lags - 1].astype(float)
-    for j in range(n_lags - 1):
-        for k in range(j, n_lags - 1):
-            a, b = n_lags - 2 - j, n_lags - 2 - k
-            gained = np.outer(ends[1][a], ends[1][b])
-            lost = np.outer(ends[0][a], ends[0][b])
-            out[j + 1, k + 1] = out[j, k] + gained - lost
-    for j in range(n_lags):
-        for k in range(j):
-            out[j, k] = out[k, j].T
-    return out.transpose(2, 0, 3, 1).reshape(n_channels * n_lags, n_channels * n_lags)
+    return lagged_moments([x], n_lags).products()
 
 
 def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:

@@ -9,7 +9,15 @@ from mne.utils import logger
 
 from ._utils._mne import warn
 from ._utils.check import listed, plural
-from .embedding import RANK_TOLERANCE, embed, lagged_products, principal_components, project
+from .alignment import Alignment
+from .embedding import (
+    RANK_TOLERANCE,
+    LaggedMoments,
+    embed,
+    lagged_moments,
+    principal_components,
+    project,
+)
 from .parcellation.sign_search import flips_to_template
 from .recording import Recording
 from .settings import FittedPreparation, Preparation
@@ -54,7 +62,7 @@ def tell_what_is_left_out(left_out: Sequence[LeftOut], preparation: Preparation)
         )
 
 
-def products_of(one: Signals, preparation: Preparation) -> np.ndarray:
+def moments_of(one: Signals, preparation: Preparation) -> LaggedMoments:
     """Sum the products of one recording; those of all recordings say what the components are.
 
     Parameters
@@ -66,16 +74,21 @@ def products_of(one: Signals, preparation: Preparation) -> np.ndarray:
 
     Returns
     -------
-    products : array, shape (n_channels * n_lags, n_channels * n_lags)
-        Sum of outer products. Without components only those of the channels are needed, for
-        their rank; ``n_lags`` is 1 then.
+    moments : LaggedMoments
+        What the products are made of. Without components only those of the channels are needed,
+        for their rank; there is one lag then.
     """
-    n_lags = _lags(preparation)
-    return sum(lagged_products(x, n_lags) for x in one.spans)  # type: ignore[return-value]
+    n_lags = 1 if preparation.n_components is None else preparation.n_embeddings
+    return lagged_moments(one.spans, n_lags)
 
 
 def fit_components(
-    products: np.ndarray, recording: Recording, preparation: Preparation
+    products: np.ndarray,
+    recording: Recording,
+    preparation: Preparation,
+    *,
+    aligned_to: np.ndarray | None = None,
+    grouped: bool = False,
 ) -> FittedPreparation:
     """Find principal components of the sum of all recordings' products.
 
@@ -87,6 +100,10 @@ def fit_components(
         One of the recordings.
     preparation : Preparation
         What is to be fitted.
+    aligned_to : array, shape (n_channels, n_channels) | None
+        The mean covariance to which the recordings were aligned, if they were.
+    grouped : bool
+        Whether several recordings were aligned together.
 
     Returns
     -------
@@ -103,8 +120,10 @@ def fit_components(
     fitted = FittedPreparation(
         **preparation.settings,
         ch_names_=ch_names,
-        rank_=_channel_rank(products, _lags(preparation)),
+        rank_=_channel_rank(products, len(ch_names)),
         sfreq_=sfreq,
+        aligned_to_=aligned_to,
+        grouped_=grouped,
     )
     if preparation.n_components is None:
         return fitted
@@ -139,11 +158,8 @@ def tell_rank(fitted: FittedPreparation) -> None:
         )
 
 
-def _lags(preparation):
-    return 1 if preparation.n_components is None else preparation.n_embeddings
-
-
-def _channel_rank(products, n_lags):
+def _channel_rank(products, n_channels):
+    n_lags = len(products) // n_channels
     center = slice(n_lags // 2, None, n_lags)
     values = np.linalg.eigvalsh(products[center, center])
     return int(np.sum(values > RANK_TOLERANCE * values[-1]))
@@ -162,7 +178,9 @@ def _n_components(asked, rank, explained, n_channels, n_lags):
     return int(asked)
 
 
-def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, TimeMap]:
+def features_of(
+    one: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
+) -> tuple[np.ndarray, TimeMap]:
     """Align, embed and project one recording.
 
     Parameters
@@ -171,6 +189,8 @@ def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, Ti
         The recording's signals.
     fitted : FittedPreparation
         What to do with them.
+    alignment : Alignment | None
+        The map of the recording, where recordings are aligned.
 
     Returns
     -------
@@ -179,7 +199,7 @@ def features_of(one: Signals, fitted: FittedPreparation) -> tuple[np.ndarray, Ti
     time_map : TimeMap
         Where they lie in time.
     """
-    spans, _ = _embedded(one, fitted)
+    spans, _ = _embedded(one, fitted, alignment)
     time_map = one.time_map(fitted.n_lost)
     return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
 
@@ -215,23 +235,25 @@ def statistics_of(one: Signals, fitted: FittedPreparation) -> Statistics:
     return _embedded(one, fitted)[1]
 
 
-def _embedded(one, fitted):
+def _embedded(one, fitted, alignment=None):
     """Features of each span, and the statistics by which they were made."""
     n_lags = fitted.n_embeddings
-    inputs, statistics = _inputs(one, fitted)
+    inputs, statistics = _inputs(one, fitted, alignment)
     if fitted.components_ is not None:
         spans = [project(x, fitted.components_, n_lags) for x in inputs]
     else:
         spans = [embed(x, n_lags) if n_lags > 1 else x for x in inputs]
-    if fitted.components_ is not None or n_lags > 1:
+    if fitted.components_ is not None or n_lags > 1 or alignment is not None:
         scale = standardize(spans, fitted.standardize)
         statistics = statistics._replace(features=scale)
     return spans, statistics
 
 
-def _inputs(one, fitted):
-    """Make what is embedded: channels with the template's signs, or spatial components of them."""
+def _inputs(one, fitted, alignment):
+    """Make what is embedded: aligned channels, or spatial components of them."""
     spans, statistics = one.spans, Statistics(one.scale)
+    if alignment is not None:
+        spans = [alignment.apply(x) for x in spans]
     if fitted.template_ is not None:
         flips, before, after = flips_to_template(spans, fitted.template_, fitted.n_embeddings)
         logger.info(

@@ -1,6 +1,7 @@
 """One call from recordings to a trained model."""
 
 from bisect import bisect_right
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import mne
@@ -19,6 +20,7 @@ from .preparation import prepare
 from .prepared import PreparedData, as_prepared
 from .priors import Priors
 from .progress import Progress
+from .recording_dependence import count_blocks, dependence_of
 from .settings import Preparation
 from .states import StateTimeCourse
 
@@ -59,6 +61,7 @@ def fit_hmm(
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
+    group: Sequence[Hashable] | None = None,
     random_state: Any = None,
     n_jobs: int | None = None,
     verbose: Any = None,
@@ -141,6 +144,7 @@ def fit_hmm(
         ``checkpoint_dir`` the same call goes on later, as after any interruption. For training in
         one process.
     %(atlas)s
+    %(group)s
     %(random_state)s
     %(n_jobs)s
     %(verbose)s
@@ -176,6 +180,11 @@ def fit_hmm(
     trained as by Baum et al. :footcite:`BaumEtAl1970`. Every good span is one Markov chain. Chains
     are cut only in mini-batches and in the part of the data that is searched for the best optimum;
     training on all data, in whole chains, follows both.
+
+    In a group, states easily become recordings. A warning tells where recording explains more than
+    half of the variance of state occupancy, or a state has more than 90 percent of its samples in
+    one of three recordings or more (`compute_recording_dependence`). Aligning the recordings helps,
+    as in ``preparation=Preparation(align="euclidean")``.
 
     References
     ----------
@@ -218,7 +227,9 @@ def fit_hmm(
     # is said before.
     workers = None if strategy is None else _workers(strategy)
     arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    prepared = prepared_of(
+        inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group
+    )
 
     from .engine import (
         GivenParameters,
@@ -305,9 +316,17 @@ def fit_hmm(
         converged=training.converged,
         random_state=None if isinstance(random_state, np.random.Generator) else random_state,
         versions=software_versions(),
+        alignments=prepared.alignments,
     )
     hmm.atlas_arguments = arguments
-    hmm.annotations_ = _annotate(prepared, samples, training.parameters, learned, workers)
+    labels = _labels_of(prepared, samples, training.parameters, learned, workers)
+    hmm.annotations_ = _annotate(prepared, labels, n_states, workers)
+    dependence = dependence_of(
+        [count_blocks(one, n_states) for one in labels], hmm.state_names, prepared.names
+    )
+    hmm.explained_by_recording_ = dependence.explained
+    if dependence.are_recordings and workers.is_chief:
+        warn(dependence.advice(prepared.preparation.align))
     workers.barrier()  # nobody leaves before the last has all sums
     return hmm
 
@@ -341,7 +360,7 @@ def _check_batches(batch_size, sequence_length):
 
 
 def prepared_of(
-    inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs
+    inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group=None
 ) -> PreparedData:
     """Prepare recordings, or take what is prepared already."""
     prepared = as_prepared(inst)
@@ -352,10 +371,11 @@ def prepared_of(
             picks=picks,
             reject_by_annotation=reject_by_annotation,
             sfreq=sfreq,
+            group=group,
             **arguments._asdict(),
             n_jobs=n_jobs,
         )
-    others = {"preparation": preparation, "picks": picks, "sfreq": sfreq}
+    others = {"preparation": preparation, "picks": picks, "sfreq": sfreq, "group": group}
     for name, value in (others | arguments._asdict()).items():
         if value is not None:
             raise ValueError(
@@ -493,8 +513,8 @@ def _tell(training, prepared, n_states, max_iter):
         )
 
 
-def _annotate(prepared, samples, parameters, learned, workers):
-    """Annotations of every recording, from the states of each worker's own."""
+def _labels_of(prepared, samples, parameters, learned, workers):
+    """Most probable state of each sample of every recording, from each worker's own."""
     from .engine import Samples, infer
 
     # All wait here until the last recording is done, so each label takes as little as it can.
@@ -508,20 +528,30 @@ def _annotate(prepared, samples, parameters, learned, workers):
             covariance_type=learned.covariance_type,
         )
         own[number] = result.probabilities.argmax(1).astype(kind)
-    names = default_state_names(n_states)
-    out, overlapping = [], []
+    out = []
     for number, time_map in enumerate(prepared.time_maps):
-        labels = own.get(number)
+        labels = own.pop(number, None)
         if labels is None:
             labels = np.zeros(time_map.n_rows, kind)
         if workers.size > 1:
             (labels,) = workers.total([labels])
+        out.append(labels.astype(kind))
+    return out
+
+
+def _annotate(prepared, labels, n_states, workers):
+    """Annotations of every recording."""
+    names = default_state_names(n_states)
+    out, overlapping = [], []
+    for number, time_map in enumerate(prepared.time_maps):
         if time_map.timeline.overlap(time_map.modeled()):
             overlapping.append(prepared.names[number])
             out.append(mne.Annotations([], [], [], orig_time=time_map.timeline.meas_date))
             continue
         out.append(
-            StateTimeCourse.from_labels(labels.astype(int), time_map, names).to_annotations()
+            StateTimeCourse.from_labels(
+                labels[number].astype(int), time_map, names
+            ).to_annotations()
         )
     if overlapping and workers.is_chief:
         warn(

@@ -182,6 +182,7 @@ def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
         prepared.preparation,
         [_cut(prepared.time_maps[part.recording], part.runs) for part in parts],
         [prepared.names[part.recording] for part in parts],
+        [prepared.alignments[part.recording] for part in parts] if prepared.alignments else [],
     )
 
 

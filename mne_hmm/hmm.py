@@ -2,8 +2,8 @@
 
 import copy
 import html
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Hashable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import mne
 import numpy as np
@@ -13,6 +13,7 @@ from ._utils.check import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .agreement import StateAgreement, compute_agreement
+from .alignment import Alignment
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .model_file import Learned, read_model, write_model
 from .online import OnlineDecoder
@@ -61,6 +62,10 @@ class HMM:
         Versions of the software it was trained with, and settings its bits depend on.
     reference : Reference | None
         Free energies of the training recordings, where they came with the model.
+    alignments : sequence of Alignment | None
+        The maps of the training recordings, where these were aligned.
+    explained_by_recording : float
+        Share of the variance of state occupancy that is explained by recording.
 
     Attributes
     ----------
@@ -92,6 +97,12 @@ class HMM:
     annotations_ : list of mne.Annotations
         States of the training recordings, one entry per recording. Empty where epochs
         overlap.
+    alignments_ : list of Alignment
+        The map of each training recording to the mean of all, where they were aligned; empty
+        otherwise. Spectra and maps come back in a recording's own channels by it.
+    explained_by_recording_ : float
+        Share of the variance of state occupancy in the training data that is explained by
+        recording, as of `compute_recording_dependence`. NaN for one recording.
     state_names : tuple of str
         Names of the states.
     """
@@ -113,6 +124,8 @@ class HMM:
         random_state: int | None = None,
         versions: dict[str, Any] | None = None,
         reference: Reference | None = None,
+        alignments: Sequence[Alignment] | None = None,
+        explained_by_recording: float = np.nan,
     ):
         self.initial_probs_ = np.asarray(initial_probs, float)
         self.transition_matrix_ = np.asarray(transition_matrix, float)
@@ -130,6 +143,8 @@ class HMM:
         self.random_state = random_state
         self.versions = versions or {}
         self.reference = reference
+        self.alignments_ = list(alignments or [])
+        self.explained_by_recording_ = float(explained_by_recording)
         # Not saved: an atlas may be a file or many labels, and neither is the model's.
         self.atlas_arguments = AtlasArguments()
 
@@ -159,6 +174,8 @@ class HMM:
         method: str = "posterior",
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> StateTimeCourse | list[StateTimeCourse]:
@@ -172,6 +189,8 @@ class HMM:
             probable path of states (with probabilities of 0 and 1).
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -187,7 +206,7 @@ class HMM:
             If a recording lacks a channel the model was trained on, or cannot be prepared.
         """
         check_option(method, "method", ("posterior", "viterbi"))
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
         states = [self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))]
         several = is_several(inst) or isinstance(inst, PreparedData)
         return states if several else states[0]
@@ -200,6 +219,8 @@ class HMM:
         *,
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> float:
@@ -213,6 +234,8 @@ class HMM:
         %(inst)s
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -227,7 +250,7 @@ class HMM:
         and differs by rounding, some 1e-7 of its size. A step or start whose probability is below
         1e-140 counts as that, so data that no path can explain have a value too.
         """
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
         evidence = sum(
             self._evidence(prepared.data[i], time_map)
             for i, time_map in enumerate(prepared.time_maps)
@@ -242,6 +265,8 @@ class HMM:
         *,
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> float:
@@ -252,6 +277,8 @@ class HMM:
         %(inst)s
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -261,7 +288,12 @@ class HMM:
             Nats per sample; higher is better. Minus the free energy.
         """
         return -self.free_energy(
-            inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+            inst,
+            reject_by_annotation=reject_by_annotation,
+            sfreq=sfreq,
+            group=group,
+            align_on=align_on,
+            n_jobs=n_jobs,
         )
 
     @verbose
@@ -272,6 +304,8 @@ class HMM:
         *,
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> DualEstimate | list[DualEstimate]:
@@ -286,6 +320,8 @@ class HMM:
         %(inst)s
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -307,9 +343,14 @@ class HMM:
         covariance of a state with fewer samples than features has no inverse. States that
         are never on are NaN, with a warning.
         """
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
         estimates = [
-            self._estimate(prepared.data[i], time_map, prepared.sfreq)
+            self._estimate(
+                prepared.data[i],
+                time_map,
+                prepared.sfreq,
+                prepared.alignments[i] if prepared.alignments else None,
+            )
             for i, time_map in enumerate(prepared.time_maps)
         ]
         warn_of_unknown(estimates, prepared.names)
@@ -325,6 +366,8 @@ class HMM:
         *,
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> StateAgreement:
@@ -337,6 +380,8 @@ class HMM:
         %(inst)s
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -363,12 +408,8 @@ class HMM:
                 "other must be a model, as fit_hmm and read_hmm give, got "
                 f"{type(other).__name__}; compare states with compute_agreement"
             )
-        inst = features_for([self, other], inst, reject_by_annotation, sfreq, n_jobs)
-        own, others = (
-            hmm.predict(inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs)
-            for hmm in (self, other)
-        )
-        return compute_agreement(own, others)
+        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+        return compute_agreement(*predictions([self, other], inst, options))
 
     @verbose
     @fill_doc
@@ -378,6 +419,8 @@ class HMM:
         *,
         reject_by_annotation: bool = True,
         sfreq: float | None = None,
+        group: Sequence[Hashable] | None = None,
+        align_on: Any = None,
         n_jobs: int | None = None,
         verbose: Any = None,
     ) -> ReferenceComparison:
@@ -388,6 +431,8 @@ class HMM:
         %(inst)s
         %(reject_by_annotation)s
         %(sfreq)s
+        %(group)s
+        %(align_on)s
         %(n_jobs)s
         %(verbose)s
 
@@ -420,7 +465,7 @@ class HMM:
                 "come with published models (mne_hmm.datasets.fetch_canonical_hmm); for your own, "
                 "compare hmm.free_energy(recording) with those of the training recordings"
             )
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs)
+        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
         values = []
         for i, time_map in enumerate(prepared.time_maps):
             features = prepared.data[i]
@@ -530,10 +575,16 @@ class HMM:
         """Log evidence of a recording, in nats."""
         return float(self._infer(features, time_map).log_evidence.sum())
 
-    def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs):
+    def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs, group=None, align_on=None):
         """Features of recordings, by the model's own preparation."""
         prepared = as_prepared(inst)
         if prepared is not None:
+            for name, value in (("group", group), ("align_on", align_on)):
+                if value is not None:
+                    raise ValueError(
+                        f"{name} cannot be given with PreparedData, which are aligned already; "
+                        f"give it to prepare(recordings, hmm.preparation_, {name}=...)"
+                    )
             self._check_same_preparation(prepared)
             return prepared
         return prepare(
@@ -541,6 +592,8 @@ class HMM:
             self.preparation_,
             reject_by_annotation=reject_by_annotation,
             sfreq=sfreq,
+            group=group,
+            align_on=align_on,
             n_jobs=n_jobs,
         )
 
@@ -552,9 +605,9 @@ class HMM:
                 "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
             )
 
-    def _estimate(self, features, time_map, sfreq):
+    def _estimate(self, features, time_map, sfreq, alignment):
         probabilities = self._infer(features, time_map).probabilities
-        return estimate_recording(self, features, probabilities, sfreq)
+        return estimate_recording(self, features, probabilities, sfreq, alignment)
 
     def _infer(self, features, time_map, viterbi=False):
         from .engine import Parameters, Samples, infer, most_probable_path
@@ -733,6 +786,9 @@ class HMM:
         lines = [f"HMM with {plural(self.n_states, 'state')}", rule, line(head), rule]
         lines += [line(row) for row in rows]
         lines += [rule, f"free numbers learned: {self.n_parameters:,}"]
+        if not np.isnan(self.explained_by_recording_):
+            share = f"{100 * self.explained_by_recording_:.0f} %"
+            lines.append(f"variance of state occupancy explained by recording: {share}")
         print("\n".join(lines))  # noqa: T201  (what the method is for)
 
     def _facts(self):
@@ -761,8 +817,18 @@ class HMM:
                 "Training",
                 f"{plural(n_updates, 'update')}, {settled}" if self.history_ else "elsewhere",
             ),
-            ("Recordings", f"{len(self.annotations_)}" if self.annotations_ else "unknown here"),
+            ("Recordings", self._recordings()),
         ]
+
+    def _recordings(self):
+        """Tell of the recordings of the training."""
+        words = [f"{len(self.annotations_)}" if self.annotations_ else "unknown here"]
+        if self.preparation_.aligns:
+            words.append(f"aligned ({self.preparation_.align} mean)")
+        if not np.isnan(self.explained_by_recording_):
+            share = f"{100 * self.explained_by_recording_:.0f} %"
+            words.append(f"{share} of the variance of state occupancy explained by recording")
+        return ", ".join(words)
 
     def __str__(self):
         facts = self._facts()
@@ -940,10 +1006,38 @@ def read_hmm(fname: Any) -> HMM:
     return HMM(**read_model(fname))
 
 
-def features_for(
-    hmms: Sequence[HMM], inst: Any, reject_by_annotation: bool, sfreq: float | None, n_jobs: Any
-) -> Any:
-    """Prepare recordings once for several models, where these take the same features.
+class Options(NamedTuple):
+    """How recordings are prepared for prediction, as given to many functions."""
+
+    reject_by_annotation: bool = True
+    sfreq: float | None = None
+    n_jobs: int | None = None
+    group: Any = None
+    align_on: Any = None
+
+
+def features_for(hmm: HMM, inst: Any, options: Options) -> PreparedData:
+    """Prepare recordings as a model needs them.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    inst : object
+        The recordings.
+    options : Options
+        How they are prepared.
+
+    Returns
+    -------
+    prepared : PreparedData
+        The features.
+    """
+    return hmm._prepared(inst, *options)
+
+
+def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
+    """Find the states of recordings by several models, preparing once where features are the same.
 
     Parameters
     ----------
@@ -951,22 +1045,23 @@ def features_for(
         The models.
     inst : object
         The recordings.
-    reject_by_annotation : bool
-        Whether bad spans are left out.
-    sfreq : float | None
-        Sampling rate of arrays.
-    n_jobs : int | None
-        Number of jobs.
+    options : Options
+        How they are prepared. Groups are for the models that align recordings.
 
     Returns
     -------
-    inst : object
-        PreparedData; the recordings as they are, where the models differ.
+    states : list of StateTimeCourse or of list
+        What each model predicts.
     """
     first = hmms[0]
     if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
-        return first._prepared(inst, reject_by_annotation, sfreq, n_jobs)
-    return inst
+        prepared = first._prepared(inst, *options)
+        return [hmm.predict(prepared) for hmm in hmms]
+    if not any(hmm.preparation_.aligns for hmm in hmms):
+        return [hmm.predict(inst, **options._asdict()) for hmm in hmms]
+    alone = options._replace(group=None, align_on=None)
+    each = [options if hmm.preparation_.aligns else alone for hmm in hmms]
+    return [hmm.predict(inst, **own._asdict()) for hmm, own in zip(hmms, each, strict=True)]
 
 
 def draw_features(hmm: HMM, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:

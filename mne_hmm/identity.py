@@ -9,6 +9,7 @@ import numpy as np
 from mne.io import BaseRaw
 
 from ._utils.check import listed
+from .groups import Groups
 from .recording import Recording
 from .settings import FittedPreparation, Preparation
 
@@ -25,9 +26,15 @@ WORDS = {
     "good": "annotations (the good spans)",
     "epochs": "epochs (their events, times or metadata)",
 }
+ALIGNED = {
+    "groups": "group (which recordings are aligned together)",
+    "align_on": "align_on (what recordings are aligned on)",
+}
 
 
-def identity_of(recordings: Sequence[Recording], preparation: Preparation) -> dict[str, Any]:
+def identity_of(
+    recordings: Sequence[Recording], preparation: Preparation, groups: Groups | None
+) -> dict[str, Any]:
     """Describe a call in values that JSON keeps exactly.
 
     Parameters
@@ -36,6 +43,8 @@ def identity_of(recordings: Sequence[Recording], preparation: Preparation) -> di
         What is prepared.
     preparation : Preparation
         How; a fitted one counts with all it holds.
+    groups : Groups | None
+        Which recordings are aligned together, and on what; what groups are called does not count.
 
     Returns
     -------
@@ -48,6 +57,8 @@ def identity_of(recordings: Sequence[Recording], preparation: Preparation) -> di
         "settings": preparation.settings,
         "fitted": None if fitted is None else _digest_of_fitted(fitted),
         "recordings": [_identity_of_one(recording) for recording in recordings],
+        "groups": None if groups is None else groups.members,
+        "align_on": None if groups is None else _identity_of_references(groups),
     }
     return json.loads(json.dumps(identity, default=lambda number: number.item()))
 
@@ -73,6 +84,9 @@ def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[st
             out.append(f"{name}={value!r} (there {there['settings'].get(name)!r})")
     if there["fitted"] != here["fitted"]:
         out.append("the fitted preparation")
+    for name in ("groups", "align_on"):
+        if there.get(name) != here[name]:
+            out.append(ALIGNED[name])
     n_there, n_here = len(there["recordings"]), len(here["recordings"])
     if n_there != n_here:
         return [*out, f"the number of recordings, {n_here} (there {n_there})"]
@@ -85,7 +99,7 @@ def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[st
 
 def _digest_of_fitted(fitted):
     digest = hashlib.sha256()
-    for name in ("components_", "eigenvalues_", "template_", "spatial_components_"):
+    for name in ("components_", "eigenvalues_", "template_", "spatial_components_", "aligned_to_"):
         value = getattr(fitted, name)
         if value is not None:
             digest.update(np.ascontiguousarray(value).data)
@@ -112,6 +126,17 @@ def _identity_of_one(recording):
         "good": [_digest_of_spans(recording.pieces), _digest_of_spans(recording.spans)],
         "epochs": _digest_of_epochs(timeline.epochs),
     }
+
+
+def _identity_of_references(groups):
+    """Tell what covariances are taken from; None if from the recordings themselves."""
+    if all(reference is None for reference in groups.references):
+        return None
+    known: dict[int, Any] = {}  # one recording may stand for all
+    for one in groups.references:
+        if isinstance(one, Recording) and id(one) not in known:
+            known[id(one)] = _identity_of_one(one)
+    return [known.get(id(one), one) for one in groups.references]
 
 
 def _identity_of_file(fname):

@@ -3,22 +3,28 @@
 Column ``c * n_lags + j`` of the embedding is channel ``c`` at lag ``n_lags // 2 - j``, as in
 `embedding`. Features are projections of the embedding, each divided by its standard deviation;
 here both are undone. Where spatial components of the channels are embedded in their place, these
-are undone as well.
+are undone as well. Where recordings were aligned, channels are those of the group's mean, or with
+the map of a recording its own.
 """
 
 import numpy as np
 from scipy.optimize import nnls
 
+from .alignment import Alignment
 from .settings import FittedPreparation
 
 
-def feature_filters(preparation: FittedPreparation) -> np.ndarray:
+def feature_filters(
+    preparation: FittedPreparation, alignment: Alignment | None = None
+) -> np.ndarray:
     """Weights by which the embedded channels become features.
 
     Parameters
     ----------
     preparation : FittedPreparation
         What made the features.
+    alignment : Alignment | None
+        The map of a recording, for its own channels. None is for those of the mean.
 
     Returns
     -------
@@ -27,6 +33,8 @@ def feature_filters(preparation: FittedPreparation) -> np.ndarray:
         standardizes, and so are the features.
     """
     filters = input_filters(preparation)
+    if alignment is not None:
+        return _mixed(alignment.to_mean.T, filters, preparation)
     if preparation.spatial_components_ is None:
         return filters
     components, scales = _spatial(preparation)
@@ -56,19 +64,25 @@ def input_patterns(preparation: FittedPreparation) -> np.ndarray:
     return directions * scales
 
 
-def spatial_patterns(preparation: FittedPreparation) -> np.ndarray:
+def spatial_patterns(
+    preparation: FittedPreparation, alignment: Alignment | None = None
+) -> np.ndarray:
     """Tell what one unit of what is embedded is in the channels.
 
     Parameters
     ----------
     preparation : FittedPreparation
         What made the features.
+    alignment : Alignment | None
+        The map of a recording, for its own channels. None is for those of the mean.
 
     Returns
     -------
     patterns : array, shape (n_channels, n_inputs)
         The identity where channels are embedded.
     """
+    if alignment is not None:
+        return alignment.from_mean
     if preparation.spatial_components_ is None:
         return np.eye(len(preparation.ch_names_))
     components, scales = _spatial(preparation)
@@ -93,13 +107,17 @@ def _mixed(mixing, by_input, preparation):
     return np.einsum("ci,ijd->cjd", mixing, by_lag).reshape(len(mixing) * n_lags, -1)
 
 
-def feature_patterns(preparation: FittedPreparation) -> np.ndarray:
+def feature_patterns(
+    preparation: FittedPreparation, alignment: Alignment | None = None
+) -> np.ndarray:
     """Tell what one unit of a feature is in the embedded channels.
 
     Parameters
     ----------
     preparation : FittedPreparation
         What made the features.
+    alignment : Alignment | None
+        The map of a recording, for its own channels. None is for those of the mean.
 
     Returns
     -------
@@ -107,9 +125,9 @@ def feature_patterns(preparation: FittedPreparation) -> np.ndarray:
         The way back, as far as there is one: what the components leave out is lost.
     """
     patterns = input_patterns(preparation)
-    if preparation.spatial_components_ is None:
+    if preparation.spatial_components_ is None and alignment is None:
         return patterns
-    return _mixed(spatial_patterns(preparation), patterns, preparation)
+    return _mixed(spatial_patterns(preparation, alignment), patterns, preparation)
 
 
 def _directions_and_scales(preparation):
@@ -117,7 +135,8 @@ def _directions_and_scales(preparation):
     if preparation.components_ is None:
         # Embedded channels that were standardized once are so again, but for the ends of spans.
         n = preparation.n_features_
-        return np.eye(n), np.ones(n)
+        deviations = np.sqrt(_channel_variances(preparation))
+        return np.eye(n), np.repeat(deviations, preparation.n_embeddings)
     components = np.asarray(preparation.components_, float)
     norms = np.linalg.norm(components, axis=0)  # not 1 where components are whitened
     directions = components / norms
@@ -126,20 +145,27 @@ def _directions_and_scales(preparation):
     return directions, np.sqrt(_variances(preparation, directions, norms))
 
 
+def _channel_variances(preparation):
+    """Variances of what is embedded: 1 where it was standardized and not aligned after that."""
+    if preparation.aligned_to_ is None or not preparation.standardize:
+        return np.ones(preparation.n_inputs_)
+    return np.diag(preparation.aligned_to_)
+
+
 def _variances(preparation, directions, norms):
     """Mean variance of each component before it was standardized, about ``(n_features,)``.
 
-    The channels have variance 1, so the variances of all components together, with those that
-    were left out, are as many as there are channels and lags.
+    Variances of all components together, with those that were left out, are those of the channels
+    times the number of lags.
     """
-    n_embedded = len(directions)
+    total = preparation.n_embeddings * _channel_variances(preparation).sum()
     relative = None
     if preparation.eigenvalues_ is not None:
         relative = np.asarray(preparation.eigenvalues_, float)
     elif preparation.whiten:
         relative = norms**-2
     if relative is not None:
-        return relative * (n_embedded * preparation.explained_variance_ / relative.sum())
+        return relative * (total * preparation.explained_variance_ / relative.sum())
     return _falling(directions)
 
 

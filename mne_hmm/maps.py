@@ -9,10 +9,11 @@ import mne
 import numpy as np
 
 from ._utils.check import check_option, plural
+from .alignment import Alignment
 from .dual_estimate import DualEstimate
 from .lagged_covariance import feature_patterns
 from .matching import check_model
-from .model_spectra import check_dual, picked_info
+from .model_spectra import alignment_of, check_dual, picked_info
 from .state_spectra import StateSpectra
 
 MODES = ("relative", "difference", "power")
@@ -267,7 +268,11 @@ def _unit(spectra):
 
 
 def mean_maps(
-    hmm: Any, *, dual: DualEstimate | None = None, info: mne.Info | None = None
+    hmm: Any,
+    *,
+    dual: DualEstimate | None = None,
+    alignment: Alignment | None = None,
+    info: mne.Info | None = None,
 ) -> StateMaps:
     """Compute maps of the means of states, such as activations in fMRI.
 
@@ -278,6 +283,9 @@ def mean_maps(
     dual : DualEstimate | None
         The model's estimate of one recording, from :meth:`HMM.dual_estimate`, for maps of that
         recording. None gives maps of the model.
+    alignment : Alignment | None
+        The map of a recording whose own channels are wanted, one of ``hmm.alignments_``. None takes
+        that of ``dual``, or without it the channels of the group's mean.
     info : mne.Info | None
         Tells where the channels lie; it may have others, too. The model knows only their names.
 
@@ -290,9 +298,10 @@ def mean_maps(
     Raises
     ------
     TypeError
-        If dual is no estimate of one recording, or info is none.
+        If dual is no estimate of one recording, alignment no map, or info is none.
     ValueError
-        If the model did not learn means, dual is not of this model, or info lacks a channel.
+        If the model did not learn means, dual or alignment is not of this model, or info lacks a
+        channel.
     """
     check_model(hmm, "hmm")
     if not hmm.learned.means:
@@ -304,7 +313,8 @@ def mean_maps(
     preparation = hmm.preparation_
     means = hmm.means_ if dual is None else dual.means
     n_lags = preparation.n_embeddings
-    values = means @ feature_patterns(preparation)[n_lags // 2 :: n_lags].T
+    patterns = feature_patterns(preparation, alignment_of(hmm, dual, alignment))
+    values = means @ patterns[n_lags // 2 :: n_lags].T
     info = picked_info(info, preparation.ch_names_, preparation.sfreq_)
     what = "Mean amplitude" if preparation.envelope else "Mean"
     unit = "standard deviations" if preparation.standardize else "units of the channels"

@@ -11,11 +11,12 @@ import mne
 import numpy as np
 
 from ._utils.model_hdf5 import read_model_file, write_model_file
+from .alignment import Alignment
 from .reference import Reference
 from .settings import FittedPreparation
 
 # 2 added the template and spatial components of preparations, and the reference; files of version
-# 1 have none. 3 added the checksum.
+# 1 have none. 3 added the checksum, and the mean and the maps of recordings that are aligned.
 FORMAT_VERSION = 3
 UNCHECKED = 2
 TITLE = "mne_hmm"
@@ -84,6 +85,7 @@ def preparation_from(content: dict[str, Any]) -> FittedPreparation:
     fitted["ch_names_"] = tuple(fitted["ch_names_"])
     if fitted.get("band_") is not None:
         fitted["band_"] = tuple(float(edge) for edge in fitted["band_"])
+    fitted["grouped_"] = bool(fitted.get("grouped_", False))
     return FittedPreparation(**settings, **fitted)
 
 
@@ -106,6 +108,8 @@ def _to_content(hmm):
         "random_state": _seed_content(hmm.random_state),
         "versions": hmm.versions,
         "reference": None if hmm.reference is None else vars(hmm.reference),
+        "alignments": [one.content() for one in hmm.alignments_],
+        "explained_by_recording": hmm.explained_by_recording_,
     }
 
 
@@ -131,6 +135,8 @@ def _from_content(content):
         random_state=_seed_from(content["random_state"]),
         versions=versions,
         reference=None if content.get("reference") is None else Reference(**content["reference"]),
+        alignments=[Alignment.from_content(one) for one in content.get("alignments", [])],
+        explained_by_recording=content.get("explained_by_recording", np.nan),
     )
 
 

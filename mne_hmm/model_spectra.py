@@ -7,6 +7,7 @@ import mne
 import numpy as np
 
 from ._utils.check import check_number, listed, plural
+from .alignment import Alignment
 from .dual_estimate import DualEstimate
 from .lagged_covariance import (
     by_lag,
@@ -75,7 +76,9 @@ class ModelAutocovariance:
     __repr__ = __str__
 
 
-def model_autocovariance(hmm: Any, *, dual: DualEstimate | None = None) -> ModelAutocovariance:
+def model_autocovariance(
+    hmm: Any, *, dual: DualEstimate | None = None, alignment: Alignment | None = None
+) -> ModelAutocovariance:
     """Compute covariances of the channels over lags from a model alone.
 
     Parameters
@@ -85,6 +88,9 @@ def model_autocovariance(hmm: Any, *, dual: DualEstimate | None = None) -> Model
     dual : DualEstimate | None
         The model's estimate of one recording, from :meth:`HMM.dual_estimate`, for covariances
         of that recording. None takes those of the model.
+    alignment : Alignment | None
+        The map of a recording whose own channels are wanted, one of ``hmm.alignments_``. None takes
+        that of ``dual``, or without it the channels of the group's mean.
 
     Returns
     -------
@@ -94,9 +100,9 @@ def model_autocovariance(hmm: Any, *, dual: DualEstimate | None = None) -> Model
     Raises
     ------
     TypeError
-        If dual is no estimate of one recording.
+        If dual is no estimate of one recording, or alignment is none.
     ValueError
-        If dual is not of this model.
+        If dual or alignment is not of this model.
 
     Notes
     -----
@@ -108,7 +114,7 @@ def model_autocovariance(hmm: Any, *, dual: DualEstimate | None = None) -> Model
     preparation = hmm.preparation_
     n_lags = preparation.n_embeddings
     covariances, _ = _covariances(hmm, dual)
-    patterns = feature_patterns(preparation)
+    patterns = feature_patterns(preparation, alignment_of(hmm, dual, alignment))
     # State by state, since covariances of the embedding are large.
     values, at_once = [], []
     for covariance in covariances:
@@ -131,6 +137,7 @@ def compute_model_spectra(
     fmax: float = 45.0,
     resolution: float = 0.5,
     dual: DualEstimate | None = None,
+    alignment: Alignment | None = None,
     info: mne.Info | None = None,
 ) -> StateSpectra:
     """Compute spectra of the states from a model alone, without any recording.
@@ -146,6 +153,9 @@ def compute_model_spectra(
     dual : DualEstimate | None
         The model's estimate of one recording, from :meth:`HMM.dual_estimate`, for spectra of that
         recording. None gives spectra of the model.
+    alignment : Alignment | None
+        The map of a recording whose own channels are wanted, one of ``hmm.alignments_``. None takes
+        that of ``dual``, or without it the channels of the group's mean.
     info : mne.Info | None
         Tells where the channels lie, for maps; it may have others, too. The model knows only
         their names.
@@ -159,10 +169,10 @@ def compute_model_spectra(
     Raises
     ------
     TypeError
-        If dual is no estimate of one recording, or info is none.
+        If dual is no estimate of one recording, alignment no map, or info is none.
     ValueError
-        If the model is not of embedded signals, dual is not of this model, info lacks a
-        channel, or no frequency is left.
+        If the model is not of embedded signals, dual or alignment is not of this model, info
+        lacks a channel, or no frequency is left.
 
     See Also
     --------
@@ -195,6 +205,7 @@ def compute_model_spectra(
     _check_embedded(preparation)
     info = _picked(info, preparation)
     covariances, weights = _covariances(hmm, dual)
+    alignment = alignment_of(hmm, dual, alignment)
     grid = _grid(preparation)
     freqs = _freqs(grid, fmin, fmax, resolution)
     mean = np.tensordot(stationary_occupancy(hmm.transition_matrix_), hmm.covariances_, 1)
@@ -211,7 +222,7 @@ def compute_model_spectra(
         # From E[X_i conj(X_j)] by frequency to densities as those of StateSpectra.
         density = power.conj().transpose(1, 2, 0) / (grid[1] - grid[0])
         density = density * np.multiply.outer(units, units)[..., np.newaxis]
-        csd[k] = _in_channels(_interpolated(density, grid, freqs), preparation)
+        csd[k] = _in_channels(_interpolated(density, grid, freqs), preparation, alignment)
     return StateSpectra(
         freqs, csd, info, tuple(hmm.state_names), weights, standardized=preparation.standardize
     )
@@ -244,6 +255,42 @@ def check_dual(hmm: Any, dual: Any) -> None:
             f"dual must be an estimate of this model, whose covariances have shape "
             f"{hmm.covariances_.shape}, got {dual.covariances.shape}; use hmm.dual_estimate"
         )
+
+
+def alignment_of(
+    hmm: Any, dual: DualEstimate | None, alignment: Alignment | None
+) -> Alignment | None:
+    """Find the map of the recording whose own channels are wanted, if there is one.
+
+    Parameters
+    ----------
+    hmm : HMM
+        The model.
+    dual : DualEstimate | None
+        An estimate of a recording, which knows its map.
+    alignment : Alignment | None
+        A map that was given instead.
+
+    Returns
+    -------
+    alignment : Alignment | None
+        The map; None for channels of the mean, and where recordings are not aligned.
+    """
+    if alignment is None:
+        return None if dual is None else dual.alignment
+    if not isinstance(alignment, Alignment):
+        raise TypeError(
+            f"alignment must be the map of a recording, got {type(alignment).__name__}; pass one "
+            "of hmm.alignments_, or of prepared.alignments"
+        )
+    n_channels = len(hmm.preparation_.ch_names_)
+    if not hmm.preparation_.aligns or len(alignment.to_mean) != n_channels:
+        align = hmm.preparation_.align
+        raise ValueError(
+            f"alignment is a map of {len(alignment.to_mean)} channels, but the model has "
+            f"{n_channels} and preparation_.align={align!r}; pass one of hmm.alignments_"
+        )
+    return alignment
 
 
 def _check_embedded(preparation: FittedPreparation):
@@ -327,17 +374,17 @@ def _freqs(grid, fmin, fmax, resolution):
     return freqs
 
 
-def _in_channels(density, preparation):
+def _in_channels(density, preparation, alignment):
     """Densities of the channels, from those of what is embedded."""
-    if preparation.spatial_components_ is None:
+    if preparation.spatial_components_ is None and alignment is None:
         return density
-    patterns = spatial_patterns(preparation)
+    patterns = spatial_patterns(preparation, alignment)
     return np.einsum("ai,ijf,bj->abf", patterns, density, patterns, optimize=True)
 
 
 def _units(preparation, mean):
     """Find the unit of each signal in which all are alike: its standard deviation."""
-    if preparation.standardize:
+    if preparation.standardize and not preparation.aligns:
         return np.ones(preparation.n_inputs_)
     embedded = embedded_covariances(mean, input_patterns(preparation))
     return np.sqrt(np.diag(zero_lag(embedded, preparation.n_embeddings)))

@@ -57,6 +57,11 @@ def pair_with_states(
     ch_names: Sequence[str] | None
     channels_from = ""
     if isinstance(states, HMM):
+        if states.preparation_.grouped_:
+            raise ValueError(
+                "states is a model of groups of recordings that were aligned together; find the "
+                "states first, with the groups: hmm.predict(inst, group=...)"
+            )
         ch_names = states.preparation_.ch_names_
         channels_from = states.preparation_.channels_from_
     else:

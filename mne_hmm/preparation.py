@@ -1,12 +1,14 @@
 """From recordings to the features the model is trained on.
 
-The order is that of the field: filter, resample, envelope, standardize, embed, project,
-standardize. What is fitted here (the principal components) stays with the model and is
-applied to every recording the model meets later. A fitted preparation may also align the signs of
-the standardized channels, or take spatial components of them, before the embedding.
+The order is that of the field: filter, resample, envelope, standardize, align, embed, project,
+standardize. What is fitted here (the mean to which recordings are aligned, and the principal
+components) stays with the model and is applied to every recording the model meets later. A fitted
+preparation may also align the signs of the standardized channels, or take spatial components of
+them, before the embedding.
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -20,10 +22,11 @@ from .features import (
     features_of,
     fit_components,
     left_out_of,
-    products_of,
+    moments_of,
     tell_rank,
     tell_what_is_left_out,
 )
+from .groups import make_groups
 from .identity import identity_of
 from .parcel_inputs import AtlasArguments, with_parcels
 from .parcellation.sign_check import SignCheck
@@ -42,6 +45,8 @@ def prepare(
     picks: Any = None,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
+    group: Sequence[Hashable] | None = None,
+    align_on: Any = None,
     cache_dir: Any = None,
     atlas: Any = None,
     src: Any = None,
@@ -61,6 +66,8 @@ def prepare(
     %(picks)s
     %(reject_by_annotation)s
     %(sfreq)s
+    %(group)s
+    %(align_on)s
     cache_dir : path-like | None
         Folder for the features, where they are more than memory holds: recordings are read
         one at a time, their features go into one file each, and training reads them from
@@ -80,7 +87,9 @@ def prepare(
     ValueError
         If a recording has no good span, holds values that are not finite, is flat in a
         channel, lacks a channel, or is sampled too slowly for ``h_freq``; or if
-        ``n_components`` is more than the data have. Also if a file does not tell which array
+        ``n_components`` is more than the data have. With ``align``: if a group is too short for
+        its covariance, ``align_on`` holds no good sample, or there are more or fewer labels than
+        recordings. Also if a file does not tell which array
         or which axis to take, a folder holds files of several kinds, or ``cache_dir`` holds the
         features of other recordings or settings, or other files.
     OSError
@@ -108,10 +117,15 @@ def prepare(
     differ between the first twenty recordings: where some flips would make a recording clearly
     more similar to the others. :func:`align_signs` finds and applies them.
 
+    Recordings are aligned on the covariance of their own good spans, also those that a fitted
+    preparation meets for the first time; only the mean to which they are aligned is fitted.
+    ``prepared.alignments`` has the map of each.
+
     With ``cache_dir`` every recording is read twice, first for the components and then for
-    the features; once if the preparation is fitted. A call that was interrupted goes on where
-    it stopped when it is made again with the same arguments, and one that was finished gives
-    what it left. Of several calls that fill one folder at a time, one does it and the others wait.
+    the features; once if the preparation is fitted and no recordings are aligned together. A
+    call that was interrupted goes on where it stopped when it is made again with the same
+    arguments, and one that was finished gives what it left. Of several calls that fill one
+    folder at a time, one does it and the others wait.
 
     Examples
     --------
@@ -138,8 +152,9 @@ def prepare(
             "inst is PreparedData, which are prepared already; pass them to fit_hmm or "
             "hmm.predict as they are"
         )
+    arguments = AtlasArguments(atlas, src, subjects_dir)
     recordings = to_recordings(
-        with_parcels(inst, AtlasArguments(atlas, src, subjects_dir), n_jobs=n_jobs),
+        with_parcels(inst, arguments, n_jobs=n_jobs),
         picks=picks,
         ch_names=None if fitted is None else fitted.ch_names_,
         channels_from="" if fitted is None else fitted.channels_from_,
@@ -148,13 +163,22 @@ def prepare(
     )
     if preparation.sfreq is None:
         _same_rate(recordings, fitted)
+    groups = make_groups(
+        recordings,
+        preparation,
+        group,
+        align_on,
+        reject_by_annotation=reject_by_annotation,
+        sfreq=sfreq,
+        atlas_arguments=arguments,
+    )
     if cache_dir is None:
-        prepared = _in_memory(recordings, preparation, n_jobs)
+        prepared = _in_memory(recordings, preparation, groups, n_jobs)
     else:
         names = [recording.label for recording in recordings]
-        identity = identity_of(recordings, preparation)
+        identity = identity_of(recordings, preparation, groups)
         with opened_to_fill(cache_dir, identity, names) as folder:
-            prepared = _in_folder(recordings, preparation, folder, n_jobs)
+            prepared = _in_folder(recordings, preparation, groups, folder, n_jobs)
     tell_of_short_epochs(recordings, preparation)
     logger.info(str(prepared))
     return prepared
@@ -178,46 +202,84 @@ def _same_rate(recordings, fitted):
         )
 
 
-def _in_memory(recordings, preparation, n_jobs):
+def _in_memory(recordings, preparation, groups, n_jobs):
     """Prepare recordings in one pass; their signals wait for the components."""
     everything = _signals(recordings, range(len(recordings)), preparation, n_jobs, "Preparing")
     signals = [one for _, one in everything]
     tell_what_is_left_out([left_out_of(one) for one in signals], preparation)
+    scatters = (
+        []
+        if groups is None
+        else [groups.scatter(one, number, preparation) for number, one in enumerate(signals)]
+    )
     if isinstance(preparation, FittedPreparation):
         fitted = preparation
+        maps = [] if groups is None else groups.alignments(scatters, fitted.aligned_to_)
     else:
-        total: Any = None
         signs = SignCheck(recordings, preparation)
-        for one in signals:
-            products = products_of(one, preparation)
-            signs.add(one.recording, products)
-            total = _added(total, products)
-        fitted = fit_components(total, recordings[0], preparation)
+        moments = (moments_of(one, preparation) for one in signals)
+        if groups is None:
+            maps = []
+            total: Any = None
+            for recording, one in zip(recordings, moments, strict=True):
+                total = _added(total, _products(one, recording, signs))
+            fitted = fit_components(total, recordings[0], preparation)
+        else:
+            fitted, maps = _fit_aligned(moments, scatters, groups, preparation, signs)
         tell_rank(fitted)
         signs.tell()
     data, time_maps = [], []
-    while signals:  # given free one by one
-        features, time_map = features_of(signals.pop(0), fitted)
+    for alignment in maps or [None] * len(recordings):
+        # Signals are given free one by one.
+        features, time_map = features_of(signals.pop(0), fitted, alignment)
         data.append(features)
         time_maps.append(time_map)
-    return PreparedData(data, fitted, time_maps, [recording.label for recording in recordings])
+    names = [recording.label for recording in recordings]
+    return PreparedData(data, fitted, time_maps, names, maps)
 
 
-def _in_folder(recordings, preparation, folder, n_jobs):
+def _fit_aligned(moments, scatters, groups, preparation, signs):
+    """Fit the mean to which recordings are aligned, their maps, and components of the aligned."""
+    mean = groups.fit_mean(scatters, preparation.align)
+    maps = groups.alignments(scatters, mean)
+    total: Any = None
+    for recording, one, alignment in zip(groups.recordings, moments, maps, strict=True):
+        if signs.wants_more:
+            signs.add(recording, one.products())
+        total = _added(total, one.mapped(alignment.to_mean).products())
+    fitted = fit_components(
+        total,
+        groups.recordings[0],
+        preparation,
+        aligned_to=mean,
+        grouped=not groups.are_recordings,
+    )
+    return fitted, maps
+
+
+def _in_folder(recordings, preparation, groups, folder, n_jobs):
     """Prepare recordings in two passes, or what an interrupted call left to do of them."""
     fitted, missing = folder.preparation(), folder.missing()
-    if fitted is not None:
-        folder.drop_products()
     if fitted is not None and not missing:
+        folder.drop_products()
         logger.info(f"{folder.path} holds these features already")
         return folder.prepared()
     if fitted is None and isinstance(preparation, FittedPreparation):
         fitted = preparation
         folder.keep_preparation(fitted)
     if fitted is None:
-        fitted = _fit_in_folder(recordings, preparation, folder, n_jobs)
+        fit = _fit_in_folder if groups is None else _fit_aligned_in_folder
+        fitted = fit(recordings, preparation, groups, folder, n_jobs)
+    if groups is not None:
+        _align_groups_in_folder(recordings, fitted, groups, folder, n_jobs)
+    folder.drop_products()
     for index, one in _signals(recordings, missing, preparation, n_jobs, "Preparing"):
-        folder.keep_features(index, *features_of(one, fitted), left_out_of(one))
+        alignment = None if groups is None else folder.alignment(index)
+        if groups is not None and alignment is None:  # of a recording that is aligned by itself
+            scatter, place = groups.scatter(one, index, fitted), groups.place_of(index)
+            alignment = groups.alignment([scatter], place, fitted.aligned_to_)
+            folder.keep_alignment(index, alignment)
+        folder.keep_features(index, *features_of(one, fitted, alignment), left_out_of(one))
         del one  # before the next is read
     tell_what_is_left_out(folder.left_out, preparation)
     if not isinstance(preparation, FittedPreparation):
@@ -225,7 +287,7 @@ def _in_folder(recordings, preparation, folder, n_jobs):
     return folder.prepared()
 
 
-def _fit_in_folder(recordings, preparation, folder: Folder, n_jobs):
+def _fit_in_folder(recordings, preparation, groups, folder: Folder, n_jobs):
     """Fit the components in a pass of their own."""
     n_done, total = folder.products()
     if n_done:
@@ -233,19 +295,82 @@ def _fit_in_folder(recordings, preparation, folder: Folder, n_jobs):
     todo = range(n_done, len(recordings))
     signs = SignCheck(recordings, preparation)
     for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
-        products = products_of(one, preparation)
-        signs.add(one.recording, products)
-        total = _added(total, products)
+        total = _added(total, _products(moments_of(one, preparation), one.recording, signs))
         folder.keep_products(index + 1, total, left_out_of(one))
         del one  # before the next is read
-    try:
+    with _forgotten_if_wrong(folder):
         fitted = fit_components(total, recordings[0], preparation)
-    except ValueError:
-        folder.forget()
-        raise
     folder.keep_preparation(fitted)
     signs.tell()
     return fitted
+
+
+def _fit_aligned_in_folder(recordings, preparation, groups, folder: Folder, n_jobs):
+    """Fit the mean to which recordings are aligned, and the components, in a pass of their own.
+
+    Components are of aligned recordings, which wait for the mean of all. So what products are made
+    of is kept for each recording.
+    """
+    todo = _without_moments(range(len(recordings)), folder)
+    for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
+        scatter = groups.scatter(one, index, preparation)
+        folder.keep_moments(index, scatter, moments_of(one, preparation), left_out_of(one))
+        del one  # before the next is read
+    signs = SignCheck(recordings, preparation)
+    scatters = [folder.scatter(index) for index in range(len(recordings))]
+    moments = (folder.moments(index) for index in range(len(recordings)))
+    with _forgotten_if_wrong(folder):
+        fitted, maps = _fit_aligned(moments, scatters, groups, preparation, signs)
+    for index, alignment in enumerate(maps):
+        folder.keep_alignment(index, alignment)
+    folder.keep_preparation(fitted)
+    signs.tell()
+    return fitted
+
+
+def _align_groups_in_folder(recordings, fitted, groups, folder: Folder, n_jobs):
+    """Find the maps of groups of several recordings, whose first needs to know of the last."""
+    places = [
+        place
+        for place, numbers in enumerate(groups.members)
+        if len(numbers) > 1 and any(folder.alignment(number) is None for number in numbers)
+    ]
+    numbers = sorted(number for place in places for number in groups.members[place])
+    todo = _without_moments(numbers, folder)
+    for index, one in _signals(recordings, todo, fitted, n_jobs, "Aligning"):
+        folder.keep_moments(index, groups.scatter(one, index, fitted), None, left_out_of(one))
+        del one  # before the next is read
+    for place in places:
+        own = groups.members[place]
+        scatters = [folder.scatter(number) for number in own]
+        alignment = groups.alignment(scatters, place, fitted.aligned_to_)
+        for number in own:
+            folder.keep_alignment(number, alignment)
+
+
+def _without_moments(numbers, folder):
+    """List the recordings an interrupted call has not been through."""
+    todo = [number for number in numbers if not folder.has_moments(number)]
+    if len(todo) < len(numbers):
+        logger.info(f"Going on after {len(numbers) - len(todo)} of {len(numbers)} recordings")
+    return todo
+
+
+@contextlib.contextmanager
+def _forgotten_if_wrong(folder):
+    """Leave the folder to other calls if this one fails by what it was asked."""
+    try:
+        yield
+    except ValueError:
+        folder.forget()
+        raise
+
+
+def _products(moments, recording, signs):
+    """Products of one recording, at whose signs we look."""
+    products = moments.products()
+    signs.add(recording, products)
+    return products
 
 
 def _added(total, products):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ._utils.check import listed, plural
+from .alignment import Alignment
 from .recording import as_list
 from .settings import FittedPreparation
 from .timeline import TimeMap
@@ -31,12 +32,37 @@ class PreparedData:
         Where they lie in time, per recording.
     names : list of str
         What to call the recordings.
+    alignments : list of Alignment
+        The map of each recording's channels to those of the group; empty where the preparation
+        does not align.
     """
 
     data: Sequence[np.ndarray] = field(repr=False)
     preparation: FittedPreparation
     time_maps: list[TimeMap] = field(repr=False)
     names: list[str] = field(default_factory=list)
+    alignments: list[Alignment] = field(default_factory=list, repr=False)
+
+    def recording(self, number: int) -> "PreparedData":
+        """Get one recording alone.
+
+        Parameters
+        ----------
+        number : int
+            Which one.
+
+        Returns
+        -------
+        prepared : PreparedData
+            The recording.
+        """
+        return PreparedData(
+            [self.data[number]],
+            self.preparation,
+            [self.time_maps[number]],
+            [self.names[number]],
+            [self.alignments[number]] if self.alignments else [],
+        )
 
     @property
     def spans(self) -> list[list[tuple[int, int]]]:
@@ -215,6 +241,7 @@ def as_prepared(inst: Any) -> PreparedData | None:
         first.preparation,
         [time_map for entry in entries for time_map in entry.time_maps],
         [name for entry in entries for name in entry.names],
+        [one for entry in entries for one in entry.alignments],
     )
 
 
@@ -236,7 +263,7 @@ def same_features(ours: FittedPreparation, theirs: FittedPreparation) -> bool:
         return False
     return all(
         _same_array(getattr(ours, name), getattr(theirs, name))
-        for name in ("components_", "template_", "spatial_components_")
+        for name in ("components_", "template_", "spatial_components_", "aligned_to_")
     )
 
 

@@ -1,7 +1,7 @@
 """A page on a model and its states, as a section of MNE-Python's reports."""
 
 import html
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from .hmm import HMM
 from .maps import mean_maps, power_maps
 from .networks import coherence_networks
 from .recording import is_several
+from .recording_dependence import compute_recording_dependence
 from .spectra import compute_state_spectra
 from .states import StateTimeCourse, as_courses
 from .tinda import compute_tinda
@@ -45,6 +46,7 @@ def add_hmm_to_report(
     states: StateTimeCourse | Sequence[StateTimeCourse] | None = None,
     names: Sequence[str] | None = None,
     sessions: Sequence[Any] | None = None,
+    group: Sequence[Hashable] | None = None,
     atlas: Any = None,
     fmin: float = 1.0,
     fmax: float = 45.0,
@@ -70,6 +72,7 @@ def add_hmm_to_report(
     sessions : sequence | None
         The session of each recording, by any name. A warning tells of states that are
         tied to one. None takes each recording for a session.
+    %(group)s
     atlas : path-like | nibabel image | None
         For parcels in a volume, the atlas, for maps in a glass brain (which need nilearn). None
         takes the one the model was trained with, if it was given one.
@@ -109,8 +112,14 @@ def add_hmm_to_report(
         raise TypeError(f"hmm must be an HMM, got {type(hmm).__name__}")
     if states is None:
         states = hmm.predict(
-            inst, reject_by_annotation=reject_by_annotation, sfreq=sfreq, n_jobs=n_jobs
+            inst,
+            reject_by_annotation=reject_by_annotation,
+            sfreq=sfreq,
+            group=group,
+            n_jobs=n_jobs,
         )
+    elif group is not None:
+        raise ValueError("group is for finding states, which are given already; leave it out")
     courses = as_courses(states)
     if courses[0].state_names != hmm.state_names:
         raise ValueError(
@@ -264,6 +273,7 @@ def _add_states(page, hmm, inst, courses, names, sfreq):
             row.append(_mean_and_spread(values))
         rows.append(row)
     page.html("States", _table(rows, ["state", *columns]))
+    _add_dependence(page, courses, names)
     number = int(np.argmax([(one.labels >= 0).sum() for one in courses]))
     page.figure("States over time", courses[number].plot(duration=SHOWN, show=False))
     one = inst[number] if isinstance(inst, (list, tuple)) else inst
@@ -274,6 +284,29 @@ def _add_states(page, hmm, inst, courses, names, sfreq):
     figs = [plot_statistics(courses, measure, show=False) for measure in measures]
     page.figure("Statistics", figs, [measure.replace("_", " ") for measure in measures])
     page.figure("Lifetimes", plot_lifetimes(courses, show=False))
+
+
+def _add_dependence(page, courses, names):
+    """In which recordings states live."""
+    title = "States and recordings"
+    if len(courses) < 2:
+        return
+    if any((one.labels < 0).all() for one in courses):
+        page.left_out(title, "a recording has no modeled sample")
+        return
+    dependence = compute_recording_dependence(courses, names=names)
+    explained = f"{100 * dependence.explained:.0f} % of the variance of state occupancy"
+    rows = [
+        (
+            name,
+            f"{100 * share.max():.0f} %",
+            dependence.names[int(share.argmax())],
+        )
+        for name, share in zip(dependence.state_names, dependence.shares.T, strict=True)
+        if not np.isnan(share).any()
+    ]
+    text = f"<p>{explained} is explained by recording.</p>"
+    page.html(title, text + _table(rows, ["state", "largest share of its samples", "recording"]))
 
 
 def _mean_and_spread(values):

@@ -1,6 +1,6 @@
 """How many states: what is known of each number, and a rule that chooses."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +79,9 @@ class StateNumberSelection:
         What the folds are, in words.
     n_unsettled : array of int, shape (n_numbers,)
         Number of fits that had not converged.
+    explained_by_recording : array, shape (n_numbers,)
+        Share of the variance of state occupancy that is explained by recording, of the best
+        repeat. NaN for one recording.
     """
 
     n_states: tuple[int, ...]
@@ -98,6 +101,7 @@ class StateNumberSelection:
     n_samples: int
     folds: str
     n_unsettled: np.ndarray = field(repr=False)
+    explained_by_recording: np.ndarray = field(repr=False)
 
     @property
     def min_occupancy(self) -> np.ndarray:
@@ -188,8 +192,8 @@ class StateNumberSelection:
             ``held_out_error`` (mean difference from the best, and its standard error),
             ``repeats_agreement``, ``repeats_correlation`` and ``repeats_distance`` (means over
             pairs), ``halves_agreement``, ``halves_correlation``, ``halves_distance``,
-            ``min_occupancy``, ``n_parameters``, ``aic``, ``bic``, ``icl`` and ``n_unsettled``;
-            needs pandas.
+            ``min_occupancy``, ``n_parameters``, ``aic``, ``bic``, ``icl``, ``n_unsettled`` and
+            ``explained_by_recording``; needs pandas.
         """
         pd = check_pandas()
         held_out = self.held_out.mean(axis=1)
@@ -210,6 +214,7 @@ class StateNumberSelection:
                 "n_parameters": self.n_parameters,
                 **{name: getattr(self, name) for name in CRITERIA},
                 "n_unsettled": self.n_unsettled,
+                "explained_by_recording": self.explained_by_recording,
             }
         )
 
@@ -270,7 +275,7 @@ def select_n_states(
     *,
     n_folds: int = 5,
     n_repeats: int = 3,
-    group: Sequence[Any] | None = None,
+    group: Sequence[Hashable] | None = None,
     gap: float = 1.0,
     metric: str = "riemannian",
     preparation: Preparation | None = None,
@@ -310,9 +315,10 @@ def select_n_states(
     n_repeats : int
         Number of fits on all data, each with a seed of its own. With 1, nothing is known of
         whether states recur in repeats.
-    group : sequence | None
+    group : sequence of hashable | None
         What recordings belong together, an entry for each, such as the names of persons: those
-        of one group are in one fold, and in one half.
+        of one group are in one fold, and in one half. If ``preparation`` aligns recordings, they
+        are aligned together, too.
     gap : float
         Seconds to leave out of the training data on both sides of a held-out block. At least
         as much is left out as the embedding reaches.
@@ -379,8 +385,9 @@ def select_n_states(
     longer the more states it has. Begin with few numbers, far apart.
 
     Held-out log evidence :footcite:`CeleuxDurand2008` is computed with the parameters of the
-    training folds. Principal components, and where asked for the standard deviations of
-    recordings that are cut into blocks, are found with all data, held-out ones included. They know
+    training folds. Principal components, the mean to which recordings are aligned, and where asked
+    for the standard deviations of recordings that are cut into blocks, are found with all data,
+    held-out ones included. They know
     nothing of states, so what leaks is small; where that matters, pass features that were
     prepared with other recordings (``prepare(recordings, hmm.preparation_)``). Blocks are chains of
     their own. Sessions of one person that are in different folds are not independent; keep them
@@ -424,7 +431,16 @@ def select_n_states(
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
     arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = prepared_of(inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs)
+    prepared = prepared_of(
+        inst,
+        preparation,
+        picks,
+        reject_by_annotation,
+        sfreq,
+        arguments,
+        n_jobs,
+        group if preparation is not None and preparation.aligns else None,
+    )
     together = check_group(group, len(prepared), n_folds)
     folds = make_folds(prepared, n_folds, gap, together)
     halves = split_halves(prepared, gap, together)
@@ -493,4 +509,7 @@ def _gather(numbers, tasks, fits, compared, n_samples, folds, metric):
         n_samples,
         folds,
         np.array(n_unsettled),
+        values(REPEAT, "explained_by_recording")[
+            np.arange(len(numbers)), values(REPEAT, "free_energy").argmin(axis=1)
+        ],
     )

@@ -17,11 +17,13 @@ from .hmm import chain_lengths
 from .model_pairs import PairAgreement, PairSums, inferred
 from .prepared import PreparedData
 from .priors import Priors
+from .recording_dependence import WARNING as STATES_ARE_RECORDINGS
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
 # What fit_hmm warns of that is counted instead: with many fits it would be said many times.
 UNSETTLED = "Training had not settled"
+COUNTED = (UNSETTLED, STATES_ARE_RECORDINGS)
 
 
 class Task(NamedTuple):
@@ -238,7 +240,9 @@ def _fit(task, prepared, work):
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
         "n_parameters": hmm.n_parameters,
-        "warnings": [text for text in texts if not text.startswith(UNSETTLED)],
+        "warnings": [text for text in texts if not text.startswith(COUNTED)],
+        "explained_by_recording": hmm.explained_by_recording_,
+        "states_are_recordings": any(one.startswith(STATES_ARE_RECORDINGS) for one in texts),
         "initial_probs": hmm.initial_probs_,
         "transition_matrix": hmm.transition_matrix_,
         "means": hmm.means_,
@@ -267,6 +271,14 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
         warn(
             f"{n_unsettled} of {len(fits)} fits had not settled after max_iter={max_iter} updates; "
             "raise max_iter, or tol"
+        )
+    repeats = [fit for task, fit in zip(tasks, fits, strict=True) if task.kind == REPEAT]
+    n_split = sum(fit.get("states_are_recordings", False) for fit in repeats)
+    if n_split:
+        warn(
+            f"{STATES_ARE_RECORDINGS} in {n_split} of {len(repeats)} fits to all data (see "
+            "explained_by_recording); fit_hmm with one of these numbers says which, and what can "
+            "be done"
         )
     told: dict[str, list[int]] = {}
     for task, fit in zip(tasks, fits, strict=True):

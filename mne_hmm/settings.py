@@ -7,6 +7,9 @@ import numpy as np
 
 from ._utils.check import check_number, check_option
 
+# Ways to align that are to a mean of covariances.
+TO_MEAN = ("euclidean", "riemannian")
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -22,10 +25,14 @@ class Preparation:
         Sampling rate of the features in hertz. None keeps that of the recordings.
     envelope : bool
         Whether to take the amplitude envelope (of the analytic signal) of the band.
-    align : None | "signs"
-        How recordings are made alike before the embedding. ``"signs"`` flips channels such that
-        their lagged covariances match a template; only fitted preparations that hold one can do
-        it, such as those of published models. Within a group, `align_signs` does it.
+    align : None | "euclidean" | "riemannian" | "signs"
+        How recordings are made alike before the embedding. ``"euclidean"`` gives all recordings
+        the same covariance of their channels at zero lag, which is the mean of their own
+        :footcite:`HeWu2020`; ``"riemannian"`` does so with the log-Euclidean mean
+        :footcite:`ZaniniEtAl2018`. ``group=`` of `prepare` and `fit_hmm` says which recordings move
+        together. ``"signs"`` flips channels such that their lagged covariances match a template;
+        only fitted preparations that hold one can do it, such as those of published models.
+        Within a group, `align_signs` does it.
     n_embeddings : int
         Number of lags of the time-delay embedding, odd. 1 for none. The embedding takes
         ``n_embeddings // 2`` samples off each end of every good span.
@@ -46,6 +53,21 @@ class Preparation:
     Notes
     -----
     The default is the preparation of the time-delay embedded HMM :footcite:`VidaurreEtAl2018`.
+
+    Steps are done in this order: filter, resample, envelope, standardize channels, align, embed,
+    project, standardize features.
+
+    Recordings of several people differ in what lies between their channels, and states then easily
+    become people. With ``align="euclidean"`` or ``"riemannian"`` the channels of a recording (or
+    ``group``) with covariance ``C``, over its good spans, become ``M^(1/2) C^(-1/2) x``, where
+    ``M`` is the mean of all groups, each of which counts once. Powers are taken within the
+    dimensions that the data have. ``"euclidean"`` keeps the mean variance of each channel;
+    ``"riemannian"`` is less drawn to single recordings.
+
+    What alignment leaves are rotations of the whitened channels, so it is for sensors in about the
+    same places, and for parcels whose signs agree (`align_signs`). It takes differences of
+    covariance between recordings out, also those between two conditions that were recorded one by
+    one, unless ``group`` joins the recordings of a person. The page on the model has the equations.
 
     References
     ----------
@@ -101,11 +123,7 @@ class Preparation:
                 'align="signs" needs the template of a fitted preparation; give the parcels of a '
                 "group signs that agree with mne_hmm.align_signs, and leave align=None"
             )
-        if self.align is not None:
-            raise NotImplementedError(
-                f"align={self.align!r}: aligning recordings is not part of this version of "
-                "mne-hmm; leave align=None"
-            )
+        check_option(self.align, "align", (None, *TO_MEAN))
 
     def _check_n_components(self):
         n = self.n_components
@@ -162,6 +180,11 @@ class Preparation:
         return cls.standardized(standardize=False)
 
     @property
+    def aligns(self) -> bool:
+        """Whether recordings are aligned to a mean covariance."""
+        return self.align in TO_MEAN
+
+    @property
     def n_lost(self) -> int:
         """Samples the embedding takes off each end of a good span."""
         return self.n_embeddings // 2
@@ -190,7 +213,7 @@ class FittedPreparation(Preparation):
     explained_variance_ : float
         Share of the variance that the components explain.
     rank_ : int
-        Number of independent channels.
+        Number of independent channels, after alignment where there is one.
     sfreq_ : float
         Sampling rate of the features in hertz.
     template_ : array, shape (n_channels * n_embeddings, n_channels * n_embeddings) | None
@@ -205,6 +228,11 @@ class FittedPreparation(Preparation):
         names say it.
     band_ : tuple of float | None
         Pass band in hertz of the data it was fitted to, where they had been filtered before.
+    aligned_to_ : array, shape (n_channels, n_channels) | None
+        With ``align="euclidean"`` or ``"riemannian"``: the mean covariance of the standardized
+        channels, which each recording is given.
+    grouped_ : bool
+        Whether several recordings were aligned together.
     """
 
     ch_names_: tuple[str, ...] = ()
@@ -217,8 +245,21 @@ class FittedPreparation(Preparation):
     spatial_components_: np.ndarray | None = field(default=None, repr=False)
     channels_from_: str = ""
     band_: tuple[float, float] | None = None
+    aligned_to_: np.ndarray | None = field(default=None, repr=False)
+    grouped_: bool = False
 
     def _check_align(self):
+        if self.aligns != (self.aligned_to_ is not None):
+            raise ValueError(
+                f"align={self.align!r} and {'no' if self.aligned_to_ is None else 'an'} "
+                'aligned_to_ do not go together; align="euclidean" and "riemannian" need the mean '
+                "that was fitted, and nothing else has one"
+            )
+        if self.aligns and self.spatial_components_ is not None:
+            raise ValueError(
+                f"align={self.align!r} cannot be given with spatial_components_, which are of "
+                "channels as they are; leave align=None"
+            )
         if (self.align == "signs") != (self.template_ is not None):
             raise ValueError(
                 f'align="signs" and template_ go together, got align={self.align!r} and '

@@ -126,7 +126,8 @@ def simulate_raw(
     With ``model``, states follow each other by its Markov chain, and each has a vector
     autoregression with the covariances over lags that the model has for it (block Yule-Walker
     equations, order ``n_embeddings - 1``, with 1 percent of noise in each channel). What the
-    model's components left out is not there. Even the model that signals are made from finds only
+    model's components left out is not there. Of a model whose recordings were aligned, channels are
+    those of the mean, with its covariance. Even the model that signals are made from finds only
     some of their states back: states of a few samples leave little trace in lags that are as long.
 
     References

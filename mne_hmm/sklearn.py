@@ -13,7 +13,7 @@ import numpy as np
 from ._utils.check import check_option, import_extra, listed, plural
 from .bids_input import is_bids_path
 from .fit import fit_hmm, prepared_of
-from .hmm import HMM, features_for
+from .hmm import HMM, Options, features_for
 from .parcel_inputs import AtlasArguments
 from .prepared import PreparedData
 from .recording_features import (
@@ -338,9 +338,8 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         return prepared
 
     def _prepared_for(self, hmm, recordings):
-        prepared = features_for(
-            [hmm], recordings, self.reject_by_annotation, self.sfreq, self.n_jobs
-        )
+        options = Options(self.reject_by_annotation, self.sfreq, self.n_jobs)
+        prepared = features_for(hmm, recordings, options)
         _check_rows(prepared, recordings)
         return prepared
 

@@ -389,8 +389,8 @@ def test_whitening_needs_components():
     refuse(ValueError, ["whiten=True", "n_components is None"], whiten=True, n_components=None)
 
 
-def test_alignment_is_not_there_yet():
-    refuse(NotImplementedError, ["align='euclidean'", "align=None"], align="euclidean")
+def test_unknown_alignment():
+    refuse(ValueError, ["align must be one of None, 'euclidean', 'riemannian'"], align="rotation")
 
 
 # Channels

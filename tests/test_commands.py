@@ -214,8 +214,6 @@ def test_info(folder, printed):
 def test_every_parameter_has_an_option():
     """A new parameter gets an option, or is named here as one for files."""
     only_in_files = {
-        # Of fitted preparations, and of those to come.
-        "align",
         "initial_means",
         "initial_covariances",
         "initial_transition_matrix",

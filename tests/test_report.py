@@ -80,7 +80,14 @@ def test_several_recordings_in_a_report_that_is_there(fitted, simulated, tmp_pat
     for one, fname in zip(raws, fnames, strict=True):
         one.save(fname)
     mne_hmm.add_hmm_to_report(report, fitted, fnames, states=states, section="Rest")
-    assert titles(report) == ["First", *TITLES]
+    place = TITLES.index("States") + 1
+    assert titles(report) == ["First", *TITLES[:place], "States and recordings", *TITLES[place:]]
+    dependence = mne_hmm.compute_recording_dependence(states)
+    lives = text_of(report, "States and recordings")
+    assert f"{100 * dependence.explained:.0f} % of the variance of state occupancy" in lives
+    largest = dependence.shares[:, 1].argmax()
+    share = f"{100 * dependence.shares[largest, 1]:.0f} %"
+    assert f"state_1 {share} {largest}" in lives
     occupancy = [100 * one.statistics().fractional_occupancy[0] for one in states]
     spread = f"{np.mean(occupancy):.4g} ± {np.std(occupancy, ddof=1):.3g}"
     assert f"state_0 {spread}" in text_of(report, "States")
@@ -141,7 +148,8 @@ def test_rare_and_never_on(fitted):
 
 def test_in_one_recording(fitted):
     courses = [course([5, 5]), course([4, 4, 2]), course([5, 5])]
-    (only,) = find_cautions(fitted, courses, names=["a", "b", "c"])
+    only, remedy = find_cautions(fitted, courses, names=["a", "b", "c"])
+    assert remedy.startswith("States may be recordings")
     assert only == "state_2 lives in one recording only: b has 100.0 % of its time."
     # One recording alone cannot be the only one.
     assert find_cautions(fitted, courses[1:2], names=["b"]) == []

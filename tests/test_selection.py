@@ -402,6 +402,7 @@ def known(held_out, agreement, occupancy, **changes):
         "n_samples": 1000,
         "folds": "3 folds of recordings",
         "n_unsettled": np.zeros(n, int),
+        "explained_by_recording": np.zeros(n),
     }
     return StateNumberSelection(**values | changes)
 

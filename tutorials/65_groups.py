@@ -188,6 +188,14 @@ report.save(folder / "groups.html", open_browser=False)
 report
 
 # %%
+# How much of what states do depends on the recording has a number. It is 0 where all recordings
+# have the same occupancies, but for chance, and 1 where each state lives in one recording.
+# `fit_hmm` warns where it is more than half, or where a state has more than 90 % of its samples in
+# one recording.
+
+mne_hmm.compute_recording_dependence(spoiled_states, names=names)
+
+# %%
 # What is different about the recording? The spectrum of its state tells, by the peak at 22 Hz:
 
 spectra = mne_hmm.compute_state_spectra(spoiled, spoiled_states)
@@ -203,6 +211,56 @@ spectra.plot(picks=spectra.ch_names[::2])
 # - Leave the recording out if nothing helps, and say so.
 #
 # More states do not help: the recording keeps its own.
+#
+# States that are people
+# ----------------------
+# Even where all is well, people have heads of their own: the same sources reach channels with
+# other strengths and leak into others. Here each of three people has a mixture of channels of
+# their own, and two recordings with it.
+
+rng = np.random.default_rng(0)
+people = ["anna", "ben", "carl"] * 2
+mixtures = {}
+for person in people[:3]:
+    between = rng.standard_normal((8, 8))
+    values, vectors = np.linalg.eigh(between + between.T)
+    mixtures[person] = (vectors * np.exp(0.35 * values)) @ vectors.T
+mixed = []
+for raw, person in zip(raws[:6], people, strict=True):
+    one = raw.copy()
+    one.apply_function(lambda x, by=mixtures[person]: by @ x, picks="all", channel_wise=False)
+    mixed.append(one)
+
+people_hmm = mne_hmm.fit_hmm(mixed, 4, preparation=preparation, refine=False, random_state=0)
+print(mne_hmm.compute_recording_dependence(people_hmm.predict(mixed), names=people))
+
+# %%
+# ``align="euclidean"`` gives all recordings the same covariance of their channels before they are
+# embedded, which is the mean of their own :footcite:`HeWu2020`. ``group`` names the person of each
+# recording: recordings of one person are aligned together, so that what differs between them stays.
+# Without it each recording is aligned by itself, and part of what differs between conditions is
+# taken out, too.
+
+aligned = mne_hmm.Preparation(n_components=16, align="euclidean")
+aligned_hmm = mne_hmm.fit_hmm(
+    mixed, 4, preparation=aligned, group=people, refine=False, random_state=0
+)
+aligned_states = aligned_hmm.predict(mixed, group=people)
+print(mne_hmm.compute_recording_dependence(aligned_states, names=people))
+
+# %%
+# New recordings are aligned in the same way to the mean that the model keeps: on themselves, or on
+# a part that is comparable, such as a minute of rest before a task, with ``align_on=(0, 60)``.
+# Recordings must be long enough for a covariance of all channels.
+#
+# When to align: sensors of several people, or parcels where the share above is high. Not with one
+# person in one session, and not in place of aligning signs: alignment changes strengths and what
+# leaks from channel to channel, but does not know which channel is which (:doc:`/model`).
+#
+# Spectra and maps are those of each person's own channels.
+
+spectra = mne_hmm.compute_state_spectra(mixed, aligned_states)
+spectra.recordings[0].plot(show=False)
 
 # %%
 # References

@@ -50,6 +50,21 @@ sfreq : float | None
     anything else. For fMRI it is 1 / TR.
 """.strip()
 
+_docdict["group"] = """
+group : sequence of hashable | None
+    For preparations that align recordings: a label for each, as in ``["anna", "anna", "ben"]``.
+    Recordings with the same label are aligned together, by their pooled covariance, so that
+    differences between the recordings of one person stay. None (default) aligns each by itself.
+""".strip()
+
+_docdict["align_on"] = """
+align_on : tuple of float | Raw | array | path-like | list of these | None
+    For preparations that align recordings: what their covariances are taken from. None (default)
+    is all good spans of the recordings. A tuple ``(tmin, tmax)`` is a period of each, in seconds
+    from its first sample, or from the event of epochs, both ends included. Another recording, such
+    as of rest before a task, is prepared in the same way. A list has one entry for each recording.
+""".strip()
+
 _docdict["random_state"] = """
 random_state : int | numpy.random.Generator | None
     Seed of all randomness. The same seed gives the same result, to the last bit, on the

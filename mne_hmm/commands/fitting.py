@@ -2,7 +2,7 @@
 
 import secrets
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from mne.utils import logger
 
 from ..fit import fit_hmm
+from ..groups import check_group
 from ..hmm import HMM, read_hmm
 from ..preparation import prepare
 from ..prepared import PreparedData
@@ -25,7 +26,7 @@ from .run_file import write_run
 # Arguments that change where and how fast something is done, but no bit of what comes out.
 WHERE = ("cache_dir", "checkpoint_dir", "log_dir", "n_jobs")
 # Arguments that may name files.
-FILES = ("atlas", "src", "init")
+FILES = ("atlas", "src", "init", "align_on")
 MODELS = (".h5", ".hdf5")
 
 
@@ -72,6 +73,7 @@ def run_fit(
         names,
         reject_by_annotation=arguments["reject_by_annotation"],
         sfreq=arguments["sfreq"],
+        group=None if isinstance(inst, PreparedData) else arguments["group"],
         n_jobs=where["n_jobs"],
         told=True,
     )
@@ -187,7 +189,7 @@ def prepared_in_folder(
     """
     if inputs.prepared is not None:
         raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
-    names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir")
+    names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir", "group")
     return prepare(
         inputs.inst,
         **{name: calls.pop(name) for name in names},
@@ -198,9 +200,17 @@ def prepared_in_folder(
 
 
 def states_of(
-    hmm: HMM, inst: Any, names: list[str], *, told: bool = False, **options: Any
+    hmm: HMM,
+    inst: Any,
+    names: list[str],
+    *,
+    group: Sequence[Hashable] | None = None,
+    told: bool = False,
+    **options: Any,
 ) -> Iterator[tuple[str, StateTimeCourse]]:
     """Find the states of one recording after another, so that only one is in memory.
+
+    Recordings that are aligned together are in memory together.
 
     Parameters
     ----------
@@ -210,23 +220,28 @@ def states_of(
         The recordings.
     names : list of str
         Their names.
+    group : sequence of hashable | None
+        Which recordings are aligned together.
     told : bool
         Whether all warnings of these recordings have been given already.
     **options : dict
         Arguments of ``hmm.predict``.
     """
+    labels = check_group(group, len(names))
+    together = {n: [n] for n in range(len(names))}
+    if labels is not None:
+        together = {n: [m for m, one in enumerate(labels) if one == labels[n]] for n in together}
+    found: dict[int, StateTimeCourse] = {}
     for number, name in enumerate(names):
-        if isinstance(inst, PreparedData):
-            one: Any = PreparedData(
-                [inst.data[number]],
-                inst.preparation,
-                [inst.time_maps[number]],
-                [inst.names[number]],
-            )
-        else:
-            one = [inst[number]]
-        with warnings.catch_warnings():
-            if told:
-                warnings.simplefilter("ignore")
-            (course,) = hmm.predict(one, verbose="WARNING", **options)
-        yield name, course
+        if number not in found:
+            own = together[number]
+            one: Any = inst.recording(number) if isinstance(inst, PreparedData) else None
+            if one is None:
+                one = [inst[n] for n in own]
+            more = {} if labels is None else {"group": [labels[n] for n in own]}
+            with warnings.catch_warnings():
+                if told:
+                    warnings.simplefilter("ignore")
+                courses = hmm.predict(one, verbose="WARNING", **more, **options)
+            found |= zip(own, courses, strict=True)
+        yield name, found.pop(number)

@@ -76,6 +76,17 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
+def period_or_file(text: str) -> Any:
+    """Make a period of text such as ``0,60``; other text is the name of a file."""
+    if text.lower() == "none":
+        return None
+    try:
+        tmin, tmax = map(float, text.split(","))
+    except ValueError:
+        return text
+    return [tmin, tmax]
+
+
 def word(text: str) -> Any:
     """Leave text as it is; ``none`` is None."""
     return None if text.lower() == "none" else text
@@ -96,6 +107,13 @@ RECORDINGS = (
     Option("atlas", word, "atlas, for source estimates and brain images", "ATLAS"),
     Option("src", word, "source space of source estimates", "FILE"),
     Option("subjects_dir", word, "folder of FreeSurfer subjects", "DIR"),
+    Option(
+        "group",
+        names,
+        "label of each recording, with commas between; with --align those with one label are "
+        "aligned together",
+        "LABELS",
+    ),
 )
 PREPARATION = (
     Option(
@@ -113,6 +131,12 @@ PREPARATION = (
         "sampling rate of the features in hertz (250)",
         "HZ",
         ("--preparation-sfreq",),
+    ),
+    Option(
+        "preparation.align",
+        word,
+        "align recordings to the mean of their covariances: euclidean or riemannian (none)",
+        "MEAN",
     ),
     Option("preparation.envelope", None, "take the amplitude envelope (default: no)"),
     Option("preparation.n_embeddings", number, "lags of the time-delay embedding (15)", "N"),
@@ -187,6 +211,12 @@ SELECT = (
 APPLY = (
     Option("method", word, "posterior (default) or viterbi", "METHOD"),
     *(option for option in RECORDINGS if option.name != "picks"),
+    Option(
+        "align_on",
+        period_or_file,
+        "what recordings are aligned on: a period of each in seconds, as 0,60, or a file",
+        "WHAT",
+    ),
     N_JOBS,
 )
 BIDS = (

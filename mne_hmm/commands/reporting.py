@@ -55,7 +55,12 @@ def run_report(
         inst = with_parcels(inst, atlas, n_jobs=options.get("n_jobs"))
     found = {name: arguments[name] for name in ("reject_by_annotation", "sfreq")}
     states = hmm.predict(
-        inst, method=arguments.get("method", "posterior"), n_jobs=options.get("n_jobs"), **found
+        inst,
+        method=arguments.get("method", "posterior"),
+        group=arguments.get("group"),
+        align_on=arguments.get("align_on"),
+        n_jobs=options.get("n_jobs"),
+        **found,
     )
     report = hmm.report(inst, states=states, names=run["names"], **found, **options)
     with outputs.writing(name) as fname:

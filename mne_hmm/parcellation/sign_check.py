@@ -60,9 +60,14 @@ class SignCheck:
         self._labels: list[str] = []
         self._values: list[np.ndarray] = []
 
+    @property
+    def wants_more(self) -> bool:
+        """Whether another recording would be looked at."""
+        return self._entries is not None and len(self._values) < MOST_RECORDINGS
+
     def add(self, recording: Recording, products: np.ndarray) -> None:
         """Keep what is needed of the products of one recording's embedded channels."""
-        if self._entries is None or len(self._values) == MOST_RECORDINGS:
+        if self._entries is None or not self.wants_more:
             return
         power = np.sqrt(np.diag(products))
         values = self._entries.of(products)

@@ -109,7 +109,7 @@ def plot_covariances(hmm, *, kind="covariance", space="features", axes=None, sho
     space : "features" | "channels"
         Whether to plot the features as they are, or the channels they were made of, at zero lag,
         as far as components kept them. Channels are in units of their standard deviation where
-        they were standardized.
+        they were standardized, and those of the mean where recordings were aligned.
     axes : array of matplotlib.axes.Axes | None
         Where to plot, one for each state. None makes a new figure.
     show : bool

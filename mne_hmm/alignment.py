@@ -1,0 +1,221 @@
+"""Arithmetic of alignment: recordings whose channels have one covariance at zero lag.
+
+The signals of a group have covariance ``C``, and the mean of all groups is ``M``. The signals
+become ``M^(1/2) Q C^(-1/2) x``, and their covariance is ``M``. Where all channels are independent
+``Q`` is the identity. Otherwise powers are taken within the dimensions that there are, and ``Q``
+is the rotation that carries those of the group to those of the mean, the closest to the identity
+that there is: dimensions of an average reference, say, are others after every z-score.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .embedding import BLOCK_LENGTH, RANK_TOLERANCE
+
+# A mean was put together in a basis of its own, so what is no dimension of it is smaller still.
+MEAN_TOLERANCE = 1e-3 * RANK_TOLERANCE
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """How the channels of one recording are aligned with those of the others, and the way back.
+
+    In ``prepared.alignments``, ``hmm.alignments_`` and ``dual.alignment``.
+
+    Parameters
+    ----------
+    to_mean : array, shape (n_channels, n_channels)
+        What the recording's channels are multiplied by, after they were standardized.
+    from_mean : array, shape (n_channels, n_channels)
+        What aligned channels are in those of the recording. The inverse of ``to_mean``, or the
+        best there is where channels depend on each other.
+    """
+
+    to_mean: np.ndarray = field(repr=False)
+    from_mean: np.ndarray = field(repr=False)
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """Align signals.
+
+        Parameters
+        ----------
+        x : array, shape (n_samples, n_channels)
+            Standardized signals of the recording.
+
+        Returns
+        -------
+        aligned : array, shape (n_samples, n_channels)
+            The same in the channels of the mean, in float32.
+        """
+        out = np.empty(x.shape, np.float32)
+        # In double precision, since weak dimensions may be made much stronger.
+        for start in range(0, len(x), BLOCK_LENGTH):
+            out[start : start + BLOCK_LENGTH] = x[start : start + BLOCK_LENGTH] @ self.to_mean.T
+        return out
+
+    def content(self) -> np.ndarray:
+        """Get both matrices as one array, for files.
+
+        Returns
+        -------
+        content : array, shape (2, n_channels, n_channels)
+            The matrices.
+        """
+        return np.stack([self.to_mean, self.from_mean])
+
+    @classmethod
+    def from_content(cls, content: Any) -> "Alignment":
+        """Make an alignment of what was in a file.
+
+        Parameters
+        ----------
+        content : array, shape (2, n_channels, n_channels)
+            What :meth:`content` gave.
+
+        Returns
+        -------
+        alignment : Alignment
+            The alignment.
+        """
+        to_mean, from_mean = np.asarray(content, float)
+        return cls(to_mean, from_mean)
+
+
+class Scatter(NamedTuple):
+    """What signals tell of the covariance of their channels at one time."""
+
+    n_samples: int
+    values: np.ndarray
+    """Sum of outer products about the mean of each recording, shape (n_channels, n_channels)."""
+
+    @property
+    def covariance(self) -> np.ndarray:
+        """Covariance of the channels, shape (n_channels, n_channels)."""
+        return self.values / max(self.n_samples, 1)
+
+
+def scatter_of(spans: Sequence[np.ndarray]) -> Scatter:
+    """Sum outer products of the samples of one recording about their mean.
+
+    Parameters
+    ----------
+    spans : sequence of array, shape (n_samples, n_channels)
+        Signals of each span.
+
+    Returns
+    -------
+    scatter : Scatter
+        The sum.
+    """
+    n_samples, n_channels = sum(map(len, spans)), spans[0].shape[1]
+    mean = sum(x.sum(axis=0, dtype=float) for x in spans) / max(n_samples, 1)
+    values = np.zeros((n_channels, n_channels))
+    for x in spans:
+        for start in range(0, len(x), BLOCK_LENGTH):
+            block = x[start : start + BLOCK_LENGTH] - mean
+            values += block.T @ block
+    return Scatter(n_samples, values)
+
+
+def pooled(scatters: Sequence[Scatter]) -> Scatter:
+    """Add up what several recordings tell, each about its own mean."""
+    return Scatter(
+        sum(one.n_samples for one in scatters), np.sum([one.values for one in scatters], axis=0)
+    )
+
+
+def rank_of(covariance: np.ndarray, *, of_mean: bool = False) -> int:
+    """Count the dimensions that a covariance has, but for rounding.
+
+    Parameters
+    ----------
+    covariance : array, shape (n_channels, n_channels)
+        The covariance.
+    of_mean : bool
+        Whether it is one that `mean_covariance` gave.
+    """
+    return len(_dimensions(covariance, MEAN_TOLERANCE if of_mean else RANK_TOLERANCE)[0])
+
+
+def mean_covariance(covariances: Sequence[np.ndarray], rank: int, kind: str) -> np.ndarray:
+    """Average covariances.
+
+    Parameters
+    ----------
+    covariances : sequence of array, shape (n_channels, n_channels)
+        Those of the groups, each of which counts once. None has less than ``rank`` dimensions.
+    rank : int
+        Number of dimensions of the mean.
+    kind : "euclidean" | "riemannian"
+        The arithmetic mean, or the exponential of the mean of logarithms.
+
+    Returns
+    -------
+    mean : array, shape (n_channels, n_channels)
+        The mean.
+    """
+    _, vectors = np.linalg.eigh(np.mean(covariances, axis=0))
+    basis = vectors[:, -rank:]
+    carried = [_carried(covariance, basis) for covariance in covariances]
+    if kind == "euclidean":
+        mean = np.mean(carried, axis=0)
+    else:
+        logarithms = [_function(one, np.log) for one in carried]
+        mean = _function(np.mean(logarithms, axis=0), np.exp)
+    mean = basis @ mean @ basis.T
+    return (mean + mean.T) / 2
+
+
+def alignment_to(mean: np.ndarray, covariance: np.ndarray) -> Alignment:
+    """Find the map that gives signals the covariance of the mean.
+
+    Parameters
+    ----------
+    mean : array, shape (n_channels, n_channels)
+        The mean, as `mean_covariance` gives it.
+    covariance : array, shape (n_channels, n_channels)
+        Covariance of the signals.
+
+    Returns
+    -------
+    alignment : Alignment
+        The map. Signals with fewer dimensions than the mean get a covariance of the mean within
+        as many.
+    """
+    wanted, basis = _dimensions(mean, MEAN_TOLERANCE)
+    values, vectors = _dimensions(covariance, RANK_TOLERANCE)
+    rotation = _closest_rotation(basis, vectors)
+    return Alignment(
+        (basis * np.sqrt(wanted)) @ rotation @ (vectors / np.sqrt(values)).T,
+        (vectors * np.sqrt(values)) @ rotation.T @ (basis / np.sqrt(wanted)).T,
+    )
+
+
+def _dimensions(covariance, tolerance):
+    """Eigenvalues and eigenvectors that are more than rounding."""
+    values, vectors = np.linalg.eigh(covariance)
+    there = values > tolerance * values[-1]
+    return values[there], vectors[:, there]
+
+
+def _closest_rotation(basis, vectors):
+    """Find the map from coordinates in one basis to those in another that turns least."""
+    left, _, right = np.linalg.svd(basis.T @ vectors, full_matrices=False)
+    return left @ right
+
+
+def _carried(covariance, basis):
+    """Turn a covariance into the dimensions of a basis, in coordinates of these."""
+    values, vectors = _dimensions(covariance, RANK_TOLERANCE)
+    rotation = _closest_rotation(basis, vectors)
+    carried = (rotation * values) @ rotation.T
+    return (carried + carried.T) / 2
+
+
+def _function(matrix, function):
+    """Apply a function to the eigenvalues of a symmetric matrix."""
+    values, vectors = np.linalg.eigh(matrix)
+    return (vectors * function(values)) @ vectors.T

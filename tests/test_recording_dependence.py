@@ -1,0 +1,161 @@
+"""Are states recordings: the share that recording explains, and what is told of it."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import mne_hmm
+from mne_hmm.cautions import find_cautions
+from mne_hmm.recording_dependence import count_blocks, dependence_of
+from mne_hmm.states import StateTimeCourse
+from mne_hmm.timeline import Timeline
+
+
+def visits(rng, occupancy, n_times=6000, lifetime=20):
+    """Draw a state for one visit after another."""
+    n_visits = n_times // lifetime
+    return np.repeat(rng.choice(len(occupancy), n_visits, p=occupancy), lifetime)
+
+
+def dependence(labels, n_states):
+    """Put labels of recordings together."""
+    counts = [count_blocks(np.asarray(one), n_states) for one in labels]
+    names = [f"state_{k}" for k in range(n_states)]
+    return dependence_of(counts, names, range(len(labels)))
+
+
+def course(labels, n_states):
+    """Make states of a recording of labels."""
+    labels = np.asarray(labels)
+    names = tuple(f"state_{k}" for k in range(n_states))
+    probabilities = np.equal(labels, np.arange(n_states)[:, None]).astype(float)
+    grid = Timeline(100.0, len(labels))
+    return StateTimeCourse(probabilities, labels, grid, [(0, len(labels))], names)
+
+
+def test_no_more_than_chance_where_recordings_do_not_differ():
+    """On average nothing is left, where without a correction for chance something would be."""
+    rng = np.random.default_rng(0)
+    occupancy = np.array([0.4, 0.3, 0.2, 0.1])
+    shares, uncorrected = [], []
+    for _ in range(50):
+        labels = [visits(rng, occupancy, 2000) for _ in range(8)]
+        found = dependence(labels, 4)
+        shares.append(found.explained)
+        between = found.occupancy.var(axis=0).sum()
+        uncorrected.append(between / (np.square(found.occupancy).sum(axis=1).mean() * 7 / 8))
+    # Cut at 0 it is a little above it on average.
+    assert np.mean(shares) < 0.01
+    assert np.mean(uncorrected) > 0.015
+    assert max(shares) < 0.05
+
+
+@pytest.mark.parametrize("n_own", [1, 2, 3])
+def test_all_where_each_recording_has_states_of_its_own(n_own):
+    """However many, and however fast they change."""
+    rng = np.random.default_rng(1)
+    own = np.full(n_own, 1 / n_own)
+    labels = [number * n_own + visits(rng, own, lifetime=5) for number in range(4)]
+    assert_allclose(dependence(labels, 4 * n_own).explained, 1, rtol=0, atol=1e-12)
+
+
+def test_all_where_each_recording_has_one_state():
+    """Also where there are fewer states than recordings, and recordings are not equally long."""
+    labels = [
+        np.full(length, k) for length, k in zip((100, 900, 400, 50), (0, 1, 0, 2), strict=True)
+    ]
+    assert_allclose(dependence(labels, 3).explained, 1, rtol=0, atol=1e-12)
+
+
+def test_in_between_it_is_what_the_definition_says():
+    """Two recordings that differ, in so many samples that chance is nothing."""
+    rng = np.random.default_rng(2)
+    one, other = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
+    labels = [visits(rng, p, 400_000, 5) for p in (one, other)]
+    between = np.square(one - other).sum() / 4
+    largest = min(
+        (np.square(one).sum() + np.square(other).sum()) / 4, 1 - np.square((one + other) / 2).sum()
+    )
+    assert_allclose(dependence(labels, 3).explained, between / largest, rtol=0.05)
+    # The more they differ, the more it is.
+    shares = []
+    for part in (0.0, 0.2, 0.5, 0.8, 1.0):
+        pair = [(1 - part) * 0.5 * np.ones(4) + part * p for p in np.eye(2).repeat(2, axis=1)]
+        pair = [p / p.sum() for p in pair]
+        shares.append(dependence([visits(rng, p, 40_000, 5) for p in pair], 4).explained)
+    assert (np.diff(shares) > 0.01).all()
+
+
+def test_it_does_not_depend_on_how_fast_states_change():
+    """As the variance of occupancies in windows would."""
+    rng = np.random.default_rng(3)
+    pair = np.array([0.6, 0.3, 0.1]), np.array([0.2, 0.3, 0.5])
+    fast, slow = (
+        dependence([visits(rng, p, 200_000, lifetime) for p in pair], 3).explained
+        for lifetime in (2, 50)
+    )
+    assert_allclose(fast, slow, rtol=0, atol=0.03)
+
+
+def test_where_states_live():
+    """In one recording: by more than 90 %, and by more than twice what would be expected."""
+    labels = [[0] * 91 + [1] * 100, [0] * 9 + [1] * 100, [1] * 100, [2] * 0 + [1] * 50]
+    found = dependence(labels, 3)
+    assert found.in_one == {"state_0": "0"}
+    assert_allclose(found.shares[:, 0], [0.91, 0.09, 0, 0])
+    assert np.isnan(found.shares[:, 2]).all()
+    assert found.are_recordings
+    assert "state_0 has 91 % of its samples in 0" in found.advice(None)
+    assert "state_0 lives in 0" in str(found)
+    # With 90 % to the digit it is not so, nor where the recording has most of all data.
+    labels[0][0], labels[1][-1] = 1, 0
+    assert dependence(labels, 3).in_one == {}
+    assert dependence([[0] * 91 + [1] * 900, [0] * 9 + [1] * 100], 2).in_one == {}
+    # Two conditions are no group.
+    assert not dependence([[0] * 100, [1] * 100], 2).are_recordings
+    # One recording is none of several.
+    one = dependence([[0] * 100], 1)
+    assert np.isnan(one.explained)
+    assert one.in_one == {}
+    assert "unknown of the variance" in str(one)
+
+
+def test_one_state_for_all_explains_nothing():
+    """There is no variance to explain."""
+    assert dependence([[0] * 10, [0] * 30], 1).explained == 0
+    assert dependence([[0, 1], [1, 0], [0]], 2).explained == pytest.approx(0, abs=0.5)
+
+
+def test_remedies_differ():
+    """Where recordings are aligned already, it is something else."""
+    found = dependence([[0] * 100, [1] * 100, [2] * 100], 3)
+    assert 'Preparation(align="euclidean")' in found.advice(None)
+    assert 'Preparation(align="euclidean")' in found.advice("signs")
+    assert "aligned already" in found.advice("riemannian")
+    assert "100 % of the variance of state occupancy is explained by recording" in found.advice(
+        None
+    )
+
+
+def test_states_and_tables():
+    """Of states of recordings; what was not modeled does not count."""
+    courses = [course([0] * 50 + [-1] * 100, 2), course([1] * 50, 2), course([1] * 50, 2)]
+    found = mne_hmm.compute_recording_dependence(courses, names=["a", "b", "c"])
+    assert found.explained == 1
+    assert found.n_samples.tolist() == [50, 50, 50]
+    table = found.to_data_frame()
+    assert table.shape == (6, 4)
+    assert table.query("recording == 'a' and state == 'state_0'").share.item() == 1
+    with pytest.raises(ValueError, match="one entry for each of 3 recordings, got 2"):
+        mne_hmm.compute_recording_dependence(courses, names=["a", "b"])
+    with pytest.raises(ValueError, match="recording 1 have no modeled sample; leave"):
+        mne_hmm.compute_recording_dependence([courses[0], course([-1] * 9, 2)])
+
+
+def test_cautions_have_the_remedy(fitted):
+    """After the states that live in one recording."""
+    courses = [course([k] * 300 + [(k + 1) % 3] * 2, 3) for k in range(3)]
+    *lives, last = find_cautions(fitted, courses, names=["a", "b", "c"])
+    assert [one.split()[0] for one in lives] == ["state_0", "state_1", "state_2"]
+    assert last.startswith("States may be recordings: 99 % of the variance")
+    assert 'Preparation(align="euclidean")' in last
