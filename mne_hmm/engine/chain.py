@@ -177,8 +177,7 @@ def _compiled(function: Callable, *specs: tuple):
     many shapes for a mistake and warns.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    function = tf.function(function, jit_compile=True, autograph=False)
-    return function.get_concrete_function(*shapes)
+    return tf.function(function, jit_compile=True, autograph=False).get_concrete_function(*shapes)
 
 
 def _call(function, *arguments):
@@ -343,7 +342,7 @@ _RECURSIONS = {dtype: partial(_recursions, dtype) for dtype in (tf.float32, tf.f
 _SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, tf.float64)}
 
 
-def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
+def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, *, groups):
     """Smooth in groups of chunks that know of each other by the walk between them only."""
     if len(groups) == 1:
         return _call(
@@ -442,14 +441,16 @@ def smooth_rows(
     """
     n = len(initial)
     unused = max(n, n_slots or 0) - n  # states that cannot be reached and explain nothing
+    n_valid, is_first = layout.flags()
     posteriors, transitions, initials, evidence, weights = _smooth(
         dtype or rows.dtype,
         tf.pad(layout.scatter(rows), [[0, 0], [0, 0], [0, unused]]),
         np.pad(np.asarray(constants, float), (0, unused), constant_values=UNREACHED),
-        *layout.flags(),
+        n_valid,
+        is_first,
         np.pad(np.asarray(transition, float), (0, unused)),
         np.pad(np.asarray(initial, float), (0, unused)),
-        layout.groups,
+        groups=layout.groups,
     )
     return Smoothed(
         layout.gather(posteriors[..., :n]),
