@@ -11,7 +11,7 @@ from scipy.signal import welch
 
 import mne_hmm
 from mne_hmm.multitaper import CrossSpectra, Windows
-from mne_hmm.simulation import FREQUENCIES
+from mne_hmm.simulation_networks import FREQUENCIES
 from mne_hmm.timeline import Timeline
 
 
