@@ -101,6 +101,7 @@ def test_folders_join(both, tmp_path):
 LONG = 2**15
 
 
+@pytest.mark.filterwarnings("ignore:States may be recordings:RuntimeWarning")  # which they are
 @pytest.mark.parametrize("batches", [{}, pytest.param({"batch_size": 4}, marks=pytest.mark.slow)])
 def test_two_recordings_are_in_memory_at_most(tmp_path, monkeypatch, batches):
     """The one that is worked on, and the next."""
