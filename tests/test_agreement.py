@@ -298,7 +298,7 @@ def test_overconfidence_is_seen(known):
 
 def test_errors_of_calibration(known):
     _, _, truth = known
-    with pytest.raises(ValueError, match="n_bins must be a whole number ≥ 1, got 0"):
+    with pytest.raises(ValueError, match="n_bins must be a whole number from 1 to 10000, got 0"):
         mne_hmm.compute_calibration(truth, truth, n_bins=0)
     with pytest.raises(TypeError, match="states must be a StateTimeCourse"):
         mne_hmm.compute_calibration(truth, truth.labels)

@@ -36,6 +36,8 @@ LEFT_OUT = {
     "read_bids_annotations": "needs MNE-BIDS and a data set; see test_bids.py",
     "write_bids_derivatives": "needs MNE-BIDS and a data set; see test_bids.py",
     "parcellate_nifti": "needs images; see test_fmri.py",
+    "decode_stream": "needs a stream; see test_streaming.py",
+    "record_stream": "needs a stream; see test_streaming.py",
 }
 
 # Their meaning is that of MNE-Python and matplotlib, which check them.
@@ -57,6 +59,7 @@ ENDLESS = {
     "n_permutations",
     "n_init",
     "n_samples",
+    "n_boot",
     "n_repeats",
     "max_iter",
     "duration",
@@ -86,17 +89,20 @@ def calls(tmp_path_factory):
         "align_signs": ([raw, raw],),
         "average_state_spectra": ([spectra, spectra],),
         "cluster_test_state_evoked": ([states, states], [events, events]),
+        "bootstrap_statistics": (hmm, 5.0, {"n_boot": 20}),
         "coherence_networks": (spectra,),
         "compute_agreement": (states, states),
         "compute_calibration": (states, states),
         "compute_consensus": ([hmm, other], raw),
         "compute_model_spectra": (hmm,),
         "compute_occupancy_over_time": (states, 1.0),
+        "compute_recording_dependence": ([states, states],),
         "compute_state_evoked": (states, events, {"tmin": -0.1, "tmax": 0.2}),
         "compute_state_spectra": (raw, states, {"fmax": 40.0}),
         "compute_tinda": (states,),
         "contrast_groups": (rng.random((6, 3)), [0, 0, 0, 1, 1, 1]),
         "find_spectral_components": (spectra, {"n_components": 2}),
+        "cross_validate": (x, 2, {**data, "n_folds": 0, **fast}),  # never to its end
         "fit_hmm": (x, 2, data | fast),
         "list_visits": (states,),
         "match_states": (hmm, other),
@@ -166,7 +172,7 @@ def substituted(function, call):
 # Where most nonsense is found only after some work.
 SLOW = {
     *("add_hmm_to_report", "cluster_test_state_evoked", "compute_consensus", "fit_hmm"),
-    *("select_n_states", "simulate_raw", "compute_tinda"),
+    *("select_n_states", "simulate_raw", "compute_tinda", "cross_validate"),
 }
 FUNCTIONS = [one for one in mne_hmm.__all__ if inspect.isfunction(getattr(mne_hmm, one))]
 METHODS = [
