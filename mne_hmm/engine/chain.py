@@ -12,7 +12,6 @@ path can explain have a very low evidence instead of none.
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
@@ -33,7 +32,7 @@ CHUNK_LENGTHS = (8, 32, 128, 256)
 # recordings of all lengths.
 ALONE = (8, 16, 32, 64, 96, 128)
 TOGETHER = (80, 96, 112, 128, 160, 192, 224, 256)
-# Groups that are worked on side by side.
+# Groups are as many as a multiple of this, which are worked on side by side.
 N_THREADS = 2
 
 
@@ -163,7 +162,8 @@ def best_chunk_length(lengths) -> int:
     return max(fitting, default=CHUNK_LENGTHS[0])
 
 
-_COMPILING = threading.Lock()
+# Tracing a function compiles those that it calls.
+_COMPILING = threading.RLock()
 
 
 @lru_cache(maxsize=256)
@@ -341,44 +341,47 @@ _SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, 
 
 
 def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
-    """Smooth in groups of chunks that know of each other by the walk between them only."""
+    """Smooth in one group of chunks, or in several that are worked on side by side."""
+    arguments = (log_densities, constants, n_valid, is_first, transition, initial)
     if len(groups) == 1:
-        return _call(
-            _SMOOTH_ALONE[dtype], log_densities, constants, n_valid, is_first, transition, initial
-        )
-    chunks = [tf.split(values, groups) for values in (log_densities, n_valid, is_first)]
-    by_group = list(zip(*chunks, strict=True))
-    firsts = chunks[2]
-    device = log_densities.device
+        return _call(_SMOOTH_ALONE[dtype], *arguments)
+    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
+    specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    with _COMPILING:
+        smooth = _in_groups(dtype, tuple(groups), *specs)
+    return smooth(*tensors)
 
-    def of_each(function, arguments):
-        def of_one(given):
-            with tf.device(device):  # a thread has no device of its own
-                return _call(function, *given)
 
-        with ThreadPoolExecutor(N_THREADS) as pool:
-            return list(pool.map(of_one, arguments))
+@lru_cache(maxsize=256)
+def _in_groups(dtype, groups, *specs):
+    """Trace smoothing in groups: TensorFlow runs what does not depend on each other side by side.
 
-    grown = of_each(
-        _operators, [(rows, constants, *flags, transition) for rows, *flags in by_group]
-    )
-    into, message = [], tf.constant(initial)
-    for (operator, scale, *_), first in zip(grown, firsts, strict=True):
-        messages, message = _call(_walk_on, operator, scale, first, initial, message)
+    That takes next to nothing, as what is compiled are the recursions in groups of these sizes.
+    """
+    shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
+    function = tf.function(partial(_smooth_groups, dtype, groups), autograph=False)
+    return function.get_concrete_function(*shapes)
+
+
+def _smooth_groups(dtype, groups, log_densities, constants, n_valid, is_first, transition, initial):
+    """Smooth in groups of chunks that know of each other by the walk between them only."""
+    rows, valid, first = (tf.split(one, groups) for one in (log_densities, n_valid, is_first))
+    by_group = list(zip(rows, valid, first, strict=True))
+    grown = [_call(_operators, one, constants, *flags, transition) for one, *flags in by_group]
+    into, message = [], initial
+    for (operator, scale, *_), begins in zip(grown, first, strict=True):
+        messages, message = _call(_walk_on, operator, scale, begins, initial, message)
         into.append(messages)
     out_of, message = [], tf.ones_like(message)
-    for (operator, scale, *_), first in zip(grown[::-1], firsts[::-1], strict=True):
-        messages, message = _call(_walk_back, operator, scale, first, message)
+    for (operator, scale, *_), begins in zip(grown[::-1], first[::-1], strict=True):
+        messages, message = _call(_walk_back, operator, scale, begins, message)
         out_of.append(messages)
-    smoothed = of_each(
-        _RECURSIONS[dtype],
-        [
-            (b, peak, *messages, *flags, transition, initial)
-            for (_, _, b, peak), (_, *flags), *messages in zip(
-                grown, by_group, into, out_of[::-1], strict=True
-            )
-        ],
-    )
+    smoothed = [
+        _call(_RECURSIONS[dtype], b, peak, *messages, *flags, transition, initial)
+        for (_, _, b, peak), (_, *flags), *messages in zip(
+            grown, by_group, into, out_of[::-1], strict=True
+        )
+    ]
     posteriors, transitions, initials, log_evidence, weights = zip(*smoothed, strict=True)
     return (
         tf.concat(posteriors, 0),
