@@ -98,12 +98,13 @@ class Candidates:
             Source of the starts.
         """
         plan = self.plan
-        self._count("search, starts", MOST_PASSES if plan.refining else plan.n_init)
+        most = MOST_PASSES if plan.refining else plan.n_init
+        self._count("search, starts", most, self._offer)
         courses = []
         for attempt, child in enumerate(rng.spawn(plan.n_init)):
             course = self._known(f"start {attempt + 1}", partial(self._start, attempt, child))
-            run = Run(Parameters(**course["parameters"]), course["free_energy"].tolist())
-            self.interrupt.offer(run, ON_PART)
+            # Again, for it may have been known.
+            self._offer(Run(Parameters(**course["parameters"]), course["free_energy"].tolist()))
             courses.append(course)
         judged = courses
         if plan.init == SUBSET:
@@ -158,13 +159,17 @@ class Candidates:
         runs = [Run(Parameters(**parameters)) for parameters in found["parameters"]]
         return Proposed(runs, moves[:N_TRIED], tried)
 
-    def _count(self, stage, most):
-        """Count the runs of EM of a stage."""
+    def _offer(self, run):
+        self.interrupt.offer(run, ON_PART)
+
+    def _count(self, stage, most, first=lambda run: None):
+        """Count the runs of EM of a stage, of which something else is told first."""
         count = 0
 
         def told(run):
             nonlocal count
             count += 1
+            first(run)
             self.tell(stage, count, run.free_energy[-1], float(np.mean(run.seconds)), most)
             self.interrupt.check()
 
