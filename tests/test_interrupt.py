@@ -215,13 +215,15 @@ def test_wrong_values(data):
 
 
 CHILD = """
-import sys
+import sys, time
 import test_interrupt
 from mne_hmm.progress import Progress
 
 def told(self, stage, number, *args):
     original(self, stage, number, *args)
     print(stage, number, sep=":", flush=True)
+    if f"{stage}:{number}" == sys.argv[2]:
+        time.sleep(1)  # until the signal comes
 
 original = Progress.__call__
 Progress.__call__ = told
@@ -241,19 +243,19 @@ print("model", hmm.converged_, round(hmm.free_energy_, 9), round(hmm.free_energy
         "search, starts:1",
         "search, round 1:1",
         "search, round 1, move 2:3",
-        "training:2",
+        "training:1",
     ],
 )
 def test_from_outside(moment):
     """The signal comes whenever it comes: a model, or KeyboardInterrupt where there is none."""
     here = os.path.dirname(__file__)
     plan = {"refine": False} if moment.startswith("training") else {}
-    command = [sys.executable, "-c", CHILD, repr(plan)]
+    command = [sys.executable, "-c", CHILD, repr(plan), moment]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, env=environment, **pipes) as child:
         for line in child.stdout:
-            if line.startswith(moment):
+            if line.strip() == moment:
                 child.send_signal(signal.SIGINT)
                 break
         rest, errors = child.communicate(timeout=300)
