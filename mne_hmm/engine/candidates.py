@@ -120,10 +120,11 @@ class Candidates:
             for number, course in enumerate(courses)
         ]
         give_back_freed()  # what compiling took
-        first, last = judged[best]["free_energy"][[0, -1]]
-        # What a start has gained counts when it is judged whether it has settled.
-        run = Run(Parameters(**judged[best]["parameters"]), before=float(first - last))
-        return Begun(run, starts)
+        course = judged[best]["free_energy"]
+        # What a start has gained counts when it is judged whether it has settled; but not its first
+        # updates, which tell how far off it was: of a random one they gain more than all others.
+        before = float(course[len(course) // 2] - course[-1])
+        return Begun(Run(Parameters(**judged[best]["parameters"]), before=before), starts)
 
     def propose(self, run: Run, number: int, rng: np.random.Generator) -> Proposed:
         """Try moves out of the optimum that a run has come to.

@@ -32,7 +32,7 @@ import pytest
 from scipy.linalg import solve_triangular
 
 import mne_hmm
-from mne_hmm.engine import Parameters, Samples, decode, infer, smooth
+from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
 
 N_TIMES, K = 75_000, 6
 ROUNDS = 5
@@ -434,8 +434,9 @@ def our_decoding(request, features, prepared, from_truth):
     def labels(method):
         if request.param == "predict":
             return from_truth.predict(prepared, method=method)[0].labels
-        result = infer(samples, parameters, viterbi=method == "viterbi")
-        return result.labels if method == "viterbi" else result.probabilities.argmax(1)
+        if method == "viterbi":
+            return most_probable_path(samples, parameters).labels
+        return infer(samples, parameters).probabilities.argmax(1)
 
     return SimpleNamespace(who=f"mne-hmm, {request.param}", labels=labels)
 
