@@ -134,15 +134,15 @@ def _read(path, title):
             f"its beginning; {SAVE_AGAIN}"
         )
     with opened as file:
-        if title not in file:
-            raise ValueError(
-                f"{path} is an HDF5 file, but not a model of mne-hmm; models are written by "
-                "HMM.save"
-            )
         try:
-            return head.startswith(MAGIC), read_plain(file, title)
+            content = read_plain(file, title) if title in file else None
         except Exception as error:  # HDF5 raises anything where a file is damaged
             raise OSError(f"{path} is damaged ({error}); {SAVE_AGAIN}") from error
+    if content is None:
+        raise ValueError(
+            f"{path} is an HDF5 file, but not a model of mne-hmm; models are written by HMM.save"
+        )
+    return head.startswith(MAGIC), content
 
 
 def _open_unchecked(path):
