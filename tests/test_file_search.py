@@ -15,6 +15,7 @@ from mne_hmm.recording import to_recordings
 SFREQ = 100.0
 AS_IS = Preparation.as_is()
 X = np.random.default_rng(0).standard_normal((3, 600))
+X[:, 300:] *= 3  # two states that training finds at once
 
 
 def make_raw(n_times=600, n_channels=3, sfreq=SFREQ):
