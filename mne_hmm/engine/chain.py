@@ -68,19 +68,16 @@ class ChunkLayout:
         Number of samples of each chain.
     chunk_length : int
         Number of samples in a chunk. The last chunk of a chain is padded.
-    in_groups : bool
-        Whether there may be several groups of chunks, or one that holds all.
     """
 
     lengths: tuple[int, ...]
     chunk_length: int
-    in_groups: bool = True
 
     @classmethod
-    def for_lengths(cls, lengths, chunk_length=None, *, in_groups=True):
+    def for_lengths(cls, lengths, chunk_length=None):
         """Choose a chunk length, unless it is given."""
         lengths = tuple(int(n) for n in lengths)
-        return cls(lengths, chunk_length or best_chunk_length(lengths), in_groups)
+        return cls(lengths, chunk_length or best_chunk_length(lengths))
 
     @property
     def chunks_per_chain(self):
@@ -91,8 +88,6 @@ class ChunkLayout:
     def groups(self):
         """Number of chunks of each group, those included that only pad."""
         n = int(self.chunks_per_chain.sum())
-        if not self.in_groups:
-            return [max(2 ** (n - 1).bit_length(), ALONE[0])]
         alone = n <= ALONE[-1]
         n_groups = 1 if alone else N_THREADS * -(-n // (N_THREADS * TOGETHER[-1]))
         size = next(size for size in (ALONE if alone else TOGETHER) if size * n_groups >= n)
@@ -340,27 +335,24 @@ _RECURSIONS = {dtype: partial(_recursions, dtype) for dtype in (tf.float32, tf.f
 _SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, tf.float64)}
 
 
-def _smooth(dtype, log_densities, constants, n_valid, is_first, transition, initial, groups):
-    """Smooth in one group of chunks, or in several that are worked on side by side."""
-    arguments = (log_densities, constants, n_valid, is_first, transition, initial)
-    if len(groups) == 1:
-        return _call(_SMOOTH_ALONE[dtype], *arguments)
+def _by_groups(function, groups, *arguments):
+    """Run a function that works on groups of chunks."""
     tensors = [tf.convert_to_tensor(argument) for argument in arguments]
     specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
     with _COMPILING:
-        smooth = _in_groups(dtype, tuple(groups), *specs)
-    return smooth(*tensors)
+        of_groups = _in_groups(function, tuple(groups), *specs)
+    return of_groups(*tensors)
 
 
 @lru_cache(maxsize=256)
-def _in_groups(dtype, groups, *specs):
-    """Trace smoothing in groups: TensorFlow runs what does not depend on each other side by side.
+def _in_groups(function, groups, *specs):
+    """Trace a function of groups: TensorFlow runs what does not depend on each other side by side.
 
     That takes next to nothing, as what is compiled are the recursions in groups of these sizes.
     """
     shapes = [tf.TensorSpec(shape, dtype) for shape, dtype in specs]
-    function = tf.function(partial(_smooth_groups, dtype, groups), autograph=False)
-    return function.get_concrete_function(*shapes)
+    of_groups = tf.function(partial(function, groups), autograph=False)
+    return of_groups.get_concrete_function(*shapes)
 
 
 def _smooth_groups(dtype, groups, log_densities, constants, n_valid, is_first, transition, initial):
@@ -390,6 +382,9 @@ def _smooth_groups(dtype, groups, log_densities, constants, n_valid, is_first, t
         tf.concat(log_evidence, 0),
         tf.add_n(weights),
     )
+
+
+_SMOOTH_GROUPS = {dtype: partial(_smooth_groups, dtype) for dtype in (tf.float32, tf.float64)}
 
 
 class Smoothed(NamedTuple):
@@ -437,16 +432,20 @@ def smooth_rows(
         The posterior as a tensor, and sums in float64.
     """
     n_valid, is_first = layout.flags()
-    posteriors, transitions, initials, evidence, weights = _smooth(
-        dtype or rows.dtype,
+    dtype, groups = dtype or rows.dtype, layout.groups
+    arguments = (
         layout.scatter(rows),
         np.asarray(constants, float),
         n_valid,
         is_first,
         np.asarray(transition, float),
         np.asarray(initial, float),
-        layout.groups,
     )
+    if len(groups) == 1:
+        smoothed = _call(_SMOOTH_ALONE[dtype], *arguments)
+    else:
+        smoothed = _by_groups(_SMOOTH_GROUPS[dtype], groups, *arguments)
+    posteriors, transitions, initials, evidence, weights = smoothed
     return Smoothed(
         layout.gather(posteriors),
         transitions.numpy(),
@@ -483,31 +482,32 @@ def smooth(log_densities, lengths, transition, initial, *, chunk_length=None) ->
     return Posterior(smoothed.posteriors.numpy(), *smoothed[1:4])
 
 
-def _decode(log_densities, n_valid, is_first, log_transition, log_initial):
-    ll = tf.transpose(tf.cast(log_densities, tf.float64), (1, 0, 2))
-    n_steps, n_chunks, n_states = ll.shape
-    first = is_first[:, None]
-
-    def on(t):
-        return (t < n_valid)[:, None]
-
-    # 1. The best path through each chunk, for every state before it and at its end.
+def _best_through(log_densities, n_valid, is_first, log_transition):
+    """Score the best path through each chunk, for every state before it and at its end."""
+    ll = tf.transpose(tf.cast(log_densities, tf.float64), (1, 2, 0))
+    n_steps, n_states, _ = ll.shape
     no_step = tf.where(tf.eye(n_states, dtype=tf.bool), tf.zeros((), tf.float64), -np.inf)
-    step_in = tf.where(first[..., None], no_step, log_transition)
+    step_in = tf.where(is_first, no_step[..., None], log_transition[..., None])
 
-    def grow(t, best):
-        grown = tf.reduce_max(best[..., None] + log_transition, -2) + ll[t][:, None, :]
-        return t + 1, tf.where(on(t)[..., None], grown, best)
+    def grow(t, through):
+        best = through[:, 0, None] + log_transition[0, :, None]
+        for state in range(1, n_states):
+            option = through[:, state, None] + log_transition[state, :, None]
+            best = tf.maximum(best, option)
+        return t + 1, tf.where(t < n_valid, best + ll[t], through)
 
     _, through = tf.while_loop(
-        lambda t, *_: t < n_steps,
-        grow,
-        (1, step_in + ll[0][:, None, :]),
-        maximum_iterations=n_steps,
+        lambda t, *_: t < n_steps, grow, (1, step_in + ll[0]), maximum_iterations=n_steps
     )
+    return tf.transpose(through, (2, 0, 1)), ll
 
-    # 2. The score of the best path into each chunk, for every state before it. The level
-    # is taken off, so that scores do not lose digits along the chain.
+
+def _walk_best(through, is_first, log_initial, score):
+    """Score the best path into each chunk of a group, for every state before it.
+
+    The level is taken off, so that scores do not lose digits along the chain.
+    """
+
     def walk(i, score, scores, levels):
         score = tf.where(is_first[i], log_initial, score)
         level = tf.reduce_max(score)
@@ -515,74 +515,118 @@ def _decode(log_densities, n_valid, is_first, log_transition, log_initial):
         best = tf.reduce_max(score[:, None] + through[i], 0)
         return i + 1, best, scores.write(i, score), levels.write(i, level)
 
-    _, _, into, levels = tf.while_loop(
-        lambda i, *_: i < n_chunks,
-        walk,
-        (
-            0,
-            log_initial,
-            tf.TensorArray(tf.float64, n_chunks),
-            tf.TensorArray(tf.float64, n_chunks),
-        ),
-        maximum_iterations=n_chunks,
+    n_chunks = through.shape[0]
+    arrays = tf.TensorArray(tf.float64, n_chunks), tf.TensorArray(tf.float64, n_chunks)
+    _, score, into, levels = tf.while_loop(
+        lambda i, *_: i < n_chunks, walk, (0, score, *arrays), maximum_iterations=n_chunks
     )
-    into, levels = into.stack(), levels.stack()
+    return into.stack(), levels.stack(), score
 
-    # 3. The ordinary recursion inside all chunks at once, and where each state came from.
+
+def _best_inside(ll, into, n_valid, is_first, log_transition):
+    """Run the ordinary recursion inside all chunks at once, and say where each state came from."""
+    n_steps, n_states, n_chunks = ll.shape
+    states = tf.range(n_states)[:, None]
+
     def forward(t, score, origins, ends):
-        begins = tf.logical_and(first, t == 0)
-        options = score[:, :, None] + log_transition
-        origin = tf.argmax(options, 1, output_type=tf.int32)
-        best = tf.where(begins, score, tf.reduce_max(options, 1)) + ll[t]
-        keep = on(t)
-        states = tf.range(n_states)[None]
-        origin = tf.where(tf.logical_and(keep, tf.logical_not(begins)), origin, states)
-        score = tf.where(keep, best, score)
+        best = score[0] + log_transition[0, :, None]
+        origin, end = tf.zeros((n_states, n_chunks), tf.int32), ends[0]
+        for state in range(1, n_states):
+            option = score[state] + log_transition[state, :, None]
+            better = option > best  # of those equally good, the first is kept
+            best = tf.where(better, option, best)
+            origin = tf.where(better, state, origin)
+            end = tf.where(better, ends[state], end)
+        begins = tf.logical_and(is_first, t == 0)
+        keep = t < n_valid
+        stepped = tf.logical_and(keep, tf.logical_not(begins))
+        score = tf.where(keep, tf.where(begins, score, best) + ll[t], score)
         # The state before the chunk that each state at this sample goes back to.
-        ends = tf.gather(ends, origin, batch_dims=1)
-        return t + 1, score, origins.write(t, origin), ends
+        ends = tf.where(stepped, end, ends)
+        return t + 1, score, origins.write(t, tf.where(stepped, origin, states)), ends
 
     _, score, origins, back_to = tf.while_loop(
         lambda t, *_: t < n_steps,
         forward,
         (
             0,
-            into,
+            tf.transpose(into),
             tf.TensorArray(tf.int32, n_steps),
-            tf.tile(tf.range(n_states)[None], (n_chunks, 1)),
+            tf.tile(states, (1, n_chunks)),
         ),
         maximum_iterations=n_steps,
     )
-    origins = origins.stack()
+    best_end = tf.argmax(score, 0, output_type=tf.int32)
+    return origins.stack(), tf.transpose(back_to), best_end, tf.reduce_max(score, 0)
 
-    # 4. Back along the chunks, then back inside all of them at once.
-    is_last = tf.concat([is_first[1:], [True]], 0)
-    best_end = tf.argmax(score, 1, output_type=tf.int32)
 
-    def walk_back(i, state, ends):
+def _walk_best_back(back_to, best_end, is_last, state):
+    """Find the state at the end of each chunk of a group."""
+
+    def back(i, state, ends):
         state = tf.where(is_last[i], best_end[i], state)
         return i - 1, back_to[i, state], ends.write(i, state)
 
-    _, _, ends = tf.while_loop(
+    n_chunks = is_last.shape[0]
+    _, state, ends = tf.while_loop(
         lambda i, *_: i >= 0,
-        walk_back,
-        (n_chunks - 1, 0, tf.TensorArray(tf.int32, n_chunks)),
+        back,
+        (n_chunks - 1, state, tf.TensorArray(tf.int32, n_chunks)),
         maximum_iterations=n_chunks,
     )
+    return ends.stack(), state
+
+
+def _labels(origins, ends):
+    """Go back inside all chunks at once."""
+    n_steps, n_states, _ = origins.shape
 
     def backward(t, state, labels):
         labels = labels.write(t, state)
-        return t - 1, tf.gather(origins[t], state, batch_dims=1), labels
+        before = origins[t, 0]
+        for other in range(1, n_states):
+            before = tf.where(state == other, origins[t, other], before)
+        return t - 1, before, labels
 
     _, _, labels = tf.while_loop(
         lambda t, *_: t >= 0,
         backward,
-        (n_steps - 1, ends.stack(), tf.TensorArray(tf.int32, n_steps)),
+        (n_steps - 1, ends, tf.TensorArray(tf.int32, n_steps)),
         maximum_iterations=n_steps,
     )
-    log_probability = levels + tf.where(is_last, tf.reduce_max(score, 1), 0.0)
-    log_probability = tf.where(n_valid > 0, log_probability, 0.0)
-    return tf.transpose(labels.stack()), log_probability
+    return tf.transpose(labels.stack())
+
+
+def _decode_groups(
+    groups, log_densities, n_valid, is_first, is_last, log_transition, log_initial
+):
+    """Decode in groups of chunks that know of each other by the walks between them only."""
+    flags = n_valid, is_first, is_last
+    rows, valid, first, last = (tf.split(one, groups) for one in (log_densities, *flags))
+    grown = [
+        _call(_best_through, *of_group, log_transition)
+        for of_group in zip(rows, valid, first, strict=True)
+    ]
+    into, levels, score = [], [], log_initial
+    for (through, _), begins in zip(grown, first, strict=True):
+        scores, level, score = _call(_walk_best, through, begins, log_initial, score)
+        into.append(scores)
+        levels.append(level)
+    inside = [
+        _call(_best_inside, ll, *of_group, log_transition)
+        for (_, ll), *of_group in zip(grown, into, valid, first, strict=True)
+    ]
+    ends, state = [], tf.constant(0)
+    for (_, back_to, best_end, _), is_end in zip(inside[::-1], last[::-1], strict=True):
+        states, state = _call(_walk_best_back, back_to, best_end, is_end, state)
+        ends.append(states)
+    labels = [
+        _call(_labels, origins, states)
+        for (origins, *_), states in zip(inside, ends[::-1], strict=True)
+    ]
+    best = tf.concat([score for *_, score in inside], 0)
+    log_probability = tf.concat(levels, 0) + tf.where(is_last, best, 0.0)
+    return tf.concat(labels, 0), tf.where(n_valid > 0, log_probability, 0.0)
 
 
 def decode(log_densities, lengths, transition, initial, *, chunk_length=None) -> Path:
@@ -608,11 +652,15 @@ def decode(log_densities, lengths, transition, initial, *, chunk_length=None) ->
     path : Path
         The labels, and the joint log probability of labels and data.
     """
-    layout = ChunkLayout.for_lengths(lengths, chunk_length, in_groups=False)
-    labels, log_probability = _call(
-        _decode,
+    layout = ChunkLayout.for_lengths(lengths, chunk_length)
+    n_valid, is_first = layout.flags()
+    labels, log_probability = _by_groups(
+        _decode_groups,
+        layout.groups,
         layout.scatter(tf.constant(log_densities, tf.float64)),
-        *layout.flags(),
+        n_valid,
+        is_first,
+        np.append(is_first[1:], True),
         np.log(np.maximum(transition, TINY)),
         np.log(np.maximum(initial, TINY)),
     )

@@ -8,9 +8,10 @@ are of unit covariance. What a model says of recordings in the end is computed i
 the features as they are: one such pass costs little, and needs no well-conditioned covariances.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -69,91 +70,154 @@ class Moments(NamedTuple):
     """
 
 
-# One state after another inside one call, rather than all at once: the temporaries are then
-# a few MB, which the memory allocator keeps, and not tens of MB, which it gives back to the
-# system and asks for anew in every call.
+# Whitening matrices are taken in parts of their columns: they are upper triangular, so that the
+# first columns need the first features only. Single precision gains nothing by more than two.
+N_PARTS, N_PRECISE_PARTS = 2, 4
+# Of fewer features, one product is faster than products of its parts.
+FEW_FEATURES = 32
+
+# Blocks that one call works on. Every call wakes threads and waits until the last has ended.
+TOGETHER = 8
+# Of these, so many are worked on at a time: temporaries of all would fill caches, and memory.
+AT_A_TIME = 2
 
 
-def _of_shape(function, n_states, *shapes, dtype=None):
-    """Trace a function for a number of states, and any number of samples.
+def _calls(blocks, *lists):
+    """Yield blocks, and what belongs to each of them, as many as go into one call."""
+    groups = zip(blocks, *lists, strict=True)
+    while together := list(islice(groups, TOGETHER)):
+        yield [list(of_kind) for of_kind in zip(*together, strict=True)]
 
-    Samples come in float32 always, and the rest in `dtype`, which is float32 unless it is given.
+
+def _of_each(function, *lists):
+    """Apply a function to some blocks, and to what belongs to each of them, side by side."""
+    results: list = []
+    for number, of_block in enumerate(zip(*lists, strict=True)):
+        before = results[number - AT_A_TIME] if number >= AT_A_TIME else []
+        with tf.control_dependencies(tf.nest.flatten(before)):
+            results.append(function(*of_block))
+    return results
+
+
+# How samples become white under all states: what takes samples, whitening matrices and what is
+# taken off, and gives the squares of white samples, summed, of shape (n_samples, n_states).
+
+
+def _by_parts(x, whiteners, shifts):
+    """Squares from parts of the columns of all states' matrices, shape (n_rows, n_states, n)."""
+    squares = []
+    for number, whitener in enumerate(whiteners):
+        n_rows, n_columns = whitener.shape[0], whitener.shape[2]
+        z = x[:, :n_rows] @ tf.reshape(whitener, (n_rows, -1))
+        if shifts:
+            z -= tf.reshape(shifts[number], (-1,))
+        z = tf.reshape(z, (-1, tf.shape(whitener)[1], n_columns))
+        squares.append(tf.reduce_sum(tf.square(z), -1))
+    return tf.add_n(squares)
+
+
+def _means_first(x, whiteners, means):
+    """Do so with means taken off first, which leaves all digits of what remains."""
+    z = tf.matmul(x - means[0][:, None], whiteners[0])
+    return tf.transpose(tf.reduce_sum(tf.square(z), -1))
+
+
+def _scaled(x, scales, shifts):
+    """Squares for diagonal covariances."""
+    return tf.reduce_sum(tf.square(x[:, None] * scales[0] - shifts[0]), -1)
+
+
+def _scaled_means_first(x, scales, means):
+    return tf.reduce_sum(tf.square((x[:, None] - means[0]) * scales[0]), -1)
+
+
+class _Whitening(NamedTuple):
+    """What makes samples white under all states."""
+
+    way: Callable
+    whiteners: list["tf.Tensor"]
+    shifts: list["tf.Tensor"]
+    log_det: np.ndarray
+    """Log determinant of each state's covariance."""
+
+
+@lru_cache(maxsize=64)
+def _log_density_function(way, dtype, n_features, n_shifts, n_blocks):
+    """Trace log densities of samples of some blocks, but for each state's constant.
+
+    That serves any number of samples and of states.
     """
-    dtypes = [tf.float32] + [dtype or tf.float32] * (len(shapes) - 1)
-    specs = [tf.TensorSpec(*spec) for spec in zip(shapes, dtypes, strict=True)]
-    return tf.function(partial(function, n_states), autograph=False).get_concrete_function(*specs)
+
+    def log_densities(whiteners, shifts, blocks):
+        def of_block(x):
+            return -0.5 * tf.cast(way(tf.cast(x, dtype), whiteners, shifts), tf.float64)
+
+        rows = _of_each(of_block, blocks)
+        return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
+
+    if way is _by_parts:
+        parts = _parts(n_features, dtype)
+        whiteners = [tf.TensorSpec((last, None, last - first), dtype) for first, last in parts]
+        shifts = [tf.TensorSpec((None, last - first), dtype) for first, last in parts][:n_shifts]
+    else:
+        shifts = [tf.TensorSpec((None, n_features), dtype)]
+        whiteners = shifts
+        if way is _means_first:
+            whiteners = [tf.TensorSpec((None, n_features, n_features), dtype)]
+    blocks = [tf.TensorSpec((None, n_features), tf.float32)] * n_blocks
+    function = tf.function(log_densities, autograph=False)
+    return function.get_concrete_function(whiteners, shifts, blocks)
+
+
+def _parts(n_features, dtype):
+    """First and last of the columns of each part."""
+    n_parts = N_PRECISE_PARTS if dtype == tf.float64 else N_PARTS
+    ends = np.linspace(0, n_features, 1 + (n_parts if n_features >= FEW_FEATURES else 1))
+    return list(pairwise(ends.astype(int).tolist()))
 
 
 @lru_cache(maxsize=64)
-def _log_density_function(n_states, n_features, covariance_type, zero_mean, precise):
-    """Log density of each sample under each state, but for each state's constant."""
+def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks):
+    """Trace weighted products (or squares) and sums of samples of some blocks, in float64."""
+    specs = tf.TensorSpec((None, n_features), tf.float32), tf.TensorSpec((None, n_states))
 
-    def full(n_states, x, whiteners, shifts):
-        out = []
-        for k in range(n_states):
-            z = x @ whiteners[k]
-            out.append(squares_of(z if zero_mean else z - shifts[k]))
-        return halved(out)
+    def of_block(x, weights):
+        if covariance_type == DIAGONAL:
+            products = tf.matmul(weights, x * x, transpose_a=True)
+        else:
+            products = products_of(x, weights)
+        sums = tf.zeros((n_states, n_features))
+        if with_sums:
+            sums = tf.matmul(weights, x, transpose_a=True)
+        return tf.cast(products, tf.float64), tf.cast(sums, tf.float64)
 
-    def diagonal(n_states, x, scales, shifts):
-        return halved([squares_of(x * scales[k] - shifts[k]) for k in range(n_states)])
-
-    # Means are taken off first, which leaves all digits of what remains, however large they are.
-    def precise_full(n_states, x, whiteners, means):
-        x = tf.cast(x, tf.float64)
-        return halved([squares_of((x - means[k]) @ whiteners[k]) for k in range(n_states)])
-
-    def precise_diagonal(n_states, x, scales, means):
-        x = tf.cast(x, tf.float64)
-        return halved([squares_of((x - means[k]) * scales[k]) for k in range(n_states)])
-
-    def squares_of(z):
-        return tf.reduce_sum(tf.square(z), -1)
-
-    def halved(squares):
-        return -0.5 * tf.cast(tf.stack(squares, 1), tf.float64)
-
-    samples, states = (None, n_features), (n_states, n_features)
-    dtype = tf.float64 if precise else tf.float32
-    if covariance_type == DIAGONAL:
-        function = precise_diagonal if precise else diagonal
-        return _of_shape(function, n_states, samples, states, states, dtype=dtype)
-    function = precise_full if precise else full
-    return _of_shape(function, n_states, samples, (*states, n_features), states, dtype=dtype)
-
-
-@lru_cache(maxsize=64)
-def _moment_function(n_states, n_features, covariance_type, with_sums):
-    """Weighted products (or squares) and sums of samples."""
-
-    def full(n_states, x, weights):
-        products = [products_of_one(x, weights[:, k]) for k in range(n_states)]
-        return tf.stack(products), sums(x, weights)
-
-    def products_of_one(x, weights):
-        some = tf.where(weights > NEGLIGIBLE * tf.reduce_mean(weights))[:, 0]
+    def products_of(x, weights):
+        by_state = tf.transpose(weights)
+        some = by_state > NEGLIGIBLE * tf.reduce_mean(by_state, 1, keepdims=True)
+        n_some = tf.reduce_sum(tf.cast(some, tf.int32), 1)
 
         def of_some():
-            return weighted(tf.gather(x, some), tf.gather(weights, some))
+            places = tf.where(some)
+            chosen = tf.gather(x, places[:, 1])
+            weighted = chosen * tf.gather_nd(by_state, places)[:, None]
+            pairs = zip(*(tf.split(v, n_some, num=n_states) for v in (weighted, chosen)))
+            return tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in pairs])
 
         def of_all():
-            return weighted(x, weights)
+            weighted = tf.reshape(x[:, None] * weights[:, :, None], (-1, n_states * n_features))
+            products = tf.matmul(weighted, x, transpose_a=True)
+            return tf.reshape(products, (n_states, n_features, n_features))
 
-        return tf.cond(2 * tf.size(some) < tf.size(weights), of_some, of_all)
+        return tf.cond(2 * tf.reduce_sum(n_some) < tf.size(weights), of_some, of_all)
 
-    def weighted(x, weights):
-        return tf.matmul(x * weights[:, None], x, transpose_a=True)
+    of_one = tf.function(of_block, autograph=False, input_signature=specs)
 
-    def diagonal(_, x, weights):
-        return tf.matmul(weights, x * x, transpose_a=True), sums(x, weights)
+    def moments(blocks, weights):
+        products, sums = zip(*_of_each(of_one, blocks, weights), strict=True)
+        return tf.add_n(products), tf.add_n(sums)
 
-    def sums(x, weights):
-        if not with_sums:
-            return tf.zeros((n_states, n_features))
-        return tf.matmul(weights, x, transpose_a=True)
-
-    function = diagonal if covariance_type == DIAGONAL else full
-    return _of_shape(function, n_states, (None, n_features), (None, n_states))
+    lists = [[spec] * n_blocks for spec in specs]
+    return tf.function(moments, autograph=False).get_concrete_function(*lists)
 
 
 @dataclass(frozen=True)
@@ -183,36 +247,43 @@ class Emission:
 
     def rows(self, batch: Batch) -> "tf.Tensor":
         """Log densities without `constants`, in float64, shape (n_samples, n_states)."""
-        n_states, n_features = self.means.shape
-        function = _log_density_function(
-            n_states, n_features, self.covariance_type, not self.means.any(), self.precise
-        )
-        whiteners, shifts, _ = self._whitening
-        rows = [function(block, whiteners, shifts) for block in batch.blocks]
+        way, whiteners, shifts, _ = self._whitening
+        facts = way, whiteners[0].dtype, self.means.shape[1], len(shifts)
+        rows = [
+            _log_density_function(*facts, len(blocks))(whiteners, shifts, blocks)
+            for (blocks,) in _calls(batch.blocks)
+        ]
         return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
     @property
     def constants(self) -> np.ndarray:
         """What is the same for all samples of a state, shape (n_states,)."""
-        return -0.5 * (self._whitening[2] + self.means.shape[1] * np.log(2 * np.pi))
+        return -0.5 * (self._whitening.log_det + self.means.shape[1] * np.log(2 * np.pi))
 
     @cached_property
     def _whitening(self):
-        """Find what makes each state's samples white, means for that, and log determinants."""
+        dtype = tf.float64 if self.precise else tf.float32
         if self.covariance_type == DIAGONAL:
             variances = np.einsum("kii->ki", self.covariances)
+            way = _scaled_means_first if self.precise else _scaled
             whiteners = variances**-0.5
             shifts, log_det = self.means * whiteners, np.log(variances).sum(1)
         else:
             factors = (refined_factors_of if self.precise else factors_of)(self.covariances)
             inverses = inverse_of_lower(factors)
-            shifts = np.einsum("kij,kj->ki", inverses, self.means)
             log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+            way = _means_first if self.precise and self.means.any() else _by_parts
             whiteners = inverses.transpose(0, 2, 1)
-        if self.precise:
-            return tf.constant(whiteners), tf.constant(self.means), log_det
-        whiteners, shifts = (tf.constant(v.astype(np.float32)) for v in (whiteners, shifts))
-        return whiteners, shifts, log_det
+            shifts = np.einsum("kij,kj->ki", inverses, self.means)
+        if way is _by_parts:
+            parts = _parts(self.means.shape[1], dtype)
+            by_row = whiteners.transpose(1, 0, 2)
+            columns = [by_row[:last, :, first:last] for first, last in parts]
+            offs = [shifts[:, first:last] for first, last in parts] if self.means.any() else []
+        else:
+            columns, offs = [whiteners], [self.means if self.precise else shifts]
+        tensors = ([tf.constant(v, dtype) for v in values] for values in (columns, offs))
+        return _Whitening(way, *tensors, log_det)
 
 
 def batch_moments(
@@ -249,14 +320,13 @@ def batch_moments(
     """
     blocks = list(batch.blocks)
     n_states, n_features = weights.shape[1], blocks[0].shape[1]
-    function = _moment_function(n_states, n_features, covariance_type, with_sums)
+    facts = n_states, n_features, covariance_type, with_sums
     sums = np.zeros((n_states, n_features))
     second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
     products = np.zeros((n_states, *second))
     lengths = [len(block) for block in blocks]
-    parts = tf.split(tf.cast(weights, tf.float32), lengths)
-    for x, of_block in zip(blocks, parts, strict=True):
-        new_products, new_sums = function(x, of_block)
+    for called in _calls(blocks, tf.split(tf.cast(weights, tf.float32), lengths)):
+        new_products, new_sums = _moment_function(*facts, len(called[0]))(*called)
         products += new_products.numpy()
         sums += new_sums.numpy()
     for k in precise:

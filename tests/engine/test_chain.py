@@ -25,6 +25,7 @@ from mne_hmm.engine.chain import (
     TOGETHER,
     ChunkLayout,
     _compiled,
+    _in_groups,
     smooth_rows,
 )
 
@@ -421,6 +422,9 @@ def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
     assert_allclose(got.transitions, want.transitions, rtol=0, atol=1e-9)
     assert_allclose(got.initial, want.initial, rtol=0, atol=1e-12)
     assert_allclose(got.log_evidence, want.log_evidence, rtol=1e-13, atol=0)
+    paths = [decode(log_b, lengths, transition, initial, chunk_length=n) for n in (16, 128)]
+    assert_array_equal(paths[0].labels, paths[1].labels)
+    assert_allclose(paths[0].log_probability, paths[1].log_probability, rtol=1e-13, atol=0)
 
 
 def test_every_shape_is_compiled_once():
@@ -431,14 +435,15 @@ def test_every_shape_is_compiled_once():
     before = _compiled.cache_info()
     for length in lengths:
         decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
-    once = _compiled.cache_info()
-    assert once.misses - before.misses == 6
+    once, traced = _compiled.cache_info(), _in_groups.cache_info()
+    # Five functions for groups of 8, 16, 32, 64 and 128 chunks; 256 are two groups. The two walks
+    # do not depend on the length of chunks, so other tests may have compiled them before.
+    assert 3 * 5 <= once.misses - before.misses <= 5 * 5
     for length in [(40,), (3,), (79,), (161, 7), (2, 2, 2, 112)]:
         path = decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
         assert len(path.labels) == sum(length)
-    twice = _compiled.cache_info()
-    assert twice.misses == once.misses
-    assert twice.hits - once.hits == 5
+    assert _compiled.cache_info() == once
+    assert _in_groups.cache_info().misses == traced.misses
 
 
 def test_lengths_share_shapes():

@@ -197,28 +197,26 @@ def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type,
         assert_allclose(other[3], results[0][3], rtol=0, atol=1e-6 * size)
 
 
-def test_traces_are_as_few_as_the_kinds_of_work():
-    # Whatever the number of rows, of blocks and of passes: a function is traced once for each
-    # number of states, of features and form. TensorFlow would trace anew for every shape and
-    # warn only after the fifth. No other test has nine features.
+def test_traces_are_as_few_as_the_kinds_of_work(monkeypatch):
+    # Whatever the number of rows and of passes: a function is traced once for each form, number of
+    # features, and number of blocks in a call, of which there are few; that of densities serves
+    # any number of states. TensorFlow would trace anew for every shape and warn only after the
+    # fifth. No other test has 29 features.
+    monkeypatch.setattr(samples_module, "BLOCK_SIZE", 1)  # blocks of 256 rows
     rng = np.random.default_rng(0)
-    before = _log_density_function.cache_info().misses, _moment_function.cache_info().misses
-    n_rows = (1, 2, 17, 700, 701, 255)
-    functions = set()
-    for n in n_rows:
-        data = Data(Samples([rng.normal(size=(n, 9)).astype(np.float32)], [[n]]), 9)
+    functions = _log_density_function, _moment_function
+    before = [function.cache_info().misses for function in functions]
+    for n in (1, 2, 17, 2300, 4400, 255):  # 1 block, 8 + 1 and 8 + 8 + 2 blocks
+        data = Data(Samples([rng.normal(size=(n, 29)).astype(np.float32)], [[n]]), 29)
         weights = _weights(n)
         for covariance_type in ("full", "diag"):
-            emission = Emission(np.ones((3, 9)), np.tile(np.eye(9), (3, 1, 1)), covariance_type)
-            assert emission.log_densities(data).shape == (n, 3)
+            for n_states in (3, 4):
+                covariances = np.tile(np.eye(29), (n_states, 1, 1))
+                emission = Emission(np.ones((n_states, 29)), covariances, covariance_type)
+                assert emission.log_densities(data).shape == (n, n_states)
             weighted_moments(data, weights, covariance_type)
-            functions |= {
-                id(_log_density_function(3, 9, covariance_type, False, False)),
-                id(_moment_function(3, 9, covariance_type, True)),
-            }
-    after = _log_density_function.cache_info().misses, _moment_function.cache_info().misses
-    assert np.subtract(after, before).tolist() == [2, 2]  # one for each form
-    assert len(functions) == 4
+    after = [function.cache_info().misses for function in functions]
+    assert np.subtract(after, before).tolist() == [6, 6]  # 1, 2 and 8 blocks for each form
 
 
 # Factorizations
