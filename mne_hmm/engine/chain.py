@@ -597,9 +597,7 @@ def _labels(origins, ends):
     return tf.transpose(labels.stack())
 
 
-def _decode_groups(
-    groups, log_densities, n_valid, is_first, is_last, log_transition, log_initial
-):
+def _decode_groups(groups, log_densities, n_valid, is_first, is_last, log_transition, log_initial):
     """Decode in groups of chunks that know of each other by the walks between them only."""
     flags = n_valid, is_first, is_last
     rows, valid, first, last = (tf.split(one, groups) for one in (log_densities, *flags))

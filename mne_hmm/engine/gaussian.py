@@ -200,7 +200,8 @@ def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks)
             places = tf.where(some)
             chosen = tf.gather(x, places[:, 1])
             weighted = chosen * tf.gather_nd(by_state, places)[:, None]
-            pairs = zip(*(tf.split(v, n_some, num=n_states) for v in (weighted, chosen)))
+            weighted, chosen = (tf.split(v, n_some, num=n_states) for v in (weighted, chosen))
+            pairs = zip(weighted, chosen, strict=True)
             return tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in pairs])
 
         def of_all():
