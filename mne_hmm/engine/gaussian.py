@@ -10,7 +10,7 @@ the features as they are: one such pass costs little, and needs no well-conditio
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -283,8 +283,8 @@ class Emission:
             offs = [shifts[:, first:last] for first, last in parts] if self.means.any() else []
         else:
             columns, offs = [whiteners], [self.means if self.precise else shifts]
-        tensors = ([tf.constant(v, dtype) for v in values] for values in (columns, offs))
-        return _Whitening(way, *tensors, log_det)
+        to_tensors = partial(map, partial(tf.constant, dtype=dtype))
+        return _Whitening(way, list(to_tensors(columns)), list(to_tensors(offs)), log_det)
 
 
 def batch_moments(
