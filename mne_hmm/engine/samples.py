@@ -17,9 +17,9 @@ from ._tensorflow import tf
 from .chain import ChunkLayout, best_chunk_length
 from .distribute import ALONE, Workers
 
-# Numbers in the temporaries of a block, all states together: 8 MB in float32. Larger ones leave
+# Numbers in the temporaries of a block, all states together: 4 MB in float32. Larger ones leave
 # the processor's cache, and for smaller ones products are slower.
-BLOCK_SIZE = 2**21
+BLOCK_SIZE = 2**20
 # Rows in a block at most, for few columns.
 BLOCK_LENGTH = 2**16
 # Recordings are put together into batches of at least so many rows: a batch costs a few
