@@ -141,7 +141,7 @@ class _Whitening(NamedTuple):
     """Log determinant of each state's covariance."""
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _log_density_function(way, dtype, n_features, n_shifts, n_blocks):
     """Trace log densities of samples of some blocks, but for each state's constant.
 
@@ -176,7 +176,7 @@ def _parts(n_features, dtype):
     return list(pairwise(ends.astype(int).tolist()))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks):
     """Trace weighted products (or squares) and sums of samples of some blocks, in float64."""
     specs = tf.TensorSpec((None, n_features), tf.float32), tf.TensorSpec((None, n_states))
