@@ -27,9 +27,9 @@ FULL, DIAGONAL = "full", "diag"
 # would drown the smallest.
 FEW = 10
 
-# Where most weights of a state are smaller than this share of their mean, only the others are
-# looked at. Together they weigh less than this share of all, which is less than rounding in
-# float32. At nearly every sample one state explains the data far better than any other.
+# Where most weights are smaller than this share of the mean of their state's, only the others are
+# looked at. What is left out of a state weighs less than this share of it, which is less than
+# rounding in float32. At nearly every sample one state explains the data far better than any other.
 NEGLIGIBLE = 1e-8
 
 
