@@ -87,9 +87,10 @@ class HMM:
         and whether it was the best), ``moves`` (every move that was tried: its ``round``, the
         state that was ``split``, the two that were ``merged``, where the second half of the
         split state has the number ``n_states``, the free energy it came to, on a part of the
-        data unless it says ``all_data``, and whether it was ``kept``: tried on all data, or
-        made), ``batches`` (free energy of each mini-batch) and ``n_passes`` (passes over the
-        data in all; those over a part count in parts).
+        data unless it says ``all_data``, whether it ``leads_back`` to the model it was to lead
+        out of, and whether it was ``kept``: tried on all data, or made), ``batches`` (free
+        energy of each mini-batch) and ``n_passes`` (passes over the data in all; those over a
+        part count in parts).
     free_energy_ : float
         Nats per sample of the training data; lower is better.
     converged_ : bool

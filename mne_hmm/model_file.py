@@ -119,7 +119,8 @@ def _from_content(content):
         learned[name] = bool(learned[name])
     history = content["history"]
     for tried in (*history.get("starts", []), *history.get("moves", [])):
-        tried |= {name: bool(tried[name]) for name in ("kept", "all_data") if name in tried}
+        names = ("kept", "all_data", "leads_back")
+        tried |= {name: bool(tried[name]) for name in names if name in tried}
     versions = content["versions"]
     if "onednn" in versions:
         versions["onednn"] = bool(versions["onednn"])

@@ -41,7 +41,7 @@ class Proposed(NamedTuple):
     moves: list[dict]
     """What each of them was."""
     tried: list[dict]
-    """Every move that was tried on the part, whether it is among them, and its free energy."""
+    """Every move that was tried on the part, its free energy, and whether it is among them."""
 
 
 class Candidates:
@@ -142,23 +142,28 @@ class Candidates:
         self._count(stage, MOST_PASSES)
 
         def step():
-            moves = search.best_moves(run, rng)
+            proposals = search.best_moves(run, rng)
+            chosen = [proposal for proposal in proposals if not proposal.leads_back][:N_TRIED]
             return {
-                "parameters": [move.parameters._asdict() for move, _ in moves[:N_TRIED]],
-                "moves": [{"split": move.split, "merged": list(move.merged)} for move, _ in moves],
-                "free_energy": [value for _, value in moves],
+                "parameters": [proposal.move.parameters._asdict() for proposal in chosen],
+                "tried": [
+                    {"split": move.split, "merged": list(move.merged)}
+                    | {"free_energy": free_energy, "leads_back": leads_back}
+                    | {"kept": any(proposal.move is move for proposal in chosen)}
+                    for move, free_energy, leads_back in proposals
+                ],
             }
 
         found = self._known(stage, step)
+        what = {"round": number, "n_states": self.plan.n_states}
+        tried = [what | move for move in found["tried"]]
         moves = [
-            {"round": number, "n_states": self.plan.n_states} | move for move in found["moves"]
-        ]
-        tried = [
-            move | {"free_energy": value, "kept": place < N_TRIED}
-            for place, (move, value) in enumerate(zip(moves, found["free_energy"], strict=True))
+            what | {"split": move["split"], "merged": move["merged"]}
+            for move in tried
+            if move["kept"]
         ]
         runs = [Run(Parameters(**parameters)) for parameters in found["parameters"]]
-        return Proposed(runs, moves[:N_TRIED], tried)
+        return Proposed(runs, moves, tried)
 
     def _offer(self, run):
         self.interrupt.offer(run, ON_PART)

@@ -5,7 +5,8 @@ what should be one, and one state holds what should be two. Moves that split a s
 two lead out of them (Ueda et al., 2000, *Neural Computation* 12(9), 2109-2128). Every state is
 split in two by itself, which takes little, and the merges that then cost least are proposed.
 How much a merge costs at once says little of what it comes to, so all proposals are updated a
-few times on a part of the data. The best few of them are then tried on all data.
+few times on a part of the data. Many are soon back where they came from, with another half of the
+same state merged into it again; the best few of the others are then tried on all data.
 """
 
 from collections.abc import Callable
@@ -38,6 +39,10 @@ N_MERGES = (2, 3)
 N_UPDATES = 3
 # Proposals that are tried on all data.
 N_TRIED = 3
+# Models are the same if every state shares so much of its samples with one of the other model (the
+# Dice coefficient). On simulated parcels, what leads back comes to 0.85 to 0.98 after its updates,
+# and what leads elsewhere to 0.1 or less.
+SAME = 0.85
 
 Told = Callable[[Run], None]
 
@@ -52,6 +57,16 @@ class Move(NamedTuple):
     merged: tuple[int, int]
     parameters: Parameters
     """Where the model is then, by the sums over all data."""
+
+
+class Proposal(NamedTuple):
+    """A move that was updated a few times on the part."""
+
+    move: Move
+    free_energy: float
+    """Nats per sample of the part."""
+    leads_back: bool
+    """Whether it has become the model again that it is a move out of."""
 
 
 @dataclass
@@ -139,8 +154,8 @@ class Search:
                 moves.append(Move(state, pair, parameters))
         return moves
 
-    def best_moves(self, run: Run, rng: np.random.Generator) -> list[tuple[Move, float]]:
-        """Propose moves, best first: each with its free energy on the part after a few updates.
+    def best_moves(self, run: Run, rng: np.random.Generator) -> list[Proposal]:
+        """Propose moves and update each a few times, best first.
 
         Parameters
         ----------
@@ -149,11 +164,25 @@ class Search:
         rng : numpy.random.Generator
             Source of the splits.
         """
-        scored = [
-            (move, self.run(move.parameters, N_UPDATES).free_energy[-1])
-            for move in self.moves(run, rng)
-        ]
-        return sorted(scored, key=lambda move: move[1])
+        moves = self.moves(run, rng)
+        here = self._likeliest(run.parameters) if moves else None
+        proposals = []
+        for move in moves:
+            updated = self.run(move.parameters, N_UPDATES)
+            leads_back = have_same_states(here, self._likeliest(updated.parameters))
+            proposals.append(Proposal(move, updated.free_energy[-1], leads_back))
+        return sorted(proposals, key=lambda proposal: proposal.free_energy)
+
+    def _likeliest(self, parameters):
+        """State that each of some samples of the part is likeliest in, were it alone."""
+        emission = Emission(parameters.means, parameters.covariances, self.rule.covariance_type)
+        self.n_passes += self.part.share / STRIDE
+        return emission.log_densities(self._some).argmax(1)
+
+    @cached_property
+    def _some(self):
+        rows = self.part.samples.arrays[0][::STRIDE]
+        return Data(Samples([rows], [[len(rows)]]), self.n_states * rows.shape[1])
 
     @cached_property
     def _power(self):
@@ -197,6 +226,22 @@ class Search:
         follow = np.diff(own) == 1
         steps = weights[:-1][follow].T @ weights[1:][follow]
         return steps.astype(float), moments
+
+
+def have_same_states(labels: np.ndarray, others: np.ndarray) -> bool:
+    """Tell whether two models put samples into the same states, whatever their numbers.
+
+    Parameters
+    ----------
+    labels, others : array of int, shape (n_samples,)
+        States of the same samples under the models.
+    """
+    counts = np.zeros((labels.max() + 1, others.max() + 1))
+    np.add.at(counts, (labels, others), 1)
+    sizes, of_others = counts.sum(1, keepdims=True), counts.sum(0, keepdims=True)
+    shared = 2 * counts / np.maximum(sizes + of_others, 1)
+    best, of_other = shared.max(1)[sizes[:, 0] > 0], shared.max(0)[of_others[0] > 0]
+    return bool(min(best.min(), of_other.min()) >= SAME)
 
 
 def divided(statistics: Statistics, state: int, steps: np.ndarray, halves: Moments) -> Statistics:

@@ -21,9 +21,10 @@ from mne_hmm.engine.refine import (
     Search,
     cheapest_merges,
     divided,
+    have_same_states,
     merged,
 )
-from mne_hmm.engine.start import pooled_parameters
+from mne_hmm.engine.start import STRIDE, pooled_parameters
 
 N_STATES, N_FEATURES = 4, 3
 RULES = {
@@ -263,11 +264,13 @@ def test_the_best_move_leads_to_the_true_states(rule):
     told = []
     search = Search(part, N_STATES, rule, told=told.append)
     moves = search.best_moves(stuck, np.random.default_rng(0))
-    best, value = moves[0]
+    best, value, _ = moves[0]
     # The two that are alike become one, or one of them becomes half of the first.
     assert best.split == 0
     assert {1, 2} & set(best.merged)
-    assert value == min(value for _, value in moves) == min(run.free_energy[-1] for run in told)
+    assert (
+        value == min(move.free_energy for move in moves) == min(run.free_energy[-1] for run in told)
+    )
     # A few updates more, and it is there.
     run = converge(part.data, Run(best.parameters), rule, max_iter=20, tol=0)
     assert_allclose(run.free_energy[-1], truth.free_energy[-1], rtol=0, atol=2e-3)
@@ -310,12 +313,46 @@ def test_the_same_seed_gives_the_same_moves():
         Search(part, N_STATES, rule).best_moves(run, np.random.default_rng(seed))
         for seed in (1, 1, 2)
     )
-    assert [value for _, value in one] == [value for _, value in same]
-    for (a, _), (b, _) in zip(one, same, strict=True):
-        assert a[:2] == b[:2]
-        for values, again in zip(a.parameters, b.parameters, strict=True):
+    for a, b in zip(one, same, strict=True):
+        assert a.move[:2] == b.move[:2]
+        assert a[1:] == b[1:]
+        for values, again in zip(a.move.parameters, b.move.parameters, strict=True):
             assert_array_equal(values, again)
-    assert [value for _, value in one] != [value for _, value in other]
+    assert [move.free_energy for move in one] != [move.free_energy for move in other]
+
+
+@every_rule
+def test_moves_that_lead_back_are_known(rule):
+    # Out of the optimum: what becomes one again, by way of halves, is back in it before long.
+    part, states = _model(4, rule)
+    truth = _fitted(part, states, rule, 20)
+    moves = Search(part, N_STATES, rule).best_moves(truth, np.random.default_rng(0))
+    assert {move.leads_back for move in moves} == {True, False}
+    for move, value, leads_back in moves:
+        run = converge(part.data, Run(move.parameters), rule, max_iter=30, tol=0)
+        # The same states, of a finite number of updates.
+        assert not leads_back or abs(run.free_energy[-1] - truth.free_energy[-1]) < 1e-2
+        # What is far above it is not there yet.
+        assert leads_back or value > truth.free_energy[-1] + 1e-3
+
+
+@pytest.mark.parametrize(
+    ("labels", "others", "same"),
+    [
+        ([0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 1, 1], True),
+        ([0, 0, 1, 1, 2, 2], [2, 2, 0, 0, 0, 1], False),
+        # States that no sample is in do not count, on either side.
+        ([0, 0, 3, 3], [1, 1, 2, 2], True),
+        # One state of 20 samples in which 6 or 2 are another's.
+        ([0] * 20 + [1] * 20, [0] * 14 + [1] * 26, False),
+        ([0] * 20 + [1] * 20, [0] * 18 + [1] * 22, True),
+        # A state is lost: the others have no less of what they had.
+        ([0] * 50 + [1] * 50 + [2] * 2, [0] * 50 + [1] * 52, False),
+        ([0] * 50 + [1] * 52, [0] * 50 + [1] * 50 + [2] * 2, False),
+    ],
+)
+def test_the_same_states(labels, others, same):
+    assert have_same_states(np.array(labels), np.array(others)) == same
 
 
 def test_passes_are_counted():
@@ -328,8 +365,9 @@ def test_passes_are_counted():
     assert len(told) == len(moves) == search.n_merges * N_STATES
     assert {run.n_updates for run in told} == {N_UPDATES}
     # Those of the proposals, one for where the states are on, and two states' densities of each
-    # state's samples.
+    # state's samples; densities of some samples under the model and each proposal.
     own = sum(part.share * run.n_passes for run in told) + part.share
+    own += (len(moves) + 1) * part.share / STRIDE
     halving = N_HALVING * part.share * 2 / N_STATES
     assert own + 0.9 * halving < search.n_passes <= own + halving
 
