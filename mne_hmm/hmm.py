@@ -496,10 +496,11 @@ class HMM:
             Channels and sampling rate of the stream, such as ``raw.info`` or ``stream.info``. The
             model's channels are found by their names; there may be others.
         calibration : Raw | array, shape (n_channels, n_times) | path-like | None
-            A recording of the same person and set-up, a minute or more, from which means, standard
-            deviations and, where the preparation aligns them, the signs of channels are taken: a
-            stream does not know its own before it is over. An array has the channels of ``info``.
-            None if the model's preparation does not standardize.
+            A recording of the same person and set-up, a minute or more, from which means and
+            standard deviations are taken and, where the preparation aligns recordings, the signs of
+            channels or the map to the mean covariance: a stream does not know its own before it is
+            over. An array has the channels of ``info``. None if the model's preparation neither
+            standardizes nor aligns.
         lag : float
             Seconds that are waited for before the state of a sample is told, which makes it surer
             (fixed-lag smoothing); rounded to whole samples of the features. With 0 only what came
@@ -539,8 +540,9 @@ class HMM:
           over the pass band (about 20 ms for 1-45 Hz); ``decoder.group_delay`` has them all.
         - The change of rate, in the same product, by a symmetric filter as short as the pass band
           allows; none if the rate is a multiple of the model's.
-        - Z-scores with the statistics of the calibration, signs, lags (half of them lie ahead),
-          components.
+        - Z-scores with the statistics of the calibration, signs or the map of an alignment, lags
+          (half of them lie ahead), components. The map is that of
+          ``hmm.predict(recording, align_on=calibration)``.
         - The forward recursion, and the samples of ``lag`` that come after, both by products of
           pairs of steps :footcite:`SarkkaGarciaFernandez2021`.
 
