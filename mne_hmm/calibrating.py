@@ -8,9 +8,13 @@ import numpy as np
 
 from ._utils.check import plural
 from .features import Statistics, statistics_of
+from .groups import Groups
 from .recording import to_recordings
 from .settings import FittedPreparation
 from .signals import prepare_signals
+
+# What to do about a calibration that is too short to be aligned.
+WAY_OUT = "Record a longer one, or train the model with fewer channels"
 
 
 def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
@@ -33,11 +37,6 @@ def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
             "the model's preparation takes amplitude envelopes (envelope=True), and these need the "
             "samples that come later; train a model without them, as with Preparation()"
         )
-    if preparation.align not in (None, "signs"):
-        raise NotImplementedError(
-            f"the model's preparation aligns recordings (align={preparation.align!r}), which is "
-            "not part of online decoding in this version; train a model with align=None"
-        )
     _check_kept_rate(preparation, 'info["sfreq"]', sfreq)
 
 
@@ -54,7 +53,9 @@ def _check_kept_rate(preparation, name, sfreq):
 def calibrate(
     preparation: FittedPreparation, calibration: Any, info: mne.Info, reject_by_annotation: bool
 ) -> Statistics:
-    """Take means, standard deviations and signs from a calibration, where any are needed.
+    """Take what a recording is prepared by from a calibration, where anything is needed.
+
+    These are means, standard deviations, signs, and the map to the mean of all recordings.
 
     Parameters
     ----------
@@ -77,12 +78,13 @@ def calibrate(
     ValueError
         If it is needed and missing, there for nothing, or cannot be prepared.
     """
-    needed = preparation.standardize or preparation.template_ is not None
+    needed = preparation.standardize or preparation.align is not None
     if calibration is None:
         if not needed:
             return Statistics()
+        does = "standardizes" if preparation.standardize else "aligns"
         raise ValueError(
-            "calibration is None, but the model's preparation standardizes each recording; pass a "
+            f"calibration is None, but the model's preparation {does} each recording; pass a "
             "recording of a minute or more from the same person and set-up, as calibration=raw "
             "(of a stream of mne_lsl: mne_hmm.record_stream(stream, 60))"
         )
@@ -112,4 +114,10 @@ def calibrate(
         )
     recording = replace(recordings[0], label="the calibration")
     _check_kept_rate(preparation, "the rate of calibration", recording.timeline.sfreq)
-    return statistics_of(prepare_signals(recording, preparation, 1), preparation)
+    signals = prepare_signals(recording, preparation, 1)
+    alignment = None
+    if preparation.aligned_to_ is not None:
+        alone = Groups([recording], (recording.label,), ((0,),), (None,), WAY_OUT)
+        scatter = alone.scatter(signals, 0, preparation)
+        alignment = alone.alignment([scatter], 0, preparation.aligned_to_)
+    return statistics_of(signals, preparation, alignment)

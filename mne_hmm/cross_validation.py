@@ -8,19 +8,18 @@ import numpy as np
 from mne.utils import verbose
 
 from ._utils._mne import check_pandas
-from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.check import check_number, listed, plural
 from ._utils.docs import fill_doc
-from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
-from .fit import check_enough_data, prepared_of
-from .folds import Fold, check_group, folds_in_words, make_folds, take
+from .fit import check_enough_data
+from .folds import Fold, folds_in_words, take
 from .hmm import HMM
-from .model_file import Learned
-from .model_pairs import METRICS, PairSums, inferred
+from .model_pairs import PairSums, inferred
 from .parcel_inputs import AtlasArguments
 from .prepared import PreparedData
 from .priors import Priors
-from .selection_fits import Work, check_settings, parameters_of, run_all, tasks_of, tell
+from .selection import settle
+from .selection_fits import parameters_of, run_all, tasks_of, tell
 from .settings import Preparation
 
 
@@ -293,9 +292,21 @@ def cross_validate(
     whole = "a whole number ≥ 2"
     n_states = check_number(n_states, "n_states", rule=whole, low=2, integer=True)
     n_folds = check_number(n_folds, "n_folds", rule=whole, low=2, integer=True)
-    gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
-    check_option(metric, "metric", METRICS)
-    settings = check_settings(
+    arguments = AtlasArguments(atlas, src, subjects_dir)
+    settled = settle(
+        inst,
+        n_folds,
+        group=group,
+        gap=gap,
+        metric=metric,
+        preparation=preparation,
+        picks=picks,
+        reject_by_annotation=reject_by_annotation,
+        sfreq=sfreq,
+        checkpoint_dir=checkpoint_dir,
+        arguments=arguments,
+        random_state=random_state,
+        n_jobs=n_jobs,
         learn_means=learn_means,
         covariance_type=covariance_type,
         n_init=n_init,
@@ -304,32 +315,14 @@ def cross_validate(
         tol=tol,
         priors=priors,
     )
-    checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
-    rng = check_random_state(random_state)
-    root = None if random_state is None else int(rng.integers(2**62))
-    arguments = AtlasArguments(atlas, src, subjects_dir)
-    prepared = prepared_of(
-        inst,
-        preparation,
-        picks,
-        reject_by_annotation,
-        sfreq,
-        arguments,
-        n_jobs,
-        group if preparation is not None and preparation.aligns else None,
-    )
-    together = check_group(group, len(prepared), n_folds)
-    folds = make_folds(prepared, n_folds, gap, together)
-    if learn_means == "auto":
-        settings["learn_means"] = prepared.preparation.n_embeddings == 1
-    learned = Learned(settings["learn_means"], covariance_type=covariance_type)
+    prepared, together, folds = settled.prepared, settled.group, settled.folds
     for fold in folds:
-        check_enough_data(take(prepared, fold.training), n_states, learned)
-    with checkpoints_held(checkpoint_dir):
-        work = Work.begin(prepared, settings, gap, root, checkpoint_dir, together)
+        check_enough_data(take(prepared, fold.training), n_states, settled.learned)
+    with checkpoints_held(settled.checkpoint_dir):
+        work = settled.begin()
         tasks = tasks_of(n_states, folds, [], 0, work.root)
         fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settings["max_iter"])
+    tell(tasks, fits, settled.settings["max_iter"])
     agreement, correlation, distance = _compared(fits, prepared, covariance_type, metric)
     hmms = [
         HMM(
@@ -338,7 +331,7 @@ def cross_validate(
             fit["means"],
             fit["covariances"],
             prepared.preparation,
-            learned=learned,
+            learned=settled.learned,
             free_energy=fit["free_energy"],
             converged=fit["converged"],
         )

@@ -211,13 +211,17 @@ class Statistics(NamedTuple):
     """Z-scores of the channels."""
     flips: Any = 1.0
     """Signs of the channels, shape (n_channels,); 1 without a template."""
+    alignment: Alignment | None = None
+    """The map to the mean of all recordings, where they are aligned."""
     inputs: Scale = Scale()
     """Z-scores of the spatial components."""
     features: Scale = Scale()
     """Z-scores of the features."""
 
 
-def statistics_of(one: Signals, fitted: FittedPreparation) -> Statistics:
+def statistics_of(
+    one: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
+) -> Statistics:
     """Find what a preparation takes from one recording, for others to be prepared alike.
 
     Parameters
@@ -226,13 +230,15 @@ def statistics_of(one: Signals, fitted: FittedPreparation) -> Statistics:
         The recording's signals.
     fitted : FittedPreparation
         What to do with them.
+    alignment : Alignment | None
+        The map of the recording, where recordings are aligned.
 
     Returns
     -------
     statistics : Statistics
-        Means, standard deviations and signs.
+        Means, standard deviations, signs and the map.
     """
-    return _embedded(one, fitted)[1]
+    return _embedded(one, fitted, alignment)[1]
 
 
 def _embedded(one, fitted, alignment=None):
@@ -251,7 +257,7 @@ def _embedded(one, fitted, alignment=None):
 
 def _inputs(one, fitted, alignment):
     """Make what is embedded: aligned channels, or spatial components of them."""
-    spans, statistics = one.spans, Statistics(one.scale)
+    spans, statistics = one.spans, Statistics(one.scale, alignment=alignment)
     if alignment is not None:
         spans = [alignment.apply(x) for x in spans]
     if fitted.template_ is not None:

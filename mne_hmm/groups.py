@@ -28,6 +28,11 @@ SAMPLES_PER_DIMENSION = 2
 # ... and one that has fewer dimensions than others may be short of samples with less than this.
 SAMPLES_TO_BE_SURE = 20
 
+WAY_OUT = (
+    "Join it with other recordings of the same person (group=...), give a longer one to align on "
+    "(align_on=...), use fewer channels, or leave it out"
+)
+
 Period = tuple[float, float]
 
 
@@ -46,12 +51,15 @@ class Groups:
     references : tuple of None | tuple of float | Recording
         What the covariance of each recording is taken from: all of it, a period in seconds, or
         another recording.
+    way_out : str
+        What to do about a group that is too short, in words.
     """
 
     recordings: Sequence[Recording]
     names: tuple[Hashable, ...]
     members: tuple[tuple[int, ...], ...]
     references: tuple[Period | Recording | None, ...]
+    way_out: str = WAY_OUT
     _known: dict[int, Scatter] = field(default_factory=dict, repr=False)
 
     @property
@@ -183,9 +191,7 @@ class Groups:
             f"{self._name(place)} is too short to be aligned: it has "
             f"{plural(one.n_samples, 'good sample')}{where}, and their covariance has {rank} of "
             f"{wanted} dimensions; it takes {SAMPLES_PER_DIMENSION * wanted} samples at the least, "
-            "and more where they are smooth. Join it with other recordings of the same person "
-            "(group=...), give a longer one to align on (align_on=...), use fewer channels, or "
-            "leave it out"
+            f"and more where they are smooth. {self.way_out}"
         )
 
 

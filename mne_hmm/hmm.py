@@ -207,7 +207,8 @@ class HMM:
             If a recording lacks a channel the model was trained on, or cannot be prepared.
         """
         check_option(method, "method", ("posterior", "viterbi"))
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
+        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+        prepared = features_for(self, inst, options)
         states = [self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))]
         several = is_several(inst) or isinstance(inst, PreparedData)
         return states if several else states[0]
@@ -251,7 +252,8 @@ class HMM:
         and differs by rounding, some 1e-7 of its size. A step or start whose probability is below
         1e-140 counts as that, so data that no path can explain have a value too.
         """
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
+        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+        prepared = features_for(self, inst, options)
         evidence = sum(
             self._evidence(prepared.data[i], time_map)
             for i, time_map in enumerate(prepared.time_maps)
@@ -344,7 +346,8 @@ class HMM:
         covariance of a state with fewer samples than features has no inverse. States that
         are never on are NaN, with a warning.
         """
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
+        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+        prepared = features_for(self, inst, options)
         estimates = [
             self._estimate(
                 prepared.data[i],
@@ -466,7 +469,8 @@ class HMM:
                 "come with published models (mne_hmm.datasets.fetch_canonical_hmm); for your own, "
                 "compare hmm.free_energy(recording) with those of the training recordings"
             )
-        prepared = self._prepared(inst, reject_by_annotation, sfreq, n_jobs, group, align_on)
+        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
+        prepared = features_for(self, inst, options)
         values = []
         for i, time_map in enumerate(prepared.time_maps):
             features = prepared.data[i]
@@ -493,10 +497,11 @@ class HMM:
             Channels and sampling rate of the stream, such as ``raw.info`` or ``stream.info``. The
             model's channels are found by their names; there may be others.
         calibration : Raw | array, shape (n_channels, n_times) | path-like | None
-            A recording of the same person and set-up, a minute or more, from which means, standard
-            deviations and, where the preparation aligns them, the signs of channels are taken: a
-            stream does not know its own before it is over. An array has the channels of ``info``.
-            None if the model's preparation does not standardize.
+            A recording of the same person and set-up, a minute or more, from which means and
+            standard deviations are taken and, where the preparation aligns recordings, the signs of
+            channels or the map to the mean covariance: a stream does not know its own before it is
+            over. An array has the channels of ``info``. None if the model's preparation neither
+            standardizes nor aligns.
         lag : float
             Seconds that are waited for before the state of a sample is told, which makes it surer
             (fixed-lag smoothing); rounded to whole samples of the features. With 0 only what came
@@ -536,8 +541,9 @@ class HMM:
           over the pass band (about 20 ms for 1-45 Hz); ``decoder.group_delay`` has them all.
         - The change of rate, in the same product, by a symmetric filter as short as the pass band
           allows; none if the rate is a multiple of the model's.
-        - Z-scores with the statistics of the calibration, signs, lags (half of them lie ahead),
-          components.
+        - Z-scores with the statistics of the calibration, signs or the map of an alignment, lags
+          (half of them lie ahead), components. The map is that of
+          ``hmm.predict(recording, align_on=calibration)``.
         - The forward recursion, and the samples of ``lag`` that come after, both by products of
           pairs of steps :footcite:`SarkkaGarciaFernandez2021`.
 
@@ -575,36 +581,6 @@ class HMM:
     def _evidence(self, features, time_map):
         """Log evidence of a recording, in nats."""
         return float(self._infer(features, time_map).log_evidence.sum())
-
-    def _prepared(self, inst, reject_by_annotation, sfreq, n_jobs, group=None, align_on=None):
-        """Features of recordings, by the model's own preparation."""
-        prepared = as_prepared(inst)
-        if prepared is not None:
-            for name, value in (("group", group), ("align_on", align_on)):
-                if value is not None:
-                    raise ValueError(
-                        f"{name} cannot be given with PreparedData, which are aligned already; "
-                        f"give it to prepare(recordings, hmm.preparation_, {name}=...)"
-                    )
-            self._check_same_preparation(prepared)
-            return prepared
-        return prepare(
-            with_parcels(inst, self.atlas_arguments, remembered=True, n_jobs=n_jobs),
-            self.preparation_,
-            reject_by_annotation=reject_by_annotation,
-            sfreq=sfreq,
-            group=group,
-            align_on=align_on,
-            n_jobs=n_jobs,
-        )
-
-    def _check_same_preparation(self, prepared):
-        if not same_features(self.preparation_, prepared.preparation):
-            raise ValueError(
-                "these data were prepared otherwise than the model's own "
-                f"({prepared.n_features} features against {self.n_features}, or other channels, "
-                "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
-            )
 
     def _estimate(self, features, time_map, sfreq, alignment):
         probabilities = self._infer(features, time_map).probabilities
@@ -1033,8 +1009,32 @@ def features_for(hmm: HMM, inst: Any, options: Options) -> PreparedData:
     -------
     prepared : PreparedData
         The features.
+
+    Raises
+    ------
+    ValueError
+        If they were prepared otherwise, or cannot be prepared.
     """
-    return hmm._prepared(inst, *options)
+    prepared = as_prepared(inst)
+    if prepared is None:
+        return prepare(
+            with_parcels(inst, hmm.atlas_arguments, remembered=True, n_jobs=options.n_jobs),
+            hmm.preparation_,
+            **options._asdict(),
+        )
+    for name in ("group", "align_on"):
+        if getattr(options, name) is not None:
+            raise ValueError(
+                f"{name} cannot be given with PreparedData, which are aligned already; "
+                f"give it to prepare(recordings, hmm.preparation_, {name}=...)"
+            )
+    if not same_features(hmm.preparation_, prepared.preparation):
+        raise ValueError(
+            "these data were prepared otherwise than the model's own "
+            f"({prepared.n_features} features against {hmm.n_features}, or other channels, "
+            "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
+        )
+    return prepared
 
 
 def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
@@ -1056,7 +1056,7 @@ def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
     """
     first = hmms[0]
     if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
-        prepared = first._prepared(inst, *options)
+        prepared = features_for(first, inst, options)
         return [hmm.predict(prepared) for hmm in hmms]
     if not any(hmm.preparation_.aligns for hmm in hmms):
         return [hmm.predict(inst, **options._asdict()) for hmm in hmms]

@@ -272,6 +272,8 @@ class OnlineDecoder:
         signals = _scaled(rows, statistics.channels)
         self._look_at(signals)
         signals = signals * statistics.flips
+        if statistics.alignment is not None:
+            signals = signals @ statistics.alignment.to_mean.T
         if self._spatial is not None:
             signals = _scaled(signals @ self._spatial, statistics.inputs)
         n_lags, n = preparation.n_embeddings, len(signals)

@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from mne.utils import verbose
@@ -13,10 +14,11 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
 from .fit import check_enough_data, prepared_of
-from .folds import check_group, folds_in_words, make_folds, split_halves, take
+from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
 from .model_file import Learned
 from .model_pairs import METRICS
 from .parcel_inputs import AtlasArguments
+from .prepared import PreparedData
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
 from .selection_fits import (
@@ -416,9 +418,20 @@ def select_n_states(
     whole = "a whole number ≥ "
     n_folds = check_number(n_folds, "n_folds", rule=whole + "2", low=2, integer=True)
     n_repeats = check_number(n_repeats, "n_repeats", rule=whole + "1", low=1, integer=True)
-    gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
-    check_option(metric, "metric", METRICS)
-    settings = check_settings(
+    settled = settle(
+        inst,
+        n_folds,
+        group=group,
+        gap=gap,
+        metric=metric,
+        preparation=preparation,
+        picks=picks,
+        reject_by_annotation=reject_by_annotation,
+        sfreq=sfreq,
+        checkpoint_dir=checkpoint_dir,
+        arguments=AtlasArguments(atlas, src, subjects_dir),
+        random_state=random_state,
+        n_jobs=n_jobs,
         learn_means=learn_means,
         covariance_type=covariance_type,
         n_init=n_init,
@@ -427,10 +440,75 @@ def select_n_states(
         tol=tol,
         priors=priors,
     )
+    prepared, folds = settled.prepared, settled.folds
+    halves = split_halves(prepared, settled.gap, settled.group)
+    for training in (*(fold.training for fold in folds), *halves):
+        # Better before the first fit than after the last but one.
+        check_enough_data(take(prepared, training), max(numbers), settled.learned)
+    with checkpoints_held(settled.checkpoint_dir):
+        work = settled.begin()
+        tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
+        fits = run_all(tasks, prepared, work, n_jobs)
+    tell(tasks, fits, settled.settings["max_iter"])
+    compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
+    of_what = folds_in_words(prepared, n_folds, settled.group)
+    return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
+
+
+class Settled(NamedTuple):
+    """What the arguments of fits to folds come to."""
+
+    prepared: PreparedData
+    """The data of all fits."""
+    group: list[int] | None
+    """Number of each recording's group."""
+    folds: list[Fold]
+    """What each fold is trained on, and what is held out."""
+    gap: float
+    """Seconds between blocks."""
+    settings: dict[str, Any]
+    """Arguments of fit_hmm."""
+    learned: Learned
+    """Which parameters are learned."""
+    root: int | None
+    """What all seeds come from."""
+    checkpoint_dir: Path | None
+    """Where finished fits are kept."""
+
+    def begin(self) -> Work:
+        """Open the folder of finished fits, if there is one."""
+        return Work.begin(
+            self.prepared, self.settings, self.gap, self.root, self.checkpoint_dir, self.group
+        )
+
+
+def settle(
+    inst: Any,
+    n_folds: int,
+    *,
+    group: Any,
+    gap: Any,
+    metric: Any,
+    preparation: Preparation | None,
+    picks: Any,
+    reject_by_annotation: bool,
+    sfreq: float | None,
+    checkpoint_dir: Any,
+    arguments: AtlasArguments,
+    random_state: Any,
+    n_jobs: int | None,
+    **settings: Any,
+) -> Settled:
+    """Check the arguments that `select_n_states` and `cross_validate` share, and prepare the data.
+
+    ``n_folds`` was checked before; ``settings`` are the arguments of `fit_hmm`.
+    """
+    gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
+    check_option(metric, "metric", METRICS)
+    settings = check_settings(**settings)
     checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
-    arguments = AtlasArguments(atlas, src, subjects_dir)
     prepared = prepared_of(
         inst,
         preparation,
@@ -443,21 +521,10 @@ def select_n_states(
     )
     together = check_group(group, len(prepared), n_folds)
     folds = make_folds(prepared, n_folds, gap, together)
-    halves = split_halves(prepared, gap, together)
-    if learn_means == "auto":
+    if settings["learn_means"] == "auto":
         settings["learn_means"] = prepared.preparation.n_embeddings == 1
-    learned = Learned(settings["learn_means"], covariance_type=covariance_type)
-    for training in (*(fold.training for fold in folds), *halves):
-        # Better before the first fit than after the last but one.
-        check_enough_data(take(prepared, training), max(numbers), learned)
-    with checkpoints_held(checkpoint_dir):
-        work = Work.begin(prepared, settings, gap, root, checkpoint_dir, together)
-        tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
-        fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settings["max_iter"])
-    compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
-    of_what = folds_in_words(prepared, n_folds, together)
-    return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
+    learned = Learned(settings["learn_means"], covariance_type=settings["covariance_type"])
+    return Settled(prepared, together, folds, gap, settings, learned, root, checkpoint_dir)
 
 
 def _check_numbers(n_states):

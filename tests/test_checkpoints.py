@@ -289,12 +289,12 @@ def counted(monkeypatch):
     """Count passes of training from here on."""
     calls = []
 
-    def expect(*args, **kwargs):
+    def expect_batches(*args, **kwargs):
         calls.append(args)
         return original(*args, **kwargs)
 
-    original = em.expect
-    monkeypatch.setattr(em, "expect", expect)
+    original = em.expect_batches
+    monkeypatch.setattr(em, "expect_batches", expect_batches)
     return calls
 
 

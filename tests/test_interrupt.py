@@ -12,6 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.engine import candidates
+from mne_hmm.engine.interrupt import ON_PART, Interrupt
 from mne_hmm.progress import Progress
 
 SFREQ = 100.0
@@ -183,6 +184,25 @@ def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
     assert again.free_energy_ == whole.free_energy_
     assert again.converged_
     assert_array_equal(again.covariances_, whole.covariances_)
+
+
+def test_every_start_is_offered_once(data, tmp_path, monkeypatch):
+    """Be it made now or known from checkpoints: after both, Ctrl-C gives the best of them."""
+
+    def offered(self, run, level):
+        original(self, run, level)
+        if level == ON_PART:
+            values.append(run.free_energy[-1])
+
+    original = Interrupt.offer
+    monkeypatch.setattr(Interrupt, "offer", offered)
+    of_both = []
+    for _ in range(2):
+        values = []
+        fit(data, n_init=3, refine=False, checkpoint_dir=tmp_path / "run")
+        assert len(values) == 3
+        of_both.append(values)
+    assert of_both[0] == of_both[1]
 
 
 def test_other_handlers_stay(data):

@@ -20,7 +20,7 @@ from mne_hmm.parcellation.sign_search import lagged_covariance
 N_SECONDS = 4
 
 
-def causal_reference(hmm, x, info, calibration, lag, phase):
+def causal_reference(hmm, x, info, calibration, lag, phase, to_mean=None):
     """Filter, embed, project and smooth a whole signal, step by step as the page says.
 
     Coefficients of the filter and means and standard deviations have tests of their own.
@@ -36,6 +36,8 @@ def causal_reference(hmm, x, info, calibration, lag, phase):
     fine = oaconvolve(spread, design.coefficients[np.newaxis], axes=1)[:, : spread.shape[1]]
     rows = fine[:, n_before * up + design.n_ahead :: design.down].T
     z = (rows - statistics.channels.mean) / statistics.channels.spread
+    if to_mean is not None:
+        z = z @ to_mean.T
     half = preparation.n_embeddings // 2
     embedded = np.array(
         [
@@ -392,6 +394,55 @@ def test_other_preparations(simulated, kind):
     if kind == "as is":
         with pytest.raises(ValueError, match="calibration is of no use here"):
             hmm.online(raw.info, calibration=raw)
+
+
+def mixed(raw, seed):
+    """As of another head: the same sources in other proportions."""
+    mixing = np.eye(8) + 0.4 * np.random.default_rng(seed).normal(size=(8, 8))
+    return mne.io.RawArray(mixing @ raw.get_data(), raw.info, verbose="ERROR")
+
+
+@pytest.mark.parametrize("kind", ["euclidean", "riemannian"])
+def test_aligned(simulated, kind):
+    """The stream goes through the map that `prepare` finds when it aligns on the calibration."""
+    raws = [mixed(simulated[0], seed) for seed in range(3)]
+    chosen = mne_hmm.Preparation(n_components=12, align=kind)
+    preparation = mne_hmm.prepare(raws[:2], chosen).preparation
+    hmm = model(preparation, 12, np.random.default_rng(0))
+    calibration, rest = raws[2].copy().crop(0, 30), raws[2].copy().crop(31)
+    (alignment,) = mne_hmm.prepare(rest, preparation, align_on=calibration).alignments
+    assert np.abs(alignment.to_mean - np.eye(8)).max() > 0.1
+    x = rest.get_data(stop=1000)
+    decoder = hmm.online(rest.info, calibration=calibration, lag=0.1)
+    expected, times = causal_reference(
+        hmm, x, rest.info, calibration, 0.1, "minimum", alignment.to_mean
+    )
+    found, found_times = in_blocks(decoder, x, [7, 300, 1])
+    assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert_allclose(found_times, times, rtol=0, atol=1e-9)
+    # With offline's filter and all samples, states are offline's.
+    decoder = hmm.online(raws[2].info, calibration=raws[2], lag=1.0, phase="zero")
+    states = decoder.process(raws[2].get_data())
+    samples = np.round(states.times * 250).astype(int)
+    inside = (samples > 1000) & (samples < raws[2].n_times - 1000)
+    expected = hmm.predict(raws[2]).probabilities[:, samples[inside]]
+    assert_allclose(states.probabilities[:, inside], expected, rtol=0, atol=1e-4)
+
+
+def test_calibrations_that_say_nothing_of_an_alignment(simulated):
+    """One that is missing, and one that is too short."""
+    raws = [mixed(simulated[0], seed) for seed in range(2)]
+    chosen = mne_hmm.Preparation.standardized(align="euclidean", standardize=False)
+    preparation = mne_hmm.prepare(raws, chosen).preparation
+    hmm = model(preparation, 8, np.random.default_rng(0))
+    with pytest.raises(ValueError, match=r"calibration is None, but .* aligns each recording"):
+        hmm.online(raws[0].info)
+    with pytest.raises(
+        ValueError, match=r"the calibration is too short to be aligned: .* Record a longer one"
+    ):
+        hmm.online(raws[0].info, calibration=raws[0].get_data(stop=15))
+    decoder = hmm.online(raws[0].info, calibration=raws[0])
+    assert len(decoder.process(raws[0].get_data(stop=100))) > 0
 
 
 def test_what_is_printed(simulated, fitted):

@@ -209,6 +209,36 @@ def test_a_million_samples():
     assert_array_equal(best.labels, path)
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+@pytest.mark.parametrize(
+    ("mean", "variance", "fits"),
+    [(0.0, 1e-240, True), (0.0, 1e-255, False), (1e150, 1.0, True), (1e160, 1.0, False)],
+)
+def test_squares_beyond_float64(mean, variance, fits, covariance_type):
+    """Features near the largest `prepare` takes: states are known, or it is said that none are."""
+    x = np.random.default_rng(9).normal(size=(300, 2)) * 1e29
+    prepared = prepared_of(x)
+    means = mean * np.array([[1.0, 1.0], [1.1, 1.1]])
+    covariances = variance * np.array([np.eye(2), 2 * np.eye(2)])
+    transition = np.array([[0.9, 0.1], [0.1, 0.9]])
+    hmm = model(prepared, [0.5, 0.5], transition, means, covariances, covariance_type)
+    calls = (
+        hmm.score,
+        hmm.predict,
+        lambda data: hmm.predict(data, method="viterbi"),
+        hmm.dual_estimate,
+    )
+    if not fits:
+        for call in calls:
+            with pytest.raises(ValueError, match=r"so far from all states .* no state can be told"):
+                call(prepared)
+        return
+    assert -np.inf < hmm.score(prepared) < -1e200
+    (found,), (best,) = calls[1](prepared), calls[2](prepared)
+    assert_array_equal(found.probabilities.T, np.tile([0, 1], (300, 1)))  # the wider state
+    assert_array_equal(best.labels, 1)
+
+
 # Training
 
 

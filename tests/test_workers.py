@@ -1,12 +1,8 @@
 """Several workers train the model that one would, and go on after one of them was lost."""
 
-import contextlib
-import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +11,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from local_workers import free_addresses, tf_config
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
@@ -91,7 +88,7 @@ class Together:
             self.processes.append(
                 subprocess.Popen(
                     [*command, str(fname), repr(kwargs), last],
-                    env={**os.environ, "TF_CONFIG": tf_config(addresses, rank)},
+                    env={**os.environ, **tf_config(addresses, rank)},
                     stderr=subprocess.PIPE,
                     text=True,
                 )
@@ -111,23 +108,6 @@ class Together:
             _, err = process.communicate(timeout=LIMIT)
             assert process.returncode == 0, err
         return [mne_hmm.read_hmm(fname) for fname in self.fnames]
-
-
-def free_addresses(number):
-    """Find ports nobody uses, below those the system gives to outgoing connections."""
-    ports = []
-    while len(ports) < number:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("", port)):
-            if port not in ports:
-                ports.append(port)
-    return [f"127.0.0.1:{port}" for port in ports]
-
-
-def tf_config(addresses, rank):
-    """Environment variable of one worker."""
-    task = {"type": "worker", "index": rank}
-    return json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 def assert_like(ours, theirs):

@@ -34,6 +34,8 @@ hmm = mne_hmm.fit_hmm(before, 3, preparation=preparation, refine=False, random_s
 # `prepare` standardizes each recording by its own means and standard deviations. A stream does not
 # know these before it is over, so a recording of the same person with the same cap and the same
 # kind of task, of a minute or more, has to say how large the signals are: the ``calibration``.
+# If the preparation aligns recordings (``Preparation(align="euclidean")``), the stream goes through
+# the map that the calibration is aligned by.
 
 calibration = simulated.copy().crop(120, 180, include_tmax=False)
 decoder = hmm.online(simulated.info, calibration=calibration, lag=0.1)

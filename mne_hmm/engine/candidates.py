@@ -102,10 +102,9 @@ class Candidates:
         self._count("search, starts", most, self._offer)
         courses = []
         for attempt, child in enumerate(rng.spawn(plan.n_init)):
-            course = self._known(f"start {attempt + 1}", partial(self._start, attempt, child))
-            # Again, for it may have been known.
-            self._offer(Run(Parameters(**course["parameters"]), course["free_energy"].tolist()))
-            courses.append(course)
+            name, step = f"start {attempt + 1}", partial(self._start, attempt, child)
+            # One that is made now has been offered before it was told.
+            courses.append(self._known(name, step, self._offer_course))
         judged = courses
         if plan.init == SUBSET:
             # One start on half of the part is not to be compared with another on the other half.
@@ -168,6 +167,9 @@ class Candidates:
     def _offer(self, run):
         self.interrupt.offer(run, ON_PART)
 
+    def _offer_course(self, course):
+        self._offer(Run(Parameters(**course["parameters"]), course["free_energy"].tolist()))
+
     def _count(self, stage, most, first=lambda run: None):
         """Count the runs of EM of a stage, of which something else is told first."""
         count = 0
@@ -181,10 +183,19 @@ class Candidates:
 
         self.search.told = told
 
-    def _known(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """Make a step, unless the journal has what it came to; what the chief has counts."""
+    def _known(
+        self,
+        name: str,
+        step: Callable[[], dict[str, Any]],
+        found: Callable[[dict[str, Any]], None] = lambda done: None,
+    ) -> dict[str, Any]:
+        """Make a step, unless the journal has what it came to; what the chief has counts.
+
+        What the journal has goes to ``found``.
+        """
         done = self.journal.result(name)
         if done is not None:
+            found(done)
             self.search.n_passes += done["n_passes"]
             return done
         before = self.search.n_passes

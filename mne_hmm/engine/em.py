@@ -103,6 +103,8 @@ class Run:
     """What `parameters` were made from; None before the first update."""
     n_taken_back: int = 0
     """Updates that raised the free energy, and were made again without going beyond."""
+    n_again: int = 0
+    """Passes that were made again because states turned out to have few samples."""
 
     @property
     def n_updates(self) -> int:
@@ -112,7 +114,7 @@ class Run:
     @property
     def n_passes(self) -> int:
         """Number of passes over the data so far."""
-        return len(self.free_energy) + self.n_taken_back
+        return len(self.free_energy) + self.n_taken_back + self.n_again
 
 
 def posterior(
@@ -168,11 +170,19 @@ def expect(
     statistics : Statistics
         The sums over the data of all workers.
     """
-    statistics = expect_batches(data, data, parameters, rule, precise)
-    few = states_with_few(statistics.moments.weights, data.n_features)
-    if rule.learn_emissions and not few <= set(precise):
-        return expect(data, parameters, rule, few | set(precise))
-    return statistics
+    return _expected(data, parameters, rule, precise)[0]
+
+
+def _expected(data, parameters, rule, precise):
+    """Do so, and tell how often the pass was made again."""
+    n_again = 0
+    while True:
+        statistics = expect_batches(data, data, parameters, rule, precise)
+        few = states_with_few(statistics.moments.weights, data.n_features)
+        if not rule.learn_emissions or few <= set(precise):
+            return statistics, n_again
+        precise = few | set(precise)
+        n_again += 1
 
 
 def expect_batches(
@@ -334,7 +344,7 @@ def converge(
     while True:
         began = time.perf_counter()
         if run.statistics is None:
-            run.statistics, objective = _passed(data, run.parameters, rule, prior)
+            run.statistics, objective = _passed(data, run, run.parameters, rule, prior)
         elif run.converged or run.n_updates >= max_iter or (enough is not None and enough(run)):
             return run
         else:
@@ -356,7 +366,7 @@ def _updated(data, run, rule, prior):
         beyond = _beyond(run.followed, run.statistics, run.step, rule)
     for target in [run.statistics] if beyond is None else [beyond, run.statistics]:
         parameters = update(run.parameters, target, rule, prior)
-        statistics, objective = _passed(data, parameters, rule, prior, precise)
+        statistics, objective = _passed(data, run, parameters, rule, prior, precise)
         if target is run.statistics or -objective / data.n_samples <= limit:
             break
         run.n_taken_back += 1
@@ -365,8 +375,10 @@ def _updated(data, run, rule, prior):
     return objective
 
 
-def _passed(data, parameters, rule, prior, precise=()):
-    statistics = expect(data, parameters, rule, precise)
+def _passed(data, run, parameters, rule, prior, precise=()):
+    """Sum up all data, and tell the log probability of them and the parameters."""
+    statistics, n_again = _expected(data, parameters, rule, precise)
+    run.n_again += n_again
     return statistics, statistics.log_evidence + prior.log_density(parameters, rule)
 
 

@@ -210,11 +210,12 @@ class _Trainer:
         assert best is not None
         if self.interrupt.level == ON_ALL:
             return best
-        self.n_passes += 1
         # Not in the journal: another model will be there when the same training goes on.
         rule, prior = self.plan.rule, self.plan.prior
-        start = Run(best.parameters)
-        return converge(self._all_data(), start, rule, max_iter=0, tol=self.plan.tol, prior=prior)
+        run = Run(best.parameters)
+        converge(self._all_data(), run, rule, max_iter=0, tol=self.plan.tol, prior=prior)
+        self.n_passes += run.n_passes
+        return run
 
     def _refined(self, data, run, rng):
         """Make moves as long as they lower the free energy."""

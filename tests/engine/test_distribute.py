@@ -1,9 +1,7 @@
 """Several workers: shares, sums and bytes, and errors in time where one is lost."""
 
 import contextlib
-import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -16,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from local_workers import free_addresses, tf_config
 
 import mne_hmm
 from mne_hmm.engine import WorkerError, Workers, multi_worker_strategy
@@ -71,23 +70,6 @@ class Worker:
     def __exit__(self, *_):
         self.process.kill()  # a stopped process too
         self.process.communicate()
-
-
-def free_addresses(number):
-    """Find ports nobody uses, below those the system gives to outgoing connections."""
-    ports = []
-    while len(ports) < number:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("", port)):
-            if port not in ports:
-                ports.append(port)
-    return [f"127.0.0.1:{port}" for port in ports]
-
-
-def tf_config(addresses, rank):
-    """Environment of one worker."""
-    task = {"type": "worker", "index": rank}
-    return {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from mne_hmm.engine.em import (
     LEAST_LEFT,
     LOST,
     ROUNDING,
+    STEP,
     VARIANCE_FLOOR,
     Run,
     Statistics,
@@ -579,6 +580,31 @@ def test_rises():
     assert rises([0.0, 2e-6]) == pytest.approx(1e-6, rel=1e-6)
     # The largest of several, wherever it is.
     assert rises([5.0, 5.5, 4.0, 4.75, 4.7, 4.8]) == pytest.approx(0.75, rel=1e-4)
+
+
+class _Counted(Data):
+    """Data that tell how often somebody went through them."""
+
+    n_passes = 0
+
+    def __iter__(self):
+        self.n_passes += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("step", [STEP, 30.0])
+def test_every_pass_over_the_data_is_counted(step):
+    rule = UpdateRule(True)
+    x, labels = _with_few(12, 2.0, 0, n_features=4)
+    of_recording = np.split(x.astype(np.float32), np.cumsum(LENGTHS)[:-1])
+    data = _Counted(Samples(of_recording, [[n] for n in LENGTHS]), N_STATES * x.shape[1])
+    run = _start(data, labels, rule)
+    run.step, data.n_passes = step, 0  # a start needs sums, too
+    converge(data, run, rule, max_iter=1, tol=-1)
+    assert run.n_again > 0  # nothing was known of the weights before the first pass
+    converge(data, run, rule, max_iter=12, tol=-1)
+    assert (run.n_taken_back > 0) == (step == 30.0)
+    assert run.n_passes == data.n_passes == len(run.free_energy) + run.n_taken_back + run.n_again
 
 
 # Beyond the update
