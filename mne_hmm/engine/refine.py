@@ -164,10 +164,9 @@ class Search:
         rng : numpy.random.Generator
             Source of the splits.
         """
-        moves = self.moves(run, rng)
-        here = self._likeliest(run.parameters) if moves else None
+        here = self._likeliest(run.parameters)
         proposals = []
-        for move in moves:
+        for move in self.moves(run, rng):
             updated = self.run(move.parameters, N_UPDATES)
             leads_back = have_same_states(here, self._likeliest(updated.parameters))
             proposals.append(Proposal(move, updated.free_energy[-1], leads_back))
