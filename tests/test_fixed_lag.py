@@ -81,6 +81,16 @@ def test_long_block():
     assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("lag", [0, 3])
+def test_nothing_builds_up_in_a_long_stream(lag):
+    """What all densities share adds up from block to block, and must not take digits."""
+    initial, transition, rows = chain(3, 2000, 1.0, 0.9, np.random.default_rng(2))
+    found = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, [1] * 2000)
+    # Of each density 1e-10 is lost to rounding; of the sum of all it would be 1e-7 and more.
+    expected = by_definition(initial, transition, rows, lag)
+    assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
 def test_what_comes_when():
     """A state is told as soon as the samples of the lag are there, and not before."""
     initial, transition, rows = chain(2, 30, 1.0, 0.9, np.random.default_rng(1))
