@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
+from mne_hmm.engine.chain import TINY
 from mne_hmm.fixed_lag import LEAST_PROBABILITY, FixedLagSmoother
 
 
@@ -82,10 +83,12 @@ def test_long_block():
 
 
 @pytest.mark.parametrize("lag", [0, 3])
-def test_nothing_builds_up_in_a_long_stream(lag):
-    """What all densities share adds up from block to block, and must not take digits."""
+@pytest.mark.parametrize("size", [1, 2000])
+def test_nothing_builds_up_in_a_long_stream(size, lag):
+    """What all densities share adds up, within blocks and from one to the next: no digit goes."""
     initial, transition, rows = chain(3, 2000, 1.0, 0.9, np.random.default_rng(2))
-    found = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, [1] * 2000)
+    sizes = [size] * (2000 // size)
+    found = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, sizes)
     # Of each density 1e-10 is lost to rounding; of the sum of all it would be 1e-7 and more.
     expected = by_definition(initial, transition, rows, lag)
     assert_allclose(found, expected, rtol=0, atol=1e-8)
@@ -98,6 +101,11 @@ def test_what_comes_when():
     assert [len(smoother.push(rows[t : t + 1])) for t in range(30)] == [0] * 4 + [1] * 26
     assert len(smoother.flush()) == 4
     assert len(smoother.flush()) == 0
+
+
+def test_impossible_steps_cost_what_they_cost_offline():
+    """Or streams and recordings would have other states where models have zeros."""
+    assert LEAST_PROBABILITY == TINY
 
 
 @pytest.mark.parametrize("lag", [0, 3])
