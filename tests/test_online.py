@@ -253,9 +253,10 @@ def test_times_of_the_stream(simulated, fitted):
     shift = decoder.delays["filter"]
     assert_allclose(times, stamps[7 : 2000 - 7] - shift, rtol=0, atol=1e-9)
     # Blocks without times go on from there.
-    later = decoder.process(raw.get_data(start=2000, stop=2001)).times
-    assert_allclose(later, [stamps[-7] - shift], rtol=0, atol=1e-9)
-    jump = stamps[-1] + 1 / 250 + np.array([0.004, 0.3])
+    later = decoder.process(raw.get_data(start=2000, stop=2009)).times
+    onward = np.r_[stamps[-7:], stamps[-1] + np.array([1, 2]) / 250]
+    assert_allclose(later, onward - shift, rtol=0, atol=1e-9)
+    jump = stamps[-1] + 10 / 250 + np.array([0.004, 0.3])
     with pytest.raises(ValueError, match=r"times jump from 1008.\d* to .* before sample 1 of"):
         decoder.process(x[:, :2], jump)
     with pytest.raises(ValueError, match="times must be a finite number for each of the 2 samples"):
