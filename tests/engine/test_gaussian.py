@@ -59,6 +59,23 @@ def test_log_densities(case, covariance_type, which):
     assert_allclose(got, np.transpose(truth), **DENSITY)
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_precise_log_densities_keep_their_digits_far_from_zero(covariance_type):
+    # Means ten million times the standard deviation: a product with the samples as they are has
+    # lost seven digits when the means are taken off after it.
+    rng = np.random.default_rng(0)
+    *_, means, covariances = random_model(rng, N_STATES, 5)
+    means, covariances = 1e6 + 0.1 * means, 0.01 * covariances
+    if covariance_type == "diag":
+        covariances = covariances * np.eye(5)
+    x = (means[rng.integers(0, N_STATES, 300)] + 0.1 * rng.normal(size=(300, 5))).astype(np.float32)
+    emission = Emission(means, covariances, covariance_type, precise=True)
+    got = emission.log_densities(_data(Samples([x], [[300]])))
+    # Densities of some hundred nats in float64; taken off late, means cost 1e-8 of them.
+    truth = gaussian_log_densities(x, means, covariances)
+    assert_allclose(got, truth, rtol=1e-12, atol=1e-10)
+
+
 def test_the_oracle_agrees_with_scipy(case):
     # Other tests rely on it, because it also takes features of very different sizes.
     _, x, means, covariances = case
