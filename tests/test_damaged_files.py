@@ -278,12 +278,19 @@ def test_files_that_promise_more_than_they_hold(tmp_path):
         file.create_group("mne_hmm").attrs["TITLE"] = "dict"
         file["mne_hmm/key_again"] = file["mne_hmm"]
 
+    def twice(file):
+        # Of groups in groups, each with two names, a few bytes would be read without an end.
+        file.create_group("mne_hmm").attrs["TITLE"] = "dict"
+        titled(file, "mne_hmm/key_one", [1.0], "ndarray")
+        file["mne_hmm/key_other"] = file["mne_hmm/key_one"]
+
     for write, says in (
         (empty, "fewer numbers are there"),
         (packed_twice, "packed in a way"),
         (elsewhere, "must hold numbers"),
         (linked, "has no key_x of its own"),
         (within_itself, "is in the file twice"),
+        (twice, "key_other is in the file twice"),
     ):
         image = hdf5_bytes(tmp_path, write)
         refused(tmp_path / "model.h5", _head(image) + image, OSError, says)

@@ -277,6 +277,19 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):
     assert same_model(mne_hmm.read_hmm(fname), small_model())
 
 
+def test_errors_of_something_else_stay_as_they_are(tmp_path):
+    """A server that is gone while a file is written is no reason to make room."""
+    lost = ConnectionResetError(errno.ECONNRESET, "the server is gone")
+    with pytest.raises(ConnectionResetError) as caught, written_atomically(tmp_path / "x.h5"):
+        raise lost
+    assert caught.value is lost
+    missing = PermissionError(errno.EACCES, "no rights to read", str(tmp_path / "other.fif"))
+    with pytest.raises(PermissionError) as caught, written_atomically(tmp_path / "x.h5"):
+        raise missing
+    assert caught.value is missing
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_system_without_links(tmp_path, monkeypatch):
     """There the name is kept by an empty file until the whole one takes its place."""
 

@@ -214,6 +214,21 @@ def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type,
         assert_allclose(other[3], results[0][3], rtol=0, atol=1e-6 * size)
 
 
+def test_weights_find_their_rows_in_every_batch(monkeypatch):
+    # Each recording is a batch of its own, and has rows and weights like no other.
+    monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1)
+    lengths = [70, 31, 50, 9]
+    x = np.random.default_rng(0).normal(size=(sum(lengths), 3)).astype(np.float32)
+    parts = np.split(x, np.cumsum(lengths)[:-1])
+    data = Data(Samples(parts, [[length] for length in lengths]), 9)
+    assert [batch.n_samples for batch in data] == lengths
+    weights = _weights(len(x))
+    got = weighted_moments(data, weights)
+    sums, products = _float64_moments(x, weights)
+    assert_allclose(got.sums, sums, rtol=0, atol=1e-4)
+    assert_allclose(got.products, products, rtol=0, atol=1e-4)
+
+
 def test_traces_are_as_few_as_the_kinds_of_work(monkeypatch):
     # Whatever the number of rows and of passes: a function is traced once for each form, number of
     # features, and number of blocks in a call, of which there are few; that of densities serves
