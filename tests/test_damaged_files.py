@@ -150,6 +150,10 @@ def changed(content, **parameters):
         ),
         (lambda c: changed(c, initial_probs=np.ones(2)), "initial_probs must be probabilities"),
         (lambda c: changed(c, transition_matrix=-np.eye(2)), "transition_matrix must be prob"),
+        (
+            lambda c: changed(c, transition_matrix=np.array([[1.5, -0.5], [0.0, 1.0]])),
+            "transition_matrix must be prob",
+        ),
         (lambda c: c | {"state_names": ["a"]}, "must be an array of shape"),
     ],
 )

@@ -105,7 +105,9 @@ def test_riemannian_without_full_rank():
     """Directions in which the data do not vary say nothing, whatever the units."""
     first, second = covariances(3), covariances(2, seed=1)
     # Of rank 4: the fifth is the sum of the others, the sixth is nothing.
-    more = np.diag([1e-6, 1.0, 1e3, 1.0, 1.0, 1.0]) @ np.vstack([np.eye(4), np.ones(4), np.zeros(4)])
+    more = np.diag([1e-6, 1.0, 1e3, 1.0, 1.0, 1.0]) @ np.vstack(
+        [np.eye(4), np.ones(4), np.zeros(4)]
+    )
     found = compare_states(more @ first @ more.T, more @ second @ more.T, "riemannian")
     assert_allclose(found, compare_states(first, second, "riemannian"), rtol=1e-5)
 

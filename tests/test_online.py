@@ -410,7 +410,7 @@ def test_slow_streams():
     times = 1000 + 2 * np.arange(60.0)
     states = [decoder.process(x[:, a : a + 7], times[a : a + 7]) for a in range(0, 60, 7)]
     assert_allclose(np.concatenate([one.times for one in states]), times, rtol=0, atol=1e-9)
-    with pytest.raises(ValueError, match="times jump from 1118.000 to 1122.000 s"):
+    with pytest.raises(ValueError, match=r"times jump from 1118\.000 to 1122\.000 s"):
         decoder.process(x[:, :1], times[-1:] + 4)
 
 

@@ -100,7 +100,9 @@ def test_chance_is_taken_off_once():
     rng = np.random.default_rng(4)
     kinds = np.array([0.5, 0.3, 0.2]), np.array([0.35, 0.3, 0.35])
     truth = dependence([visits(rng, p, 400_000, 5) for p in kinds * 4], 3).explained
-    shares = [dependence([visits(rng, p, 2000) for p in kinds * 4], 3).explained for _ in range(200)]
+    shares = [
+        dependence([visits(rng, p, 2000) for p in kinds * 4], 3).explained for _ in range(200)
+    ]
     # Its standard error is some 3 % of it; with chance left in it would be half as much again.
     assert_allclose(np.mean(shares), truth, rtol=0.12)
 
