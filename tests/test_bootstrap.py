@@ -193,6 +193,8 @@ def test_where_recordings_begin():
     occupied = markov_statistics(CHAIN, 1, 20_000, np.random.default_rng(0)).occupied
     assert_allclose(occupied.mean(0), TRUE_OCCUPANCY, rtol=0, atol=0.02)
     assert np.abs(TRUE_OCCUPANCY - 1 / 3).max() > 0.05
+    # Of two samples none is a whole visit: one began before, the other goes on.
+    assert not markov_statistics(CHAIN, 2, 1000, np.random.default_rng(0)).n_whole.any()
     told_apart = model(CHAIN, spread=20.0)
     told_apart.initial_probs_ = np.array([1.0, 0.0, 0.0])
     found = mne_hmm.bootstrap_statistics(

@@ -17,8 +17,9 @@ import pytest
 from made_models import same_model, small_model
 
 import mne_hmm
-from mne_hmm._utils import files
+from mne_hmm._utils import files, locks
 from mne_hmm._utils.files import written_atomically
+from mne_hmm._utils.locks import lock_held
 
 FEW = {"n_init": 1, "refine": False, "max_iter": 2, "random_state": 0, "verbose": "ERROR"}
 AS_IS = mne_hmm.Preparation.as_is()
@@ -416,6 +417,24 @@ def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):
         hmm = mne_hmm.fit_hmm(x, 2, **given)
     assert not (folder / "facts.journal.lock").exists()
     assert same_model(mne_hmm.fit_hmm(x, 2, **given), hmm)
+
+
+def test_a_lock_whose_file_has_gone(tmp_path, monkeypatch):
+    """Who had it deletes the file when another has opened it: that one keeps nobody out."""
+    path, tried = tmp_path / ".lock", []
+    original = locks._is_taken
+
+    def taken(file):
+        if not tried:
+            path.unlink()
+        tried.append(file)
+        return original(file)
+
+    monkeypatch.setattr(locks, "_is_taken", taken)
+    with lock_held(path, busy="", wait=False):
+        assert path.exists()
+        with pytest.raises(BlockingIOError), lock_held(path, busy="", wait=False):
+            pass
 
 
 def test_a_folder_of_features_is_filled_by_one_call(tmp_path):
