@@ -387,6 +387,18 @@ def test_no_byte_of_prepared_data_changes_unnoticed(filled, tmp_path, name, n_pl
     assert same_or_refused(folder, expected)
 
 
+def test_a_preparation_of_another_folder(filled, tmp_path):
+    """A file that is whole, but not the one that the features were made with."""
+    other, folder = tmp_path / "other", tmp_path / "copy"
+    settings = mne_hmm.Preparation.standardized(n_embeddings=3, n_components=5)
+    array = np.random.default_rng(7).standard_normal((4, 300))
+    mne_hmm.prepare(array, settings, sfreq=100.0, cache_dir=other, verbose="ERROR")
+    shutil.copytree(filled, folder)
+    shutil.copy(other / "preparation.h5", folder / "preparation.h5")
+    with pytest.raises(OSError, match=r"holds other data than were written to it.*delete"):
+        mne_hmm.read_prepared(folder)
+
+
 @pytest.mark.parametrize(
     "text",
     ["[]", "3", "null", "{}", '{"format": 3}', "[" * 100_000, "\0" * 100, "{", "{} {}", '"x"'],
