@@ -5,10 +5,10 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.bootstrap import _counts
+from mne_hmm.bootstrap import _counts, _decoded
 from mne_hmm.model_file import Learned
 from mne_hmm.statistics import stationary_occupancy
-from mne_hmm.visit_sequences import markov_labels
+from mne_hmm.visit_sequences import markov_labels, markov_statistics
 
 SFREQ = 100.0
 CHAIN = np.array([[0.96, 0.03, 0.01], [0.04, 0.94, 0.02], [0.02, 0.03, 0.95]])
@@ -188,6 +188,23 @@ def test_counts_by_hand():
     assert_array_equal(n, [2, 1, 0])
 
 
+def test_where_recordings_begin():
+    """Anywhere in the chain, whatever the model's first states were; all of them count."""
+    occupied = markov_statistics(CHAIN, 1, 20_000, np.random.default_rng(0)).occupied
+    assert_allclose(occupied.mean(0), TRUE_OCCUPANCY, rtol=0, atol=0.02)
+    assert np.abs(TRUE_OCCUPANCY - 1 / 3).max() > 0.05
+    # Of two samples none is a whole visit: one began before, the other goes on.
+    assert not markov_statistics(CHAIN, 2, 1000, np.random.default_rng(0)).n_whole.any()
+    told_apart = model(CHAIN, spread=20.0)
+    told_apart.initial_probs_ = np.array([1.0, 0.0, 0.0])
+    found = mne_hmm.bootstrap_statistics(
+        told_apart, [0.01] * 4, n_boot=20, decode=True, random_state=0, verbose="ERROR"
+    )
+    # Four recordings of a sample each.
+    assert found.simulated_occupancy[:, 0].mean() < 0.9
+    assert set(found.simulated_occupancy.ravel()) >= {0.25, 0.5}
+
+
 def test_decoded_states():
     """States that are found again in features are those of the simulation, or nearly."""
     clear = model(CHAIN, spread=2000.0)
@@ -218,6 +235,9 @@ def test_decoded_signals(fitted):
     assert_allclose(
         found.fractional_occupancy, stationary_occupancy(fitted.transition_matrix_), rtol=1e-12
     )
+    # So long as was asked for, although embedding takes samples off.
+    occupied, *_ = _decoded(fitted, [1000], 1, np.random.default_rng(0))
+    assert occupied.sum() == 1000
 
 
 @pytest.mark.parametrize(

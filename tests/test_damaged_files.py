@@ -150,6 +150,10 @@ def changed(content, **parameters):
         ),
         (lambda c: changed(c, initial_probs=np.ones(2)), "initial_probs must be probabilities"),
         (lambda c: changed(c, transition_matrix=-np.eye(2)), "transition_matrix must be prob"),
+        (
+            lambda c: changed(c, transition_matrix=np.array([[1.5, -0.5], [0.0, 1.0]])),
+            "transition_matrix must be prob",
+        ),
         (lambda c: c | {"state_names": ["a"]}, "must be an array of shape"),
     ],
 )
@@ -278,12 +282,19 @@ def test_files_that_promise_more_than_they_hold(tmp_path):
         file.create_group("mne_hmm").attrs["TITLE"] = "dict"
         file["mne_hmm/key_again"] = file["mne_hmm"]
 
+    def twice(file):
+        # Of groups in groups, each with two names, a few bytes would be read without an end.
+        file.create_group("mne_hmm").attrs["TITLE"] = "dict"
+        titled(file, "mne_hmm/key_one", [1.0], "ndarray")
+        file["mne_hmm/key_other"] = file["mne_hmm/key_one"]
+
     for write, says in (
         (empty, "fewer numbers are there"),
         (packed_twice, "packed in a way"),
         (elsewhere, "must hold numbers"),
         (linked, "has no key_x of its own"),
         (within_itself, "is in the file twice"),
+        (twice, "key_other is in the file twice"),
     ):
         image = hdf5_bytes(tmp_path, write)
         refused(tmp_path / "model.h5", _head(image) + image, OSError, says)
@@ -374,6 +385,18 @@ def test_no_byte_of_prepared_data_changes_unnoticed(filled, tmp_path, name, n_pl
     assert not same_or_refused(folder, expected)
     (folder / name).unlink()
     assert same_or_refused(folder, expected)
+
+
+def test_a_preparation_of_another_folder(filled, tmp_path):
+    """A file that is whole, but not the one that the features were made with."""
+    other, folder = tmp_path / "other", tmp_path / "copy"
+    settings = mne_hmm.Preparation.standardized(n_embeddings=3, n_components=5)
+    array = np.random.default_rng(7).standard_normal((4, 300))
+    mne_hmm.prepare(array, settings, sfreq=100.0, cache_dir=other, verbose="ERROR")
+    shutil.copytree(filled, folder)
+    shutil.copy(other / "preparation.h5", folder / "preparation.h5")
+    with pytest.raises(OSError, match=r"holds other data than were written to it.*delete"):
+        mne_hmm.read_prepared(folder)
 
 
 @pytest.mark.parametrize(

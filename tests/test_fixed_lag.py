@@ -81,6 +81,18 @@ def test_long_block():
     assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("lag", [0, 3])
+@pytest.mark.parametrize("size", [1, 2000])
+def test_nothing_builds_up_in_a_long_stream(size, lag):
+    """What all densities share adds up, within blocks and from one to the next: no digit goes."""
+    initial, transition, rows = chain(3, 2000, 1.0, 0.9, np.random.default_rng(2))
+    sizes = [size] * (2000 // size)
+    found = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, sizes)
+    # Of each density 1e-10 is lost to rounding; of the sum of all it would be 1e-7 and more.
+    expected = by_definition(initial, transition, rows, lag)
+    assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
 def test_what_comes_when():
     """A state is told as soon as the samples of the lag are there, and not before."""
     initial, transition, rows = chain(2, 30, 1.0, 0.9, np.random.default_rng(1))
@@ -88,6 +100,13 @@ def test_what_comes_when():
     assert [len(smoother.push(rows[t : t + 1])) for t in range(30)] == [0] * 4 + [1] * 26
     assert len(smoother.flush()) == 4
     assert len(smoother.flush()) == 0
+
+
+def test_impossible_steps_cost_what_they_cost_offline():
+    """Or streams and recordings would have other states where models have zeros."""
+    from mne_hmm.engine.chain import TINY  # which loads TensorFlow
+
+    assert LEAST_PROBABILITY == TINY
 
 
 @pytest.mark.parametrize("lag", [0, 3])

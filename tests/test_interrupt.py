@@ -12,7 +12,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.engine import candidates
-from mne_hmm.engine.interrupt import ON_PART, Interrupt
+from mne_hmm.engine.em import Run
+from mne_hmm.engine.interrupt import ON_ALL, ON_PART, Interrupt
 from mne_hmm.progress import Progress
 
 SFREQ = 100.0
@@ -205,23 +206,51 @@ def test_every_start_is_offered_once(data, tmp_path, monkeypatch):
     assert of_both[0] == of_both[1]
 
 
-def test_other_handlers_stay(data):
+def test_other_handlers_stay(data, monkeypatch):
     """Who has a way of their own with Ctrl-C, or is no main thread, is left alone."""
+    heard, seen = [], []
 
-    def own(*_):
-        raise AssertionError("not called here")
+    def own(number, _):
+        heard.append(number)
 
     before = signal.signal(signal.SIGINT, own)
-    seen = []
+    press(monkeypatch, ("training", 3))
     try:
-        fit(data, **GIVEN, max_iter=500)
+        hmm = fit(data, **GIVEN, max_iter=500)
         assert signal.getsignal(signal.SIGINT) is own
     finally:
         signal.signal(signal.SIGINT, before)
+        monkeypatch.undo()
+    assert heard == [signal.SIGINT]
+    assert hmm.converged_
     thread = threading.Thread(target=lambda: seen.append(fit(data, **GIVEN, max_iter=500)))
     thread.start()
     thread.join()
     assert seen[0].converged_
+
+
+def test_in_the_last_pass(data, monkeypatch):
+    """What has converged has come to its end, and nothing is said."""
+    seen = press(monkeypatch)
+    whole = fit(data, **GIVEN, max_iter=500)
+    last = stages(seen)[-1]
+    monkeypatch.undo()
+    press(monkeypatch, last)
+    hmm = fit(data, **GIVEN, max_iter=500)
+    assert hmm.converged_
+    assert hmm.free_energy_ == whole.free_energy_
+
+
+def test_which_model_is_best():
+    """What was trained on all data goes before all others, and then the lowest free energy."""
+    interrupt = Interrupt(True)
+    offers = [(2.0, ON_PART), (1.0, ON_PART), (1.5, ON_PART), (4.0, ON_ALL), (0.5, ON_PART)]
+    offers += [(3.0, ON_ALL), (3.5, ON_ALL)]
+    best = []
+    for value, level in offers:
+        interrupt.offer(Run(None, [value]), level)
+        best.append(interrupt.best.free_energy[-1])
+    assert best == [2.0, 1.0, 1.0, 4.0, 4.0, 3.0, 3.0]
 
 
 def test_wrong_values(data):

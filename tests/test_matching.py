@@ -104,7 +104,10 @@ def test_riemannian_with_means():
 def test_riemannian_without_full_rank():
     """Directions in which the data do not vary say nothing, whatever the units."""
     first, second = covariances(3), covariances(2, seed=1)
-    more = np.diag([1e-6, 1.0, 1e3, 1.0, 1.0]) @ np.vstack([np.eye(4), np.ones(4)])  # rank 4
+    # Of rank 4: the fifth is the sum of the others, the sixth is nothing.
+    more = np.diag([1e-6, 1.0, 1e3, 1.0, 1.0, 1.0]) @ np.vstack(
+        [np.eye(4), np.ones(4), np.zeros(4)]
+    )
     found = compare_states(more @ first @ more.T, more @ second @ more.T, "riemannian")
     assert_allclose(found, compare_states(first, second, "riemannian"), rtol=1e-5)
 
@@ -195,6 +198,10 @@ def test_nothing_is_known():
     assert_array_equal(best_match(values), [0, 1])
     assert_array_equal(best_match(values[::-1]), [1, 0])
     assert_array_equal(best_match(values[:, ::-1] * -1, smallest=True), [1, 0])
+    # Whatever the sign of what is known.
+    values = np.array([[np.nan, 5.0], [2.0, 3.0]])
+    assert_array_equal(best_match(values, smallest=True), [1, 0])
+    assert_array_equal(best_match(-values), [1, 0])
 
 
 # Errors

@@ -255,11 +255,15 @@ def test_times_of_the_stream(simulated, fitted):
     shift = decoder.delays["filter"]
     assert_allclose(times, stamps[7 : 2000 - 7] - shift, rtol=0, atol=1e-9)
     # Blocks without times go on from there.
-    later = decoder.process(raw.get_data(start=2000, stop=2001)).times
-    assert_allclose(later, [stamps[-7] - shift], rtol=0, atol=1e-9)
-    jump = stamps[-1] + 1 / 250 + np.array([0.004, 0.3])
+    later = decoder.process(raw.get_data(start=2000, stop=2009)).times
+    onward = np.r_[stamps[-7:], stamps[-1] + np.array([1, 2]) / 250]
+    assert_allclose(later, onward - shift, rtol=0, atol=1e-9)
+    jump = stamps[-1] + 10 / 250 + np.array([0.004, 0.3])
     with pytest.raises(ValueError, match=r"times jump from 1008.\d* to .* before sample 1 of"):
         decoder.process(x[:, :2], jump)
+    back = stamps[-1] + 10 / 250 - np.array([0.3, 0.296])
+    with pytest.raises(ValueError, match=r"times jump from 1008.\d* to .* before sample 0 of"):
+        decoder.process(x[:, :2], back)
     with pytest.raises(ValueError, match="times must be a finite number for each of the 2 samples"):
         decoder.process(x[:, :2], jump[:1])
 
@@ -333,7 +337,7 @@ def test_wrong_arguments(simulated, fitted):
         fitted.online(irregular, calibration=raw)
 
 
-def model(preparation, n_features, rng):
+def model(preparation, n_features, rng, covariance_type="full"):
     """Make a model of three states for a preparation."""
     factors = rng.normal(size=(3, n_features, 2 * n_features)) * rng.uniform(0.5, 2, (3, 1, 1))
     return mne_hmm.HMM(
@@ -342,7 +346,7 @@ def model(preparation, n_features, rng):
         0.1 * rng.normal(size=(3, n_features)),
         factors @ factors.transpose(0, 2, 1) / (2 * n_features),
         preparation,
-        learned=Learned(means=True),
+        learned=Learned(means=True, covariance_type=covariance_type),
     )
 
 
@@ -359,7 +363,9 @@ def test_preparations_that_cannot_be_online(simulated):
         model(preparation, 8, rng).online(raw.info, calibration=raw.copy().resample(500))
 
 
-@pytest.mark.parametrize("kind", ["as is", "standardized", "no components", "signs", "spatial"])
+@pytest.mark.parametrize(
+    "kind", ["as is", "standardized", "no components", "signs", "spatial", "diagonal"]
+)
 def test_other_preparations(simulated, kind):
     """Each gives the states of `predict`, but for those near the ends."""
     raw, rng = simulated[0].copy(), np.random.default_rng(1)
@@ -380,7 +386,8 @@ def test_other_preparations(simulated, kind):
         preparation = replace(
             preparation, spatial_components_=spatial, components_=components.astype(np.float32)
         )
-    hmm = model(preparation, preparation.n_features_, rng)
+    covariance_type = "diag" if kind == "diagonal" else "full"
+    hmm = model(preparation, preparation.n_features_, rng, covariance_type)
     calibration = None if kind == "as is" else raw
     decoder = hmm.online(raw.info, calibration=calibration, lag=0.4)
     states = decoder.process(raw.get_data(stop=5000))
@@ -443,6 +450,19 @@ def test_calibrations_that_say_nothing_of_an_alignment(simulated):
         hmm.online(raws[0].info, calibration=raws[0].get_data(stop=15))
     decoder = hmm.online(raws[0].info, calibration=raws[0])
     assert len(decoder.process(raws[0].get_data(stop=100))) > 0
+
+
+def test_slow_streams():
+    """Volumes of a scanner come more slowly than times of an amplifier may jump."""
+    x = np.random.default_rng(2).standard_normal((3, 60))
+    prepared = mne_hmm.prepare(x, mne_hmm.Preparation.as_is(), sfreq=0.5, verbose="ERROR")
+    hmm = model(prepared.preparation, 3, np.random.default_rng(0))
+    decoder = hmm.online(mne.create_info(list(prepared.preparation.ch_names_), 0.5, "misc"), lag=0)
+    times = 1000 + 2 * np.arange(60.0)
+    states = [decoder.process(x[:, a : a + 7], times[a : a + 7]) for a in range(0, 60, 7)]
+    assert_allclose(np.concatenate([one.times for one in states]), times, rtol=0, atol=1e-9)
+    with pytest.raises(ValueError, match=r"times jump from 1118\.000 to 1122\.000 s"):
+        decoder.process(x[:, :1], times[-1:] + 4)
 
 
 def test_what_is_printed(simulated, fitted):

@@ -86,6 +86,27 @@ def test_in_between_it_is_what_the_definition_says():
     assert (np.diff(shares) > 0.01).all()
 
 
+def test_longer_recordings_count_more():
+    """By hand: recordings of 400 and 1200 samples whose blocks are all alike, so without chance."""
+    labels = np.tile([0, 0, 0, 1], 100), np.tile([0, 1, 1, 1], 300)
+    found = dependence(labels, 2)
+    # Overall 3 of 8 samples are in the first state. Between recordings the variance is
+    # 1/4 * 2 * (3/8)^2 + 3/4 * 2 * (1/8)^2, and at most 2 * 3/16 * (9/16 + 1/16).
+    assert_allclose(found.explained, (3 / 32) / (15 / 64), rtol=1e-12)
+
+
+def test_chance_is_taken_off_once():
+    """Short recordings that do differ have on average the share that long ones have."""
+    rng = np.random.default_rng(4)
+    kinds = np.array([0.5, 0.3, 0.2]), np.array([0.35, 0.3, 0.35])
+    truth = dependence([visits(rng, p, 400_000, 5) for p in kinds * 4], 3).explained
+    shares = [
+        dependence([visits(rng, p, 2000) for p in kinds * 4], 3).explained for _ in range(200)
+    ]
+    # Its standard error is some 3 % of it; with chance left in it would be half as much again.
+    assert_allclose(np.mean(shares), truth, rtol=0.12)
+
+
 def test_it_does_not_depend_on_how_fast_states_change():
     """As the variance of occupancies in windows would."""
     rng = np.random.default_rng(3)

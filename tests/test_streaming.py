@@ -140,15 +140,70 @@ def test_gaps_of_a_stream(outlet, simulated, fitted):
         parts += [next(states), next(states), next(states)]
     assert [len(part) for part in parts[3:]] == [40, 10, 57 - 14 - 10]
     push(x[:, 400:700], 12.3)
-    push(x[:, 700:1000], 13.5)  # the buffer holds two seconds
+    push(x[:, 700:910], 13.5)  # the buffer holds two seconds: 40 ms are lost, less than a jump
     with pytest.warns(RuntimeWarning, match="Samples of the stream were lost"):
         parts += list(states)
     assert chains(parts) == [200 - 14, 100 - 14 + 40, 57 - 14, 500 - 14]
     again = fitted.online(raw.info, calibration=raw, lag=0.04)
-    alone = [again.process(raw.get_data(start=500, stop=1000)), again.finish()]
+    alone = [again.process(raw.get_data(start=410, stop=910)), again.finish()]
     alone = np.concatenate([part.probabilities for part in alone], axis=1)
     found = np.concatenate([part.probabilities for part in parts], axis=1)
     assert_allclose(found[:, -alone.shape[1] :], alone, rtol=0, atol=1e-6)
+
+
+class Continued:
+    """A stream that goes on right after somebody has looked at it."""
+
+    def __init__(self, stream, push):
+        self.stream, self.push, self.later = stream, push, []
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def _go_on(self):
+        while self.later:
+            self.push(*self.later.pop(0))
+
+    @property
+    def n_new_samples(self):
+        n_new = self.stream.n_new_samples
+        if not n_new:
+            self._go_on()
+        return n_new
+
+    def get_data(self, **kwargs):
+        found = [one.copy() for one in self.stream.get_data(**kwargs)]
+        self._go_on()
+        return found
+
+
+def test_who_is_slow_misses_nothing(outlet, simulated, fitted):
+    """The stream may be silent for so long from when somebody waits for it."""
+    push, stream = outlet
+    x = 1e6 * simulated[0].get_data(stop=300)
+    stream = Continued(stream, push)
+    decoder = fitted.online(stream.info, calibration=simulated[0], lag=0.0)
+    states = mne_hmm.decode_stream(decoder, stream, timeout=0.8)
+    push(x[:, :200], 10.0)
+    assert len(next(states)) == 200 - 14
+    time.sleep(0.9)
+    stream.later = [(x[:, 200:], 10.8)]  # not there when it is looked for, but soon after
+    assert len(next(states)) == 100
+
+
+def test_gaps_of_a_recording(outlet, simulated):
+    """They are annotated where samples were lost."""
+    push, stream = outlet
+    x = simulated[0].get_data(stop=900)
+    push(x[:, :300], 10.0)
+    stream = Continued(stream, push)
+    # Of these the buffer holds the last 500.
+    stream.later = [(x[:, 300:600], 11.2), (x[:, 600:], 12.4)]
+    raw = mne_hmm.record_stream(stream, 3.0)
+    expected = 1e-6 * np.concatenate([x[:, :300], x[:, 400:850]], axis=1)
+    assert_allclose(raw.get_data(), expected, rtol=1e-12)
+    assert raw.annotations.description.tolist() == ["EDGE boundary"]
+    assert_allclose(raw.annotations.onset, 300 / 250)
 
 
 def test_recording_a_stream(outlet, simulated):
@@ -159,6 +214,7 @@ def test_recording_a_stream(outlet, simulated):
     raw = mne_hmm.record_stream(stream, 1.0)
     assert_allclose(raw.get_data(), 1e-6 * x[:, :250], rtol=1e-12)
     assert len(raw.annotations) == 0
+    assert {channel["unit_mul"] for channel in raw.info["chs"]} == {0}  # no longer microvolts
     with pytest.raises(RuntimeError, match=r"ended after 1.2 of 3 s"):
         mne_hmm.record_stream(stream, 3.0, timeout=0.1)
 

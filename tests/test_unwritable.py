@@ -17,8 +17,9 @@ import pytest
 from made_models import same_model, small_model
 
 import mne_hmm
-from mne_hmm._utils import files
+from mne_hmm._utils import files, locks
 from mne_hmm._utils.files import written_atomically
+from mne_hmm._utils.locks import lock_held
 
 FEW = {"n_init": 1, "refine": False, "max_iter": 2, "random_state": 0, "verbose": "ERROR"}
 AS_IS = mne_hmm.Preparation.as_is()
@@ -277,6 +278,19 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):
     assert same_model(mne_hmm.read_hmm(fname), small_model())
 
 
+def test_errors_of_something_else_stay_as_they_are(tmp_path):
+    """A server that is gone while a file is written is no reason to make room."""
+    lost = ConnectionResetError(errno.ECONNRESET, "the server is gone")
+    with pytest.raises(ConnectionResetError) as caught, written_atomically(tmp_path / "x.h5"):
+        raise lost
+    assert caught.value is lost
+    missing = PermissionError(errno.EACCES, "no rights to read", str(tmp_path / "other.fif"))
+    with pytest.raises(PermissionError) as caught, written_atomically(tmp_path / "x.h5"):
+        raise missing
+    assert caught.value is missing
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_system_without_links(tmp_path, monkeypatch):
     """There the name is kept by an empty file until the whole one takes its place."""
 
@@ -403,6 +417,24 @@ def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):
         hmm = mne_hmm.fit_hmm(x, 2, **given)
     assert not (folder / "facts.journal.lock").exists()
     assert same_model(mne_hmm.fit_hmm(x, 2, **given), hmm)
+
+
+def test_a_lock_whose_file_has_gone(tmp_path, monkeypatch):
+    """Who had it deletes the file when another has opened it: that one keeps nobody out."""
+    path, tried = tmp_path / ".lock", []
+    original = locks._is_taken
+
+    def taken(file):
+        if not tried:
+            path.unlink()
+        tried.append(file)
+        return original(file)
+
+    monkeypatch.setattr(locks, "_is_taken", taken)
+    with lock_held(path, busy="", wait=False):
+        assert path.exists()
+        with pytest.raises(BlockingIOError), lock_held(path, busy="", wait=False):
+            pass
 
 
 def test_a_folder_of_features_is_filled_by_one_call(tmp_path):

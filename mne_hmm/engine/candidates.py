@@ -22,6 +22,8 @@ from .steps import Report, SharedJournal
 
 # Updates each start gets before the best is chosen.
 BRIEF = 8
+# Nats per sample of a start's decrease that count when it is judged whether training has settled.
+MOST_GAINED = 1.0
 
 
 class Begun(NamedTuple):
@@ -120,9 +122,9 @@ class Candidates:
         ]
         give_back_freed()  # what compiling took
         course = judged[best]["free_energy"]
-        # What a start has gained counts when it is judged whether it has settled; but not its first
-        # updates, which tell how far off it was: of a random one they gain more than all others.
-        before = float(course[len(course) // 2] - course[-1])
+        # What a start has gained counts when it is judged whether it has settled; but a random one
+        # gains tens of nats in its first updates, which tell how far off it was and no more.
+        before = float(min(course[0] - course[-1], MOST_GAINED))
         return Begun(Run(Parameters(**judged[best]["parameters"]), before=before), starts)
 
     def propose(self, run: Run, number: int, rng: np.random.Generator) -> Proposed:

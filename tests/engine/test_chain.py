@@ -168,6 +168,8 @@ SPANS = [
     (16 * 4 - 1,),
     (16 * 4,),
     (16 * 4 + 1,),
+    (16 * 8,),  # all chunks of a group
+    (16 * 5, 16 * 2, 16),
     (1, 15, 16, 17, 33, 1, 64, 2, 100, 31, 1),
 ]
 
@@ -425,6 +427,15 @@ def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
     paths = [decode(log_b, lengths, transition, initial, chunk_length=n) for n in (16, 128)]
     assert_array_equal(paths[0].labels, paths[1].labels)
     assert_allclose(paths[0].log_probability, paths[1].log_probability, rtol=1e-13, atol=0)
+
+
+def test_scores_lose_no_digits_along_a_chain():
+    # Paths that never change their state, and one sample that speaks for the last of them by
+    # 1e-7 nats: little beside the 3e9 nats that all samples before it have cost every path.
+    log_b = np.full((3000, 3), -1e6)
+    log_b[2990, 2] += 1e-7
+    path = decode(log_b, (3000,), np.eye(3), np.full(3, 1 / 3), chunk_length=16)
+    assert_array_equal(path.labels, 2)
 
 
 def test_every_shape_is_compiled_once():

@@ -59,6 +59,23 @@ def test_log_densities(case, covariance_type, which):
     assert_allclose(got, np.transpose(truth), **DENSITY)
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_precise_log_densities_keep_their_digits_far_from_zero(covariance_type):
+    # Means ten million times the standard deviation: a product with the samples as they are has
+    # lost seven digits when the means are taken off after it.
+    rng = np.random.default_rng(0)
+    *_, means, covariances = random_model(rng, N_STATES, 5)
+    means, covariances = 1e6 + 0.1 * means, 0.01 * covariances
+    if covariance_type == "diag":
+        covariances = covariances * np.eye(5)
+    x = (means[rng.integers(0, N_STATES, 300)] + 0.1 * rng.normal(size=(300, 5))).astype(np.float32)
+    emission = Emission(means, covariances, covariance_type, precise=True)
+    got = emission.log_densities(_data(Samples([x], [[300]])))
+    # Densities of some hundred nats in float64; taken off late, means cost 1e-8 of them.
+    truth = gaussian_log_densities(x, means, covariances)
+    assert_allclose(got, truth, rtol=1e-12, atol=1e-10)
+
+
 def test_the_oracle_agrees_with_scipy(case):
     # Other tests rely on it, because it also takes features of very different sizes.
     _, x, means, covariances = case
@@ -195,6 +212,21 @@ def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type,
         size = np.abs(results[0][3]).max()
         assert_allclose(other[2], results[0][2], rtol=0, atol=1e-6 * size)
         assert_allclose(other[3], results[0][3], rtol=0, atol=1e-6 * size)
+
+
+def test_weights_find_their_rows_in_every_batch(monkeypatch):
+    # Each recording is a batch of its own, and has rows and weights like no other.
+    monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1)
+    lengths = [70, 31, 50, 9]
+    x = np.random.default_rng(0).normal(size=(sum(lengths), 3)).astype(np.float32)
+    parts = np.split(x, np.cumsum(lengths)[:-1])
+    data = Data(Samples(parts, [[length] for length in lengths]), 9)
+    assert [batch.n_samples for batch in data] == lengths
+    weights = _weights(len(x))
+    got = weighted_moments(data, weights)
+    sums, products = _float64_moments(x, weights)
+    assert_allclose(got.sums, sums, rtol=0, atol=1e-4)
+    assert_allclose(got.products, products, rtol=0, atol=1e-4)
 
 
 def test_traces_are_as_few_as_the_kinds_of_work(monkeypatch):
