@@ -24,10 +24,12 @@ from mne_hmm.engine import (
     sample_states,
     train,
 )
+from mne_hmm.engine import candidates as candidates_module
 from mne_hmm.engine import em as em_module
 from mne_hmm.engine import part as part_module
 from mne_hmm.engine import samples as samples_module
 from mne_hmm.engine.candidates import BRIEF
+from mne_hmm.engine.em import has_settled
 from mne_hmm.engine.part import _chosen_windows
 from mne_hmm.engine.prior import STAY, sticky_chain
 from mne_hmm.engine.refine import N_HALVING, N_TRIED
@@ -359,6 +361,25 @@ def _long(seed, n_states=3, n_samples=6000, n_features=4, spread=0.3):
     states = draw_states(rng, n_samples, initial, transition)
     x = draw_samples(rng, states, means, covariances)
     return _samples(x, [[n_samples // 4, n_samples // 12], [n_samples // 3], [n_samples // 3]])
+
+
+@pytest.mark.parametrize("n_features", [4, 40])
+def test_what_a_start_gains_counts_up_to_a_nat(n_features, monkeypatch):
+    """A random start of many features gains tens of nats, a thousandth of which is no trifle."""
+    monkeypatch.setattr(candidates_module, "BRIEF", 4)  # so that there is a way to go
+    samples = _long(0, n_features=n_features)
+    tol = 1e-3
+    training = _train(samples, N_STATES, MEANS, init="random", n_init=1, tol=tol)
+    (start,), course = training.starts, training.free_energy
+    gained = start["free_energy"][0] - start["free_energy"][-1]
+    assert (gained > 1) == (n_features == 40)
+    assert has_settled(course, tol, min(gained, 1))
+    assert not any(has_settled(course[:n], tol, min(gained, 1)) for n in range(len(course)))
+    # Another measure would have been another number of updates.
+    if gained > 1:
+        assert has_settled(course[:-1], tol, gained)
+    else:
+        assert not has_settled(course, tol)
 
 
 @pytest.mark.parametrize("init", ["kmeans", "subset"])
