@@ -15,7 +15,7 @@ from .memory import give_back_freed
 from .part import Part
 from .plan import KMEANS, MOST_PASSES, SUBSET, Plan
 from .prior import sticky_chain
-from .refine import N_TRIED, Search
+from .refine import N_AT_MOST, Search
 from .samples import Data, Samples
 from .start import kmeans_labels, parameters_from_labels, random_labels
 from .steps import Report, SharedJournal
@@ -36,14 +36,13 @@ class Begun(NamedTuple):
 
 
 class Proposed(NamedTuple):
-    """The best few moves."""
+    """The best few moves, and all others."""
 
     runs: list[Run]
-    """Where they lead, best first, to be tried on all data."""
+    """Where the best that do not lead back lead to, best first, to be tried on all data."""
     moves: list[dict]
-    """What each of them was."""
-    tried: list[dict]
-    """Every move that was tried on the part, its free energy, and whether it is among them."""
+    """Every move that was tried on the part, best first: what it was, its free energy, and whether
+    it leads back."""
 
 
 class Candidates:
@@ -144,13 +143,12 @@ class Candidates:
 
         def step():
             proposals = search.best_moves(run, rng)
-            chosen = [proposal for proposal in proposals if not proposal.leads_back][:N_TRIED]
+            chosen = [proposal for proposal in proposals if not proposal.leads_back][:N_AT_MOST]
             return {
                 "parameters": [proposal.move.parameters._asdict() for proposal in chosen],
                 "tried": [
                     {"split": move.split, "merged": list(move.merged)}
                     | {"free_energy": free_energy, "leads_back": leads_back}
-                    | {"kept": any(proposal.move is move for proposal in chosen)}
                     for move, free_energy, leads_back in proposals
                 ],
             }
@@ -158,13 +156,8 @@ class Candidates:
         found = self._known(stage, step)
         what = {"round": number, "n_states": self.plan.n_states}
         tried = [what | move for move in found["tried"]]
-        moves = [
-            what | {"split": move["split"], "merged": move["merged"]}
-            for move in tried
-            if move["kept"]
-        ]
         runs = [Run(Parameters(**parameters)) for parameters in found["parameters"]]
-        return Proposed(runs, moves, tried)
+        return Proposed(runs, tried)
 
     def _offer(self, run):
         self.interrupt.offer(run, ON_PART)

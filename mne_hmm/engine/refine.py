@@ -37,8 +37,8 @@ N_MERGES = (2, 3)
 # Updates of each proposal on the part. After one, what a merge costs is still most of it; after two
 # the best move was third at times.
 N_UPDATES = 3
-# Proposals that are tried on all data.
-N_TRIED = 3
+# Proposals that are tried on all data: so many, and as many more where none was worth while.
+N_TRIED, N_AT_MOST = 3, 6
 # Models are the same if every state shares so much of its samples with one of the other model (the
 # Dice coefficient). On simulated parcels, what leads back comes to 0.85 to 0.98 after its updates,
 # and what leads elsewhere to 0.1 or less.

@@ -14,6 +14,7 @@ from .gaussian import Parameters, reordered
 from .interrupt import ON_ALL, ON_PART, Interrupt, InterruptedEarlyError
 from .memory import give_back_freed
 from .plan import MOST_PASSES, GivenParameters, Plan
+from .refine import N_TRIED
 from .samples import Samples
 from .start import parameters_from_labels, pooled_parameters
 from .steps import Report, SharedJournal, run_from, to_content
@@ -28,6 +29,8 @@ HOPE = 8
 # Nats per sample by which a move must lower the free energy to be made, and by which it must have
 # done so before the next is looked for.
 LEAST_GAIN, WORTH_WHILE = 1e-3, 2e-3
+# Passes after which no more moves are tried where the best few were of no use.
+ENOUGH_PASSES = 150
 # Rounds at most; two to five are needed.
 MOST_ROUNDS = 10
 
@@ -229,28 +232,40 @@ class _Trainer:
             if gain < WORTH_WHILE or self._all_passes + cost > MOST_PASSES:
                 break
             proposed = self.candidates.propose(run, number, child)
-            self.moves += proposed.tried
-            if not proposed.runs:
-                break
             give_back_freed()
-            tried = [
-                self._run(
-                    f"search, round {number}, move {place}", data, start, partial(_is_judged, goal)
-                )
-                for place, start in enumerate(proposed.runs, 1)
-            ]
+            tried = self._tried_on_all(data, proposed.runs, number, goal)
+            forth = [move for move in proposed.moves if not move["leads_back"]][: len(tried)]
+            self.moves += [move | {"kept": move in forth} for move in proposed.moves]
+            if not tried:
+                break
             best = min(tried, key=lambda run: run.free_energy[-1])
             better = best.free_energy[-1] < goal - LEAST_GAIN
             self.moves += [
-                move
+                {name: move[name] for name in ("round", "n_states", "split", "merged")}
                 | {"all_data": True, "free_energy": one.free_energy[-1]}
                 | {"kept": better and one is best}
-                for move, one in zip(proposed.moves, tried, strict=True)
+                for move, one in zip(forth, tried, strict=True)
             ]
             if not better:
                 break
             run = best
         return run
+
+    def _tried_on_all(self, data, runs, number, goal):
+        """Try moves on all data: a few, and more if these were of no use and passes are left."""
+        tried: list[Run] = []
+        for first in range(0, len(runs), N_TRIED):
+            if first and self._all_passes > ENOUGH_PASSES:
+                break
+            tried += [
+                self._run(
+                    f"search, round {number}, move {place}", data, start, partial(_is_judged, goal)
+                )
+                for place, start in enumerate(runs[first : first + N_TRIED], first + 1)
+            ]
+            if min(run.free_energy[-1] for run in tried) < goal - WORTH_WHILE:
+                break
+        return tried
 
     @property
     def _all_passes(self):

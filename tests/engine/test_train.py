@@ -32,9 +32,9 @@ from mne_hmm.engine.candidates import BRIEF
 from mne_hmm.engine.em import has_settled
 from mne_hmm.engine.part import _chosen_windows
 from mne_hmm.engine.prior import STAY, sticky_chain
-from mne_hmm.engine.refine import N_HALVING, N_TRIED
+from mne_hmm.engine.refine import N_AT_MOST, N_HALVING, N_TRIED
 from mne_hmm.engine.start import STRIDE, kmeans_labels, random_labels, spread_strides
-from mne_hmm.engine.train import LEAST_TRIED, MOST_TRIED
+from mne_hmm.engine.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
@@ -432,8 +432,13 @@ def test_passes_are_counted(monkeypatch, init, refine):
         # The best few on the part are those that were tried on all data.
         ends = [move["free_energy"] for move in tried]
         assert ends == sorted(ends)
-        kept = [move for move in tried if not move["leads_back"]][:N_TRIED]
+        forth = [move for move in tried if not move["leads_back"]]
+        kept = forth[: len(on_all)]
         assert [move for move in tried if move["kept"]] == kept
+        # As many more, where the best few were of no use.
+        assert len(on_all) in (min(len(forth), N_TRIED), min(len(forth), N_AT_MOST))
+        if not any(move["kept"] for move in on_all) and training.n_passes < ENOUGH_PASSES:
+            assert len(on_all) == min(len(forth), N_AT_MOST)
         assert [(m["split"], m["merged"]) for m in on_all] == [
             (m["split"], m["merged"]) for m in kept
         ]
