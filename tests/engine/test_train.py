@@ -1,5 +1,7 @@
 """Training: known states are found, and every way to start is what it says."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from fake_workers import together
@@ -29,12 +31,12 @@ from mne_hmm.engine import em as em_module
 from mne_hmm.engine import part as part_module
 from mne_hmm.engine import samples as samples_module
 from mne_hmm.engine.candidates import BRIEF
-from mne_hmm.engine.em import has_settled
+from mne_hmm.engine.em import Run, has_settled
 from mne_hmm.engine.part import _chosen_windows
 from mne_hmm.engine.prior import STAY, sticky_chain
 from mne_hmm.engine.refine import N_AT_MOST, N_HALVING, N_TRIED
 from mne_hmm.engine.start import STRIDE, kmeans_labels, random_labels, spread_strides
-from mne_hmm.engine.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED
+from mne_hmm.engine.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED, _Trainer
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
@@ -437,8 +439,6 @@ def test_passes_are_counted(monkeypatch, init, refine):
         assert [move for move in tried if move["kept"]] == kept
         # As many more, where the best few were of no use.
         assert len(on_all) in (min(len(forth), N_TRIED), min(len(forth), N_AT_MOST))
-        if not any(move["kept"] for move in on_all) and training.n_passes < ENOUGH_PASSES:
-            assert len(on_all) == min(len(forth), N_AT_MOST)
         assert [(m["split"], m["merged"]) for m in on_all] == [
             (m["split"], m["merged"]) for m in kept
         ]
@@ -458,6 +458,30 @@ def test_passes_are_counted(monkeypatch, init, refine):
     settling = [stage for stage in counts if stage.startswith("search")]
     assert settling == [f"search, round {n}" for n in range(1, len(settling) + 1)]
     assert set(counts) - set(settling) <= {"training"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "n_passes", "n_tried"),
+    [
+        ([1.1, 0.9991, 1.2, 0.5, 1.1, 1.1], 100, 6),  # what is gained so may be gained by waiting
+        ([1.1, 1.1, 0.997, 0.5, 1.1, 1.1], 100, 3),
+        ([1.1, 1.1, 1.2, 0.5, 1.1, 1.1], ENOUGH_PASSES + 1, 3),
+        ([1.1, 1.1, 1.2, 0.5], 100, 4),
+        ([1.1, 1.1], 100, 2),
+        ([], 100, 0),
+    ],
+)
+def test_more_moves_are_tried_where_the_best_are_of_no_use(ends, n_passes, n_tried):
+    names = []
+
+    def run(name, data, start, enough):
+        names.append(name)
+        return start
+
+    trainer = SimpleNamespace(_run=run, _all_passes=n_passes)
+    runs = [Run(None, [end]) for end in ends]
+    assert _Trainer._tried_on_all(trainer, None, runs, 2, 1.0) == runs[:n_tried]
+    assert names == [f"search, round 2, move {place}" for place in range(1, n_tried + 1)]
 
 
 def test_moves_never_end_worse():
