@@ -173,10 +173,15 @@ def _compiled(function: Callable, *specs: tuple):
     return compiled.get_concrete_function(*shapes)
 
 
+def _with_specs(arguments):
+    """Get arguments as tensors, and the shape and type of each."""
+    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
+    return tensors, [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+
+
 def _call(function, *arguments):
     """Run a recursion, compiled for the shapes of its arguments."""
-    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
-    specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    tensors, specs = _with_specs(arguments)
     with _COMPILING:  # of several threads, one
         compiled = _compiled(function, *specs)
     return compiled(*tensors)
@@ -337,8 +342,7 @@ _SMOOTH_ALONE = {dtype: partial(_smooth_alone, dtype) for dtype in (tf.float32, 
 
 def _by_groups(function, groups, *arguments):
     """Run a function that works on groups of chunks."""
-    tensors = [tf.convert_to_tensor(argument) for argument in arguments]
-    specs = [(tuple(tensor.shape), tensor.dtype) for tensor in tensors]
+    tensors, specs = _with_specs(arguments)
     with _COMPILING:
         of_groups = _in_groups(function, tuple(groups), *specs)
     return of_groups(*tensors)
