@@ -30,8 +30,8 @@ CHUNK_LENGTHS = (8, 32, 128, 256)
 # Sizes of groups of chunks: of a group alone, and of several of one size. Every size is compiled
 # once, which takes a second or two and some 10 MB that are never given back, and then serves
 # recordings of all lengths.
-ALONE = (8, 16, 32, 64, 96, 128)
-TOGETHER = (80, 96, 112, 128, 160, 192, 224, 256)
+ALONE = (8, 32, 128)
+TOGETHER = (96, 128, 160, 208, 256)
 # Groups are as many as a multiple of this, which are worked on side by side.
 N_THREADS = 2
 

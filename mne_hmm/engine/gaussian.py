@@ -10,7 +10,7 @@ the features as they are: one such pass costs little, and needs no well-conditio
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -76,17 +76,21 @@ N_PARTS, N_PRECISE_PARTS = 2, 4
 # Of fewer features, one product is faster than products of its parts.
 FEW_FEATURES = 32
 
-# Blocks that one call works on. Every call wakes threads and waits until the last has ended.
-TOGETHER = 8
+# Blocks that one call works on: as many as there are, up to eight. Every call wakes threads and
+# waits until the last has ended; but each number of blocks is traced once, and takes memory.
+TOGETHER = (8, 4, 2, 1)
 # Of these, so many are worked on at a time: temporaries of all would fill caches, and memory.
 AT_A_TIME = 2
 
 
 def _calls(blocks, *lists):
     """Yield blocks, and what belongs to each of them, as many as go into one call."""
-    groups = zip(blocks, *lists, strict=True)
-    while together := list(islice(groups, TOGETHER)):
-        yield [list(of_kind) for of_kind in zip(*together, strict=True)]
+    by_block = zip(blocks, *lists, strict=True)
+    while some := list(islice(by_block, TOGETHER[0])):
+        while some:
+            size = next(size for size in TOGETHER if size <= len(some))
+            yield [list(of_kind) for of_kind in zip(*some[:size], strict=True)]
+            some = some[size:]
 
 
 def _of_each(function, *lists):
@@ -263,28 +267,35 @@ class Emission:
 
     @cached_property
     def _whitening(self):
+        """What makes samples white under all states."""
+        of_kind = self._whiten_each if self.covariance_type == DIAGONAL else self._whiten_together
+        way, whiteners, shifts, log_det = of_kind()
         dtype = tf.float64 if self.precise else tf.float32
-        if self.covariance_type == DIAGONAL:
-            variances = np.einsum("kii->ki", self.covariances)
-            way = _scaled_means_first if self.precise else _scaled
-            whiteners = variances**-0.5
-            shifts, log_det = self.means * whiteners, np.log(variances).sum(1)
-        else:
-            factors = (refined_factors_of if self.precise else factors_of)(self.covariances)
-            inverses = inverse_of_lower(factors)
-            log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
-            way = _means_first if self.precise and self.means.any() else _by_parts
-            whiteners = inverses.transpose(0, 2, 1)
-            shifts = np.einsum("kij,kj->ki", inverses, self.means)
-        if way is _by_parts:
-            parts = _parts(self.means.shape[1], dtype)
-            by_row = whiteners.transpose(1, 0, 2)
-            columns = [by_row[:last, :, first:last] for first, last in parts]
-            offs = [shifts[:, first:last] for first, last in parts] if self.means.any() else []
-        else:
-            columns, offs = [whiteners], [self.means if self.precise else shifts]
-        to_tensors = partial(map, partial(tf.constant, dtype=dtype))
-        return _Whitening(way, list(to_tensors(columns)), list(to_tensors(offs)), log_det)
+        whiteners, shifts = ([tf.constant(v, dtype) for v in of] for of in (whiteners, shifts))
+        return _Whitening(way, whiteners, shifts, log_det)
+
+    def _whiten_each(self):
+        """Whiten one feature at a time, as diagonal covariances do."""
+        variances = np.einsum("kii->ki", self.covariances)
+        scales, log_det = variances**-0.5, np.log(variances).sum(1)
+        if self.precise:
+            return _scaled_means_first, [scales], [self.means], log_det
+        return _scaled, [scales], [self.means * scales], log_det
+
+    def _whiten_together(self):
+        """Whiten all features by inverses of the triangular factors of the covariances."""
+        factors = (refined_factors_of if self.precise else factors_of)(self.covariances)
+        log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+        inverses = inverse_of_lower(factors)
+        with_means = self.means.any()
+        if self.precise and with_means:
+            return _means_first, [inverses.transpose(0, 2, 1)], [self.means], log_det
+        by_row = inverses.transpose(2, 0, 1)
+        parts = _parts(self.means.shape[1], tf.float64 if self.precise else tf.float32)
+        whiteners = [by_row[:last, :, first:last] for first, last in parts]
+        shifts = np.einsum("kij,kj->ki", inverses, self.means)
+        by_part = [shifts[:, first:last] for first, last in parts]
+        return _by_parts, whiteners, by_part if with_means else [], log_det
 
 
 def batch_moments(

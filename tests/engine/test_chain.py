@@ -394,16 +394,16 @@ def test_rows_find_their_way_into_chunks_and_back(lengths, chunk_length):
 def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     lengths = [typical] * n_chains
     layout = ChunkLayout.for_lengths(lengths)
-    # Rounding up for the sake of few shapes at most doubles few chunks, and adds a quarter to many.
+    # For the sake of few shapes, few chunks at most become four times as many, and many half more.
     n = layout.chunks_per_chain.sum()
-    assert n <= layout.n_chunks < max(8 + 1, 2 * n if n <= ALONE[-1] else 1.25 * n)
+    assert n <= layout.n_chunks < max(8 + 1, 4 * n if n <= ALONE[-1] else 1.5 * n)
     assert {*layout.groups} <= {*ALONE, *TOGETHER}
     # Many short chains in long chunks would be padding for the most part.
     assert layout.chunk_length <= max(2 * typical, 8)
     # One long chain in short chunks would be many chunks to walk, one after another.
     long = ChunkLayout.for_lengths([1000 * typical])
     n = max(1000 * typical / 256, 4 * long.chunk_length) + 1
-    assert long.n_chunks <= max(8, 2 * n)
+    assert long.n_chunks <= max(8, 4 * n)
 
 
 @pytest.mark.parametrize("most", [256, 64])
@@ -447,9 +447,9 @@ def test_every_shape_is_compiled_once():
     for length in lengths:
         decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
     once, traced = _compiled.cache_info(), _in_groups.cache_info()
-    # Five functions for groups of 8, 16, 32, 64 and 128 chunks; 256 are two groups. The two walks
-    # do not depend on the length of chunks, so other tests may have compiled them before.
-    assert 3 * 5 <= once.misses - before.misses <= 5 * 5
+    # Five functions for groups of 8, 32 and 128 chunks; 256 are two groups. The two walks do not
+    # depend on the length of chunks, so other tests may have compiled them before.
+    assert 3 * 3 <= once.misses - before.misses <= 5 * 3
     for length in [(40,), (3,), (79,), (161, 7), (2, 2, 2, 112)]:
         path = decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
         assert len(path.labels) == sum(length)
@@ -469,7 +469,5 @@ def test_lengths_share_shapes():
     for n in rng.integers(1, 7 * 96, 40):  # up to 96 chunks of seven
         smooth(np.zeros((n, 2)), [n], np.full((2, 2), 0.5), np.full(2, 0.5), chunk_length=7)
     after = _compiled.cache_info()
-    assert (
-        after.misses - before.misses <= 6
-    )  # 8, 16, 32, 64, 80 and 96 chunks, in one function each
+    assert after.misses - before.misses <= 3  # 8, 32 and 128 chunks, in one function each
     assert after.hits - before.hits >= 35
