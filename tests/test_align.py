@@ -101,6 +101,15 @@ def test_the_map_is_that_of_the_papers():
     assert_allclose(got.from_mean @ got.to_mean, np.eye(5), rtol=0, atol=1e-12)
 
 
+def test_units_do_not_matter():
+    """Of signals in volts dimensions count as of those in microvolts, and the map is the same."""
+    basis = null_space(np.ones((1, 5)))
+    for covariance, n in ((spd(0), 5), (basis @ spd(0, 4) @ basis.T, 4)):
+        assert rank_of(1e-12 * covariance) == rank_of(1e12 * covariance) == n
+    got, expected = (alignment_to(size * spd(0), size * spd(1)) for size in (1e-12, 1))
+    assert_allclose(got.to_mean, expected.to_mean, rtol=1e-9, atol=1e-12)
+
+
 def test_the_same_dimensions_are_left_as_they_are():
     """With a common null space the map is that within the rest, as by SciPy in its basis."""
     basis = null_space(np.ones((1, 5)))
@@ -168,9 +177,9 @@ def test_every_recording_has_the_covariance_of_the_mean(kind, standardize):
         if standardize:
             x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
         own.append(np.cov(x, bias=True))
-        assert_allclose(
-            covariance_of(alignment.apply(x.T)), mean, rtol=0, atol=1e-5 * np.abs(mean).max()
-        )
+        aligned = alignment.apply(x.T)
+        assert aligned.dtype == np.float32
+        assert_allclose(covariance_of(aligned), mean, rtol=0, atol=1e-5 * np.abs(mean).max())
         # Aligned channels are z-scored in the end, as all features are.
         deviations = np.sqrt(np.diag(mean)) if standardize else np.ones(len(mean))
         expected = mean / np.outer(deviations, deviations)
@@ -596,6 +605,7 @@ SHORT = "too short to be aligned"
         ({"group": ["a", ["b"], "b"]}, TypeError, r"a name or a number, got \['b'\]"),
         ({"group": ["a", np.nan, "b"]}, TypeError, "a name or a number, got nan"),
         ({"align_on": (5, 2)}, ValueError, r"tmin < tmax, got \(5, 2\)"),
+        ({"align_on": (2, 2)}, ValueError, r"tmin < tmax, got \(2, 2\)"),
         ({"align_on": (0, np.inf)}, ValueError, r"align_on must be a period.*got inf"),
         ({"align_on": [None, None]}, ValueError, "one of these for each of 3 rec.*list of 2"),
         ({"align_on": (50, 60)}, ValueError, "recording 0 has no good sample in this period"),

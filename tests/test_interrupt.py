@@ -181,7 +181,13 @@ def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
     with pytest.warns(RuntimeWarning, match="Training was interrupted"):
         fit(data, checkpoint_dir=tmp_path / "run")
     monkeypatch.undo()
+    seen = press(monkeypatch)
     again = fit(data, checkpoint_dir=tmp_path / "run")
+    # No pass over all data is made again, be the last state written a moment or minutes ago; all
+    # runs on the part are one step.
+    stage, number = moment
+    first = next(n for of, n in stages(seen) if of == stage)
+    assert first == (1 if stage == "search, round 1, moves" else number + 1)
     assert again.free_energy_ == whole.free_energy_
     assert again.converged_
     assert_array_equal(again.covariances_, whole.covariances_)
