@@ -362,6 +362,28 @@ def test_another_recording_to_align_on(tmp_path):
     assert_allclose(fitted.preparation.aligned_to_, expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("rejects", [True, False])
+def test_bad_spans_of_what_is_aligned_on(rejects):
+    """They count for the covariance if bad spans of the recordings count."""
+    info = mne.create_info(5, SFREQ, "eeg")
+    rest = mne.io.RawArray(signals(8), info, verbose="ERROR")
+    cropped = rest.copy().crop(tmax=15.0, include_tmax=False)
+    marked = rest.copy().set_annotations(mne.Annotations([15.0], [5.0], ["BAD_movement"]))
+    raws = [mne.io.RawArray(signals(i), info, verbose="ERROR") for i in range(2)]
+    got = prepare(raws, BARE, align_on=marked, reject_by_annotation=rejects)
+    expected = prepare(raws, BARE, align_on=cropped if rejects else rest)
+    for one, other in zip(got.alignments, expected.alignments, strict=True):
+        assert_array_equal(one.content(), other.content())
+
+
+def test_one_recording_to_align_on(tmp_path):
+    """A folder of several is none: which of them is meant?"""
+    for number in range(2):
+        np.save(tmp_path / f"rest-{number}.npy", signals(number))
+    with pytest.raises(ValueError, match="align_on must be one recording, got 2; give a list"):
+        arrays(align_on=tmp_path)
+
+
 def test_groups_that_are_forgotten_are_asked_for():
     """A preparation that was fitted to groups says so, once, where recordings come without."""
     xs = [signals(i) for i in range(3)]
