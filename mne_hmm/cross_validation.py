@@ -339,7 +339,7 @@ def cross_validate(
     ]
     for hmm in hmms:
         hmm.atlas_arguments = arguments
-    blocks = together is None and len(prepared) < n_folds
+    blocks = len(prepared) < n_folds  # no more groups than recordings
     return CrossValidation(
         hmms,
         np.array([fit["held_out"] for fit in fits]),

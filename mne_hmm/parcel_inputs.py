@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import mne
-from mne.parallel import parallel_func
 from mne.utils import logger
 
 from ._utils.check import plural
-from ._utils.jobs import told, with_warnings
+from ._utils.jobs import side_by_side, told, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
 from .parcellation.pieces import KINDS, VECTOR_KINDS
 from .recording import as_list, is_several
@@ -82,9 +81,7 @@ def _converted(entries, kinds, arguments, n_jobs):
     todo = [i for i, kind in enumerate(kinds) if kind]
     # Iterators give their pieces in the process they live in.
     movable = [i for i in todo if not isinstance(entries[i], Iterator)]
-    parallel, run, n_at_once = parallel_func(
-        with_warnings, n_jobs, max_jobs=len(movable), verbose="ERROR"
-    )
+    parallel, run, n_at_once = side_by_side(with_warnings, n_jobs, max_jobs=len(movable))
     if n_at_once == 1:
         movable = []
     for start in range(0, len(movable), n_at_once):

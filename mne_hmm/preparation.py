@@ -12,11 +12,10 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
-from mne.parallel import parallel_func
 from mne.utils import ProgressBar, logger, verbose
 
 from ._utils.docs import fill_doc
-from ._utils.jobs import told, with_warnings
+from ._utils.jobs import side_by_side, told, with_warnings
 from .cache import Folder, opened_to_fill
 from .features import (
     features_of,
@@ -393,9 +392,7 @@ def _signals(
     Only filtering is done side by side. Matrix products depend on the number of threads in
     their last bits, and other processes have other numbers of threads.
     """
-    parallel, run, n_at_once = parallel_func(
-        with_warnings, n_jobs, max_jobs=len(chosen), verbose="ERROR"
-    )
+    parallel, run, n_at_once = side_by_side(with_warnings, n_jobs, max_jobs=len(chosen))
     progress = ProgressBar(len(chosen), mesg=message)
     for start in range(0, len(chosen), n_at_once):
         group = chosen[start : start + n_at_once]

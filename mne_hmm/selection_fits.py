@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from mne.parallel import parallel_func
 
 from ._utils._mne import warn
 from ._utils.check import check_number, check_option
+from ._utils.jobs import side_by_side
 from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths
@@ -214,9 +214,7 @@ def run_all(
     # The longest come first, so that none is left over for one process at the end.
     todo = sorted((task for task in tasks if fits[task] is None), key=lambda one: -one.n_states)
     if todo:
-        parallel, run, _ = parallel_func(
-            _fit, n_jobs, total=len(todo), max_jobs=len(todo), verbose="ERROR"
-        )
+        parallel, run, _ = side_by_side(_fit, n_jobs, total=len(todo), max_jobs=len(todo))
         done = parallel(run(task, prepared, work) for task in todo)
         fits.update(zip(todo, done, strict=True))
     return [fits[task] for task in tasks]
@@ -340,9 +338,7 @@ def compare(
     models: dict[int, dict[str, list]] = {}
     for task, fit in zip(tasks, fits, strict=True):
         models.setdefault(task.n_states, {}).setdefault(task.kind, []).append(fit)
-    parallel, run, _ = parallel_func(
-        _compare, n_jobs, total=len(models), max_jobs=len(models), verbose="ERROR"
-    )
+    parallel, run, _ = side_by_side(_compare, n_jobs, total=len(models), max_jobs=len(models))
     return parallel(
         run(kinds[REPEAT], kinds[HALF], prepared, covariance_type, metric)
         for kinds in models.values()

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import mne
 import numpy as np
-from mne.parallel import parallel_func
 from mne.utils import ProgressBar, verbose
 
 from ._utils._mne import warn
 from ._utils.check import listed
 from ._utils.docs import fill_doc
+from ._utils.jobs import side_by_side
 from .hmm import HMM
 from .multitaper import CrossSpectra, Windows
 from .paired import check_finite, common_spans, pair_with_states
@@ -262,7 +262,7 @@ def _check_same_freqs(windows, recordings):
 
 def _streamed(tasks, n_tasks, n_jobs):
     """Compute spectra of one recording after another, or of as many at once as jobs."""
-    parallel, run, n_at_once = parallel_func(_spectra_of, n_jobs, max_jobs=n_tasks, verbose="ERROR")
+    parallel, run, n_at_once = side_by_side(_spectra_of, n_jobs, max_jobs=n_tasks)
     progress = ProgressBar(n_tasks, mesg="Spectra")
     for start in range(0, n_tasks, n_at_once):
         group = [next(tasks) for _ in range(min(n_at_once, n_tasks - start))]

@@ -1,5 +1,8 @@
 """Cross-validation of one model: numbers against other software, folds, groups and errors."""
 
+import os
+import subprocess
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -124,6 +127,18 @@ def test_means_over_other_folds():
     assert np.isnan(mne_hmm.CrossValidation._with_others(None, np.full((2, 2), np.nan))).all()
 
 
+def test_blocks_of_one_recording():
+    """What is held out is told by its times, and what has not settled is no secret."""
+    with pytest.warns(RuntimeWarning, match="2 of 2 fits had not settled after max_iter=1 update"):
+        found = mne_hmm.cross_validate(RECORDINGS[0], 3, n_folds=2, max_iter=1, **QUICK)
+    assert found.names == (("the recording 0.0-6.0 s",), ("the recording 6.0-12.0 s",))
+    assert found.folds == "2 folds of blocks of recordings"
+    assert not found.converged.any()
+    assert not any(hmm.converged_ for hmm in found.hmms)
+    assert not found.to_data_frame()["converged"].any()
+    assert str(found).endswith("2 fits had not settled")
+
+
 def test_fits_that_are_there(validated, folder):
     """They are not done again, and not taken for other groups."""
     written = sorted(folder.iterdir())
@@ -169,6 +184,35 @@ def test_more_states_than_there_are():
     assert scores[3] > scores[5]
     kappa = {k: one.agreement[np.triu_indices(4, 1)].mean() for k, one in found.items()}
     assert kappa[3] > 0.9 > kappa[5]
+
+
+# Processes that were there before, small, load TensorFlow: joblib takes that for a leak.
+REPLACED = """
+import os
+from joblib import Parallel, delayed
+import test_cross_validation as here
+
+Parallel(n_jobs=2)(delayed(os.getpid)() for _ in range(4))
+options = {**here.QUICK, "n_folds": 4, "n_jobs": 2, "verbose": "WARNING"}
+found = [here.mne_hmm.cross_validate(here.RECORDINGS, k, **options) for k in (2, 3)]
+print("fits", *(len(one.hmms) for one in found))
+"""
+
+
+@pytest.mark.slow
+def test_processes_that_are_replaced():
+    """Nothing is lost or told, and where warnings are errors nobody waits for ever."""
+    pytest.importorskip("psutil")  # without it joblib replaces nothing
+    command = [sys.executable, "-W", "error::UserWarning", "-c", REPLACED]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+    }
+    run = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=True, timeout=300
+    )
+    assert run.stdout.endswith("fits 4 4\n")
+    assert "worker" not in run.stderr
 
 
 def test_groups_stay_together():

@@ -125,6 +125,8 @@ def test_features_times_and_chains(one):
     assert_array_equal(taken.times[0], one.times[0][rows])
     assert taken.spans == [[(0, 10), (10, 15), (15, 22)]]
     assert last[0] == first[1]
+    # What ends with a span has no part of the next one.
+    assert take(one, [Part(0, ((first[1] - 5, first[1]),))]).spans == [[(0, 5)]]
     assert isinstance(taken.data, list)
     assert np.shares_memory(take(one, [Part(0, ((10, 20),))]).data[0], one.data[0])
 

@@ -54,6 +54,15 @@ def test_images_go_all_the_way(scan, atlas, tmp_path):
     assert len(prepared) == 2
 
 
+def test_models_of_folds_know_the_atlas(scan, atlas):
+    """Those of cross_validate take brain images, too."""
+    settings = {"preparation": mne_hmm.Preparation.standardized(), **QUICK}
+    found = mne_hmm.cross_validate(scan, 2, n_folds=2, atlas=atlas, **settings)
+    parcels = mne_hmm.parcellate_nifti(scan, atlas)
+    for hmm in found.hmms:
+        assert_array_equal(hmm.predict(scan).labels, hmm.predict(parcels).labels)
+
+
 def test_side_by_side(scan, atlas, tmp_path):
     """With jobs each recording of a list gets its own parcels."""
     nibabel.save(scan, tmp_path / "run.nii")

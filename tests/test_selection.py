@@ -473,6 +473,7 @@ def test_nothing_is_known_of_repeats():
     found = selection.recommend()
     assert found.n_states == 6
     assert "repeats" not in found.rule
+    assert "No number meets the conditions" not in str(found)
     assert "Nothing is known of whether its states recur" in str(found)
     fig = selection.plot(show=False)
     matplotlib.pyplot.close(fig)

@@ -1,8 +1,52 @@
 """Work side by side in other processes, whose warnings are told in this one."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from mne.parallel import parallel_func
+
+# What joblib says as it replaces a process.
+REPLACED = "A worker stopped while some jobs were given to the executor"
+
+
+def side_by_side(
+    function: Callable[..., Any], n_jobs: Any, **options: Any
+) -> tuple[Callable[[Iterable[Any]], list[Any]], Callable[..., Any], int]:
+    """Get what calls a function in several processes, as MNE-Python does.
+
+    Between two calls joblib replaces a process that has come to hold far more memory than after
+    its first one, as it does by loading TensorFlow. Nothing is lost, so that there is nothing to
+    tell; and where warnings are errors, joblib would wait for ever after its own.
+
+    Parameters
+    ----------
+    function : callable
+        What to call.
+    n_jobs : int | None
+        Number of processes.
+    **options : object
+        Further arguments of :func:`mne.parallel.parallel_func`.
+
+    Returns
+    -------
+    parallel : callable
+        What takes the calls, and gives a list of what comes out of them.
+    run : callable
+        What makes a call of arguments.
+    n_at_once : int
+        Number of calls at a time.
+    """
+    parallel, run, n_at_once = parallel_func(function, n_jobs, verbose="ERROR", **options)
+    if n_at_once == 1:
+        return parallel, run, n_at_once
+
+    def quiet(calls: Iterable[Any]) -> list[Any]:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", REPLACED, UserWarning)
+            return parallel(calls)
+
+    return quiet, run, n_at_once
 
 
 def with_warnings(function: Callable[..., Any], *arguments: Any) -> tuple[Any, list[tuple]]:
