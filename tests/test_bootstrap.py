@@ -238,6 +238,11 @@ def test_decoded_signals(fitted):
     # So long as was asked for, although embedding takes samples off.
     occupied, *_ = _decoded(fitted, [1000], 1, np.random.default_rng(0))
     assert occupied.sum() == 1000
+    # No signals are simulated with means of embedded data: features are.
+    with_means = fitted.copy()
+    with_means.means_[0, 0] = 1.0
+    occupied, *_ = _decoded(with_means, [1000], 1, np.random.default_rng(0))
+    assert occupied.sum() == 1000
 
 
 @pytest.mark.parametrize(
