@@ -461,6 +461,16 @@ def test_a_folder_of_features_is_filled_by_one_call(tmp_path):
     assert not (folder / ".lock").exists()
 
 
+def test_what_takes_a_place_is_on_the_disk(tmp_path, monkeypatch):
+    """A model takes the place of an old one when it would survive that power fails."""
+    small_model().save(tmp_path / "hmm.h5")
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(files.os, "fsync", lambda n: (calls.append("fsync"), fsync(n)))
+    monkeypatch.setattr(files.os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    small_model().save(tmp_path / "hmm.h5", overwrite=True)
+    assert calls == ["fsync", "replace"]
+
+
 def test_calls_of_one_process_take_turns(tmp_path):
     """Threads fill a folder one after another, and all get the same."""
     x = np.random.default_rng(0).standard_normal((3, 400))
