@@ -24,6 +24,8 @@ BLOCK_LENGTH = 4096
 
 # Steps between numbers in float32 that are a larger share of a channel's range hide its signal.
 COARSEST = 0.03
+# Fewer samples may lie close together by chance.
+FEWEST = 10
 
 # Seconds for which all channels must hold one value to count as no signal at all.
 SHORTEST_SILENCE = 0.1
@@ -307,6 +309,8 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
 
 def _check_float32(spans, recording):
     """Check that the signals of channels are still there in float32."""
+    if sum(map(len, spans)) < FEWEST:
+        return
     extent = _Extent(len(recording.ch_names))
     for x in spans:
         extent.add(x.T)

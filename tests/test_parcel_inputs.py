@@ -177,6 +177,8 @@ def occupancies(states):
 @pytest.mark.slow
 @OLD_NAME
 @PADDING
+# The eyes are closed in one of three recordings, and what they do is told.
+@pytest.mark.filterwarnings("ignore:States may be recordings")
 def test_surface(inverse_of, test_data):
     """The eyes-closed states of one person, on the cortex, are shared by no open run."""
     src = mne.read_source_spaces(

@@ -357,6 +357,16 @@ def test_short_pieces_are_not_filtered_in_vain():
     assert got.spans == [[(0, 4986)]]
 
 
+def test_few_samples_that_lie_close_together():
+    """In a handful it is chance, and nothing to refuse; in more it is no signal."""
+    close = 99.7 + 2e-5 * np.random.default_rng(0).random((1, 10))
+    as_is = Preparation.as_is()
+    features = prepare(close[:, :9], as_is, sfreq=100.0).data[0]
+    assert_array_equal(features, close[:, :9].T.astype(np.float32))
+    with pytest.raises(ValueError, match="varies too little in channel_0"):
+        prepare(close, as_is, sfreq=100.0)
+
+
 def test_padding_is_left_out_with_a_warning():
     raw = make_raw()
     raw._data[:, 4000:] = np.array([[1.0], [2.0], [0.0], [-3.0]])
