@@ -231,6 +231,7 @@ class _Trainer:
             gain, goal = goal - run.free_energy[-1], run.free_energy[-1]
             if gain < WORTH_WHILE or self._all_passes + cost > MOST_PASSES:
                 break
+            give_back_freed()  # what compiling took
             proposed = self.candidates.propose(run, number, child)
             give_back_freed()
             tried = self._tried_on_all(data, proposed.runs, number, goal)
