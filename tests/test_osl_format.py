@@ -265,7 +265,7 @@ def test_damaged_weights(folder):
     refused(ValueError, f"lacks {osl_folder.INITIAL}", path.read_bytes())
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_flipped_bytes(folder, seed):
     """A file with wrong bytes gives numbers or a clear error, nothing else."""
     path = folder / "model.weights.h5"
