@@ -76,8 +76,8 @@ N_PARTS, N_PRECISE_PARTS = 2, 4
 # Of fewer features, one product is faster than products of its parts.
 FEW_FEATURES = 32
 
-# Blocks that one call works on: as many as there are, up to eight. Every call wakes threads and
-# waits until the last has ended; but each number of blocks is traced once, and takes memory.
+# Numbers of blocks that one call works on, the largest that there are enough for. Every call wakes
+# threads and waits until the last has ended; but every number is traced once, and takes memory.
 TOGETHER = (8, 4, 2, 1)
 # Of these, so many are worked on at a time: temporaries of all would fill caches, and memory.
 AT_A_TIME = 2
@@ -270,9 +270,15 @@ class Emission:
         """What makes samples white under all states."""
         of_kind = self._whiten_each if self.covariance_type == DIAGONAL else self._whiten_together
         way, whiteners, shifts, log_det = of_kind()
-        dtype = tf.float64 if self.precise else tf.float32
-        whiteners, shifts = ([tf.constant(v, dtype) for v in of] for of in (whiteners, shifts))
+        whiteners, shifts = (
+            [tf.constant(values, self._dtype) for values in of] for of in (whiteners, shifts)
+        )
         return _Whitening(way, whiteners, shifts, log_det)
+
+    @property
+    def _dtype(self):
+        """What products run in."""
+        return tf.float64 if self.precise else tf.float32
 
     def _whiten_each(self):
         """Whiten one feature at a time, as diagonal covariances do."""
@@ -291,11 +297,12 @@ class Emission:
         if self.precise and with_means:
             return _means_first, [inverses.transpose(0, 2, 1)], [self.means], log_det
         by_row = inverses.transpose(2, 0, 1)
-        parts = _parts(self.means.shape[1], tf.float64 if self.precise else tf.float32)
+        parts = _parts(self.means.shape[1], self._dtype)
         whiteners = [by_row[:last, :, first:last] for first, last in parts]
+        if not with_means:
+            return _by_parts, whiteners, [], log_det
         shifts = np.einsum("kij,kj->ki", inverses, self.means)
-        by_part = [shifts[:, first:last] for first, last in parts]
-        return _by_parts, whiteners, by_part if with_means else [], log_det
+        return _by_parts, whiteners, [shifts[:, first:last] for first, last in parts], log_det
 
 
 def batch_moments(

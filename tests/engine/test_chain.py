@@ -403,7 +403,7 @@ def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     # One long chain in short chunks would be many chunks to walk, one after another.
     long = ChunkLayout.for_lengths([1000 * typical])
     n = max(1000 * typical / 256, 4 * long.chunk_length) + 1
-    assert long.n_chunks <= max(8, 4 * n)
+    assert long.n_chunks <= max(8, 2 * n)
 
 
 @pytest.mark.parametrize("most", [256, 64])
