@@ -9,7 +9,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.check import listed
+from ._utils.checks import listed
 from ._utils.files import check_path
 from .states import PREFIX, StateTimeCourse
 

@@ -9,7 +9,7 @@ from typing import Any
 import mne
 from mne.utils import logger
 
-from ._utils.check import import_extra, listed, plural
+from ._utils.checks import import_extra, listed, plural
 from ._utils.files import check_path
 from .epochs_raw import open_epochs
 from .file_search import natural

@@ -8,9 +8,9 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, verbose
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, check_option, check_random_state, plural
+from ._utils.checks import check_number, check_option, check_random_state, plural
 from ._utils.docs import fill_doc
+from ._utils.mne_private import check_pandas
 from .hmm import HMM, draw_features
 from .simulation import simulate_raw
 from .statistics import find_visits, stationary_occupancy

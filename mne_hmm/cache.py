@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
 from ._utils.files import cannot_be_written, check_path, written_atomically
 from ._utils.locks import lock_held
 from ._utils.model_hdf5 import read_model_file, write_model_file

@@ -6,7 +6,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.check import plural
+from ._utils.checks import plural
 from .features import Statistics, statistics_of
 from .groups import Groups
 from .recording import to_recordings

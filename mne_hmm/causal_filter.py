@@ -11,7 +11,7 @@ from functools import lru_cache
 import mne
 import numpy as np
 
-from ._utils.check import listed
+from ._utils.checks import listed
 from .settings import Preparation, check_rate
 from .signals import resampling_ratio
 

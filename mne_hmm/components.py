@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import warn
-from ._utils.check import check_number, check_random_state, import_extra, plural
+from ._utils.checks import check_number, check_random_state, import_extra, plural
 from ._utils.docs import fill_doc
+from ._utils.mne_private import warn
 from .state_spectra import StateSpectra
 
 # As osl-dynamics has it; it ends far earlier.

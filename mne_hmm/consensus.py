@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from mne.utils import verbose
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
 from ._utils.docs import fill_doc
+from ._utils.mne_private import check_pandas
 from .agreement import compute_agreement
 from .hmm import HMM, Options, predictions
 from .states import StateTimeCourse, as_courses

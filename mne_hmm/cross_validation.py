@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from mne.utils import verbose
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.locks import checkpoints_held
+from ._utils.mne_private import check_pandas
 from .fit import check_enough_data
 from .folds import Fold, folds_in_words, take
 from .hmm import HMM

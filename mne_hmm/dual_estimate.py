@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import warn
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
+from ._utils.mne_private import warn
 from .alignment import Alignment
 
 

@@ -8,15 +8,9 @@ import numpy as np
 from mne.utils import verbose
 from scipy import stats
 
-from ._utils._mne import check_pandas, warn
-from ._utils.check import (
-    check_number,
-    check_option,
-    check_random_state,
-    listed,
-    plural,
-)
+from ._utils.checks import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
+from ._utils.mne_private import check_pandas, warn
 from .evoked import FreeOnsets, Trials, baseline_slice, cut_trials, take_trials
 from .permutation import (
     folded,

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import logger
 
-from ._utils._mne import warn
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
+from ._utils.mne_private import warn
 from .alignment import Alignment
 from .embedding import (
     RANK_TOLERANCE,

@@ -8,11 +8,11 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from ._utils._mne import warn
-from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.checks import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
+from ._utils.mne_private import warn
 from .hmm import HMM, chain_lengths, default_state_names
 from .model_file import Learned, software_versions
 from .parcel_inputs import AtlasArguments

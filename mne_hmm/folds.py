@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.check import plural
+from ._utils.checks import plural
 from .prepared import PreparedData
 from .timeline import TimeMap
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from mne.utils import logger
 
-from ._utils._mne import warn
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
+from ._utils.mne_private import warn
 from .alignment import (
     Alignment,
     Scatter,

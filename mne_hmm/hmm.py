@@ -9,7 +9,7 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
-from ._utils.check import check_number, check_option, check_random_state, listed, plural
+from ._utils.checks import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .agreement import StateAgreement, compute_agreement

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from mne.io import BaseRaw
 
-from ._utils.check import listed
+from ._utils.checks import listed
 from .groups import Groups
 from .recording import Recording
 from .settings import FittedPreparation, Preparation

@@ -8,7 +8,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.check import check_option, plural
+from ._utils.checks import check_option, plural
 from .alignment import Alignment
 from .dual_estimate import DualEstimate
 from .lagged_covariance import feature_patterns

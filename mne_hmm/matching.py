@@ -7,7 +7,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import linear_sum_assignment
 
-from ._utils.check import check_option
+from ._utils.checks import check_option
 from ._utils.docs import fill_doc
 from .prepared import same_features
 from .states import StateTimeCourse, as_courses

@@ -6,7 +6,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
 from .alignment import Alignment
 from .dual_estimate import DualEstimate
 from .lagged_covariance import (

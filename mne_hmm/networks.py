@@ -6,14 +6,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils._mne import check_pandas
-from ._utils.check import (
-    check_number,
-    check_option,
-    check_random_state,
-    plural,
-)
+from ._utils.checks import check_number, check_option, check_random_state, plural
 from ._utils.docs import fill_doc
+from ._utils.mne_private import check_pandas
 from .components import SpectralComponents
 from .edges import check_networks, mixture_cut
 from .state_spectra import StateSpectra

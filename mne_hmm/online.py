@@ -6,8 +6,8 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils._mne import warn
-from ._utils.check import check_number, check_option, listed, plural
+from ._utils.checks import check_number, check_option, listed, plural
+from ._utils.mne_private import warn
 from .calibrating import calibrate, check_causal
 from .causal_filter import Buffer, FilterRun, design_filter
 from .channels import ModelChannels, model_picks

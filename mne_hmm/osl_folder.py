@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.check import import_extra
+from ._utils.checks import import_extra
 from ._utils.files import check_folder
 from ._utils.plain_hdf5 import check_harmless
 

@@ -5,7 +5,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.check import check_number, check_option
+from ._utils.checks import check_number, check_option
 from ._utils.files import cannot_be_written, telling_of, written_atomically
 from ._utils.locks import lock_held
 from .hmm import HMM

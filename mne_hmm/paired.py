@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
 from .file_search import expanded
 from .hmm import HMM
 from .parcel_inputs import AtlasArguments, with_parcels

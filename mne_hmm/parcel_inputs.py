@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import mne
 from mne.utils import logger
 
-from ._utils.check import plural
-from ._utils.jobs import side_by_side, told, with_warnings
+from ._utils.checks import plural
+from ._utils.parallel import side_by_side, told, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
 from .parcellation.pieces import KINDS, VECTOR_KINDS
 from .recording import as_list, is_several

@@ -15,7 +15,7 @@ from typing import Any
 from mne.utils import ProgressBar, logger, verbose
 
 from ._utils.docs import fill_doc
-from ._utils.jobs import side_by_side, told, with_warnings
+from ._utils.parallel import side_by_side, told, with_warnings
 from .cache import Folder, opened_to_fill
 from .features import (
     features_of,

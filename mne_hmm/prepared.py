@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
 from .alignment import Alignment
 from .recording import as_list
 from .settings import FittedPreparation

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ._utils.check import check_number
+from ._utils.checks import check_number
 from ._utils.docs import fill_doc
 
 AUTO = "auto"

@@ -9,8 +9,8 @@ import mne
 import numpy as np
 from mne.io import BaseRaw
 
-from ._utils._mne import picks_to_idx
-from ._utils.check import check_number, listed
+from ._utils.checks import check_number, listed
+from ._utils.mne_private import picks_to_idx
 from .array_files import ArrayFile, UnclearFileError, is_array_file
 from .bids_input import is_bids_path, read_bids_recording
 from .channels import ModelChannels, missing_channels, model_picks

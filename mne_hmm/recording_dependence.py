@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import check_pandas
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
+from ._utils.mne_private import check_pandas
 from .states import StateTimeCourse, as_courses
 
 # Blocks of a recording whose occupancies tell what chance does to that of the recording.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import check_pandas
-from ._utils.check import plural
+from ._utils.checks import plural
+from ._utils.mne_private import check_pandas
 
 # Percentiles between which a recording is taken for one like the others.
 USUAL = (2.5, 97.5)

@@ -9,7 +9,7 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
 from ._utils.docs import fill_doc
 from .cautions import find_cautions
 from .hmm import HMM

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import verbose
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, check_option, check_random_state, listed
+from ._utils.checks import check_number, check_option, check_random_state, listed
 from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
+from ._utils.mne_private import check_pandas
 from .fit import check_enough_data, prepared_of
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
 from .model_file import Learned

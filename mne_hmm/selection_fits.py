@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils._mne import warn
-from ._utils.check import check_number, check_option
-from ._utils.jobs import side_by_side
+from ._utils.checks import check_number, check_option
+from ._utils.mne_private import warn
+from ._utils.parallel import side_by_side
 from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths

@@ -9,8 +9,8 @@ import mne
 import numpy as np
 from scipy.fft import next_fast_len
 
-from ._utils._mne import warn
-from ._utils.check import listed, plural
+from ._utils.checks import listed, plural
+from ._utils.mne_private import warn
 from .recording import LARGEST, Recording, cut
 from .settings import Preparation, check_rate
 from .timeline import Span, TimeMap

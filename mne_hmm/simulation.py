@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import convolve1d
 from scipy.signal import lfilter
 
-from ._utils.check import check_number, check_random_state, listed
+from ._utils.checks import check_number, check_random_state, listed
 from ._utils.docs import fill_doc
 from .hmm import HMM
 from .simulation_networks import networks_of

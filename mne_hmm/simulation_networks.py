@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.check import check_number, check_option, listed, plural
+from ._utils.checks import check_number, check_option, listed, plural
 from .hmm import default_state_names
 from .simulation_presets import PRESETS
 

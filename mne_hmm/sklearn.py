@@ -10,7 +10,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.check import check_option, import_extra, listed, plural
+from ._utils.checks import check_option, import_extra, listed, plural
 from .bids_input import is_bids_path
 from .fit import fit_hmm, prepared_of
 from .hmm import HMM, Options, features_for

@@ -8,10 +8,10 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, verbose
 
-from ._utils._mne import warn
-from ._utils.check import listed
+from ._utils.checks import listed
 from ._utils.docs import fill_doc
-from ._utils.jobs import side_by_side
+from ._utils.mne_private import warn
+from ._utils.parallel import side_by_side
 from .hmm import HMM
 from .multitaper import CrossSpectra, Windows
 from .paired import check_finite, common_spans, pair_with_states

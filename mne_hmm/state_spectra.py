@@ -6,7 +6,7 @@ from functools import cached_property
 import mne
 import numpy as np
 
-from ._utils.check import check_number, check_option, check_state, import_extra, plural
+from ._utils.checks import check_number, check_option, check_state, import_extra, plural
 
 
 @dataclass(frozen=True, eq=False)

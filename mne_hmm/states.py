@@ -7,8 +7,8 @@ import mne
 import numpy as np
 from scipy.special import entr
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
+from ._utils.mne_private import check_pandas
 from .statistics import StateStatistics, Visits, compute_statistics, find_visits
 from .timeline import Timeline, TimeMap
 

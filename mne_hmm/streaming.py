@@ -8,8 +8,8 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils._mne import warn
-from ._utils.check import check_number, listed, plural
+from ._utils.checks import check_number, listed, plural
+from ._utils.mne_private import warn
 from .online import OnlineDecoder, OnlineStates
 
 # Seconds between two looks for new samples; a block has a few milliseconds of them or more.

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number
+from ._utils.checks import check_number
 from ._utils.docs import fill_doc
+from ._utils.mne_private import check_pandas
 from .states import StateTimeCourse, as_courses
 
 

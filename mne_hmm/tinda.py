@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._utils._mne import check_pandas
-from ._utils.check import check_number, check_option, check_random_state, plural
+from ._utils.checks import check_number, check_option, check_random_state, plural
+from ._utils.mne_private import check_pandas
 from .cycles import angles_of, best_sequences, cycle_weights
 from .states import StateTimeCourse, as_courses
 from .statistics import Visits

@@ -241,6 +241,6 @@ def test_several_recordings_are_filtered_in_other_processes(monkeypatch):
         seen.append((func.__name__, out[2]))
         return out
 
-    monkeypatch.setattr("mne_hmm._utils.jobs.parallel_func", watched)
+    monkeypatch.setattr("mne_hmm._utils.parallel.parallel_func", watched)
     prepare([X, X], AS_IS, sfreq=SFREQ, n_jobs=2)
     assert seen == [("with_warnings", 2)]

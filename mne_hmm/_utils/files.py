@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .check import check_option
+from .checks import check_option
 
 # What can be in the way of writing: no room, no rights, a disk that fails.
 IN_THE_WAY = {

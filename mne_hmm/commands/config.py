@@ -10,7 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from .._utils.check import import_extra
+from .._utils.checks import import_extra
 from ..priors import Priors
 from ..settings import Preparation
 from .options import Option

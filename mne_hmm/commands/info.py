@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .._utils.check import listed, plural
+from .._utils.checks import listed, plural
 from ..cache import read_prepared
 from ..hmm import read_hmm
 from ..recording import to_recordings

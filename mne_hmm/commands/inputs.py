@@ -10,7 +10,7 @@ from typing import Any
 
 import mne
 
-from .._utils._mne import raw_suffix
+from .._utils.mne_private import raw_suffix
 from ..array_files import is_array_file
 from ..bids_input import find_bids_recordings, import_mne_bids, sidecars_of
 from ..cache import read_prepared

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mne.utils import logger
 
-from .._utils.check import import_extra, listed
+from .._utils.checks import import_extra, listed
 from .._utils.files import written_atomically
 from ..hmm import HMM
 from ..states import StateTimeCourse

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from mne.utils import logger
 
-from .._utils.check import listed
+from .._utils.checks import listed
 from .applying import run_apply
 from .fitting import run_fit
 from .inputs import inputs_of, is_of_bids

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pooch
 from mne.utils import ProgressBar, logger
 
-from .._utils.check import plural
+from .._utils.checks import plural
 
 # Seconds before the first repetition; each next one waits twice as long.
 FIRST_WAIT = 0.5

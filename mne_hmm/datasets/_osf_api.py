@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from .._utils.check import listed
+from .._utils.checks import listed
 from ._download import N_TRIES, Source, UnreachableError, read_json
 
 SITE = "https://api.osf.io/v2"

@@ -6,7 +6,7 @@ from typing import Any
 
 from mne.utils import verbose
 
-from .._utils.check import listed
+from .._utils.checks import listed
 from .._utils.docs import fill_doc
 from ._registry import fetch_registered, read_registry
 

@@ -7,7 +7,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from .._utils.check import check_option, listed
+from .._utils.checks import check_option, listed
 from ._cache import cache_folder
 from ._download import is_right
 from ._registry import fetch_registered, read_registry

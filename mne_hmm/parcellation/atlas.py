@@ -11,7 +11,7 @@ from mne.transforms import apply_trans
 from mne.utils import get_subjects_dir
 from scipy import sparse
 
-from .._utils.check import listed, plural
+from .._utils.checks import listed, plural
 from .parcels import Parcels
 from .volume import parcels_at, read_atlas
 

@@ -10,7 +10,7 @@ import numpy as np
 from mne.utils import logger, verbose
 from scipy import linalg, sparse
 
-from .._utils.check import check_number, check_option, listed, plural
+from .._utils.checks import check_number, check_option, listed, plural
 from .._utils.docs import fill_doc
 
 # Values that are read at once: 256 MB in float64.

@@ -6,7 +6,7 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from .._utils.check import check_option, listed, plural
+from .._utils.checks import check_option, listed, plural
 from .._utils.docs import fill_doc
 from .basis import METHODS, Moments, parcel_weights, sources_of
 from .leakage import symmetric

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .._utils._mne import warn
-from .._utils.check import listed
+from .._utils.checks import listed
+from .._utils.mne_private import warn
 from ..recording import Recording
 from ..settings import Preparation
 from .sign_search import (

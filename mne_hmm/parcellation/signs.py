@@ -8,7 +8,7 @@ import numpy as np
 from mne.io import BaseRaw
 from mne.utils import logger, verbose
 
-from .._utils.check import check_number, check_random_state, listed, plural
+from .._utils.checks import check_number, check_random_state, listed, plural
 from .._utils.docs import fill_doc
 from ..recording import LARGEST, Recording, to_recordings
 from .sign_search import (

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._utils.check import check_number
+from .._utils.checks import check_number
 from ._colors import grid_of, show_if, state_colors
 
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._utils._mne import topomap_places
-from .._utils.check import import_extra, listed
+from .._utils.checks import import_extra, listed
+from .._utils.mne_private import topomap_places
 from ._colors import grid_of, show_if
 
 # In this order, where nobody says which.

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._utils.check import check_option
+from .._utils.checks import check_option
 from ..lagged_covariance import feature_patterns
 from ..statistics import stationary_occupancy
 from ._colors import arrow_between, figure_of, grid_of, label_node, show_if, state_colors

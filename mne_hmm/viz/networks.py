@@ -5,7 +5,7 @@ from textwrap import fill
 
 import numpy as np
 
-from .._utils.check import check_number, check_state, import_extra
+from .._utils.checks import check_number, check_state, import_extra
 from ._colors import figure_of, grid_of, show_if
 
 

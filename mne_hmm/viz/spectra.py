@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .._utils._mne import picks_to_idx
-from .._utils.check import check_option, listed
+from .._utils.checks import check_option, listed
+from .._utils.mne_private import picks_to_idx
 from ._colors import figure_of, show_if, state_colors
 
 # What densities of channels are multiplied by, and their unit then.

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from .._utils._mne import unit_of
-from .._utils.check import check_number, plural
+from .._utils.checks import check_number, plural
+from .._utils.mne_private import unit_of
 from ..recording import to_recordings
 from ._colors import figure_of, show_if, state_colors
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._utils.check import check_option
+from .._utils.checks import check_option
 from ..states import as_courses
 from ..tables import compute_occupancy_over_time
 from ._colors import figure_of, grid_of, show_if, state_colors
