@@ -14,7 +14,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.engine import Journal, Prior, checkpoint, em
+from mne_hmm.engine import Journal, Prior
+from mne_hmm.engine.runtime import checkpoint
+from mne_hmm.engine.training import em
 from mne_hmm.progress import Progress
 
 SFREQ = 100.0
@@ -248,7 +250,7 @@ def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, tmp_pat
 @pytest.mark.slow
 def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
     """A move is judged after the same pass, wherever training was cut off."""
-    train = sys.modules["mne_hmm.engine.train"]
+    train = sys.modules["mne_hmm.engine.training.train"]
     # No gain is hoped for: after two updates there are no more.
     monkeypatch.setattr(train, "LEAST_TRIED", 2)
     monkeypatch.setattr(train, "HOPE", 0)

@@ -13,7 +13,7 @@ from oracle import gaussian_log_densities, per_chain, plain_smooth
 
 import mne_hmm
 from mne_hmm.engine import estimate
-from mne_hmm.engine.dual import ROWS
+from mne_hmm.engine.inference.dual_estimate import ROWS
 
 
 def posterior(hmm, x, lengths):

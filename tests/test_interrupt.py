@@ -11,9 +11,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.engine import candidates
-from mne_hmm.engine.em import Run
-from mne_hmm.engine.interrupt import ON_ALL, ON_PART, Interrupt
+from mne_hmm.engine.training import search as candidates
+from mne_hmm.engine.training.em import Run
+from mne_hmm.engine.training.interrupt import ON_ALL, ON_PART, Interrupt
 from mne_hmm.progress import Progress
 
 SFREQ = 100.0

@@ -13,7 +13,7 @@ SOAK = """
 import gc, sys, tempfile
 import numpy as np
 import mne_hmm
-from mne_hmm.engine.memory import give_back_freed
+from mne_hmm.engine.runtime.memory import give_back_freed
 
 def memory():
     gc.collect()

@@ -4,21 +4,21 @@ Nothing in here has heard of MNE-Python. Importing this package imports TensorFl
 layers above do it inside the functions that compute.
 """
 
-from .chain import Path, Posterior, decode, smooth
-from .checkpoint import Journal, NoJournal, content_hash
-from .distribute import WorkerError, Workers, multi_worker_strategy
-from .dual import estimate
-from .em import UpdateRule, posterior
-from .gaussian import FULL, Emission, Parameters
-from .interrupt import Interrupt
-from .log import Log, NoLog
-from .plan import GivenParameters, Plan, training_facts
-from .prior import Prior
-from .samples import Data, Samples
-from .shards import Shard, Shards, rows_digest, write_shard
-from .start import sample_states
-from .stochastic import MiniBatches
-from .train import Training, train
+from .inference.chain import Path, Posterior, decode, smooth
+from .inference.dual_estimate import estimate
+from .inference.gaussian import FULL, Emission, Parameters
+from .inference.samples import Data, Samples
+from .runtime.checkpoint import Journal, NoJournal, content_hash
+from .runtime.feature_store import Shard, Shards, rows_digest, write_shard
+from .runtime.tensorboard import Log, NoLog
+from .runtime.workers import WorkerError, Workers, multi_worker_strategy
+from .training.em import UpdateRule, posterior
+from .training.initialization import sample_states
+from .training.interrupt import Interrupt
+from .training.mini_batches import MiniBatches
+from .training.prior import Prior
+from .training.settings import GivenParameters, Plan, training_facts
+from .training.train import Training, train
 
 __all__ = [
     "Emission",
@@ -97,7 +97,7 @@ def settings():
     """Tell what the bits of a result depend on, apart from the data and the seed."""
     import os
 
-    from ._tensorflow import tf
+    from .runtime._tensorflow import tf
 
     return {
         "tensorflow": tf.__version__,

@@ -15,11 +15,11 @@ from parcels import embedded, parcels
 
 import mne_hmm
 from mne_hmm.engine import Parameters, Samples, decode, smooth
-from mne_hmm.engine._tensorflow import tf
-from mne_hmm.engine.em import UpdateRule, expect, update
-from mne_hmm.engine.gaussian import Emission
-from mne_hmm.engine.samples import Data
-from mne_hmm.engine.start import parameters_from_labels, sticky_chain
+from mne_hmm.engine.inference.gaussian import Emission
+from mne_hmm.engine.inference.samples import Data
+from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.training.em import UpdateRule, expect, update
+from mne_hmm.engine.training.initialization import parameters_from_labels, sticky_chain
 
 T, D, K = 75_000, 80, 6
 RULE = UpdateRule(learn_means=False)

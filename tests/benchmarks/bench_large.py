@@ -13,7 +13,7 @@ import pytest
 from parcels import embedded, parcels
 
 import mne_hmm
-from mne_hmm.engine import stochastic
+from mne_hmm.engine.training import mini_batches as stochastic
 
 T, K, N_TIMES = 75_000, 6, 10
 BATCH_SIZE, SEQUENCE_LENGTH = 16, 500

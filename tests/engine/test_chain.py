@@ -17,9 +17,8 @@ from oracle import (
 from scipy.stats import multivariate_normal
 
 from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
-from mne_hmm.engine import chain as chain_module
-from mne_hmm.engine._tensorflow import tf
-from mne_hmm.engine.chain import (
+from mne_hmm.engine.inference import chain as chain_module
+from mne_hmm.engine.inference.chain import (
     ALONE,
     TINY,
     TOGETHER,
@@ -28,6 +27,7 @@ from mne_hmm.engine.chain import (
     _in_groups,
     smooth_rows,
 )
+from mne_hmm.engine.runtime._tensorflow import tf
 
 # Every shape of the chunks is compiled once, which takes a second or two. So tests put
 # many chains into one call, and share shapes where they can.

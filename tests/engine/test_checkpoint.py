@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.testing import assert_array_equal
 
-from mne_hmm.engine import Journal, NoJournal, checkpoint, content_hash
+from mne_hmm.engine import Journal, NoJournal, content_hash
+from mne_hmm.engine.runtime import checkpoint
 
 FACTS = {"data": "0123abcd", "n_states": 6, "random_state": None, "tol": 1e-4, "refine": True}
 STEP = "scores, round 2"

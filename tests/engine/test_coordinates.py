@@ -13,8 +13,8 @@ from oracle import (
 )
 
 from mne_hmm.engine import Parameters, Samples
-from mne_hmm.engine.coordinates import Coordinates
-from mne_hmm.engine.em import posterior
+from mne_hmm.engine.training.em import posterior
+from mne_hmm.engine.training.whitening import Coordinates
 
 # The shape the EM tests use too, so that nothing new is compiled for these.
 LENGTHS, N_SAMPLES, N_FEATURES = [600, 500, 400], 1500, 5

@@ -18,15 +18,15 @@ from local_workers import free_addresses, tf_config
 
 import mne_hmm
 from mne_hmm.engine import WorkerError, Workers, multi_worker_strategy
-from mne_hmm.engine._tensorflow import tf
-from mne_hmm.engine.cluster import PATIENCE, Cluster, find_troubles
+from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime.cluster import PATIENCE, Cluster, find_troubles
 
 # What every worker's script begins with. TensorFlow's own notes go to stderr.
 START = """
 import sys, time
 import numpy as np
 from mne_hmm.engine import WorkerError, Workers, multi_worker_strategy
-from mne_hmm.engine._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf
 
 def say(*words):
     print(*words, flush=True)

@@ -13,10 +13,11 @@ from oracle import (
 )
 
 from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
-from mne_hmm.engine import em as em_module
-from mne_hmm.engine import samples as samples_module
-from mne_hmm.engine.chain import _compiled
-from mne_hmm.engine.em import (
+from mne_hmm.engine.inference import samples as samples_module
+from mne_hmm.engine.inference.chain import _compiled
+from mne_hmm.engine.inference.gaussian import Moments
+from mne_hmm.engine.training import em as em_module
+from mne_hmm.engine.training.em import (
     LEAST_LEFT,
     LOST,
     ROUNDING,
@@ -33,8 +34,7 @@ from mne_hmm.engine.em import (
     update,
     updated_emissions,
 )
-from mne_hmm.engine.gaussian import Moments
-from mne_hmm.engine.start import parameters_from_labels
+from mne_hmm.engine.training.initialization import parameters_from_labels
 
 # The shape of the reference: one compilation serves all tests.
 LENGTHS, N_SAMPLES, N_STATES = [600, 500, 400], 1500, 3

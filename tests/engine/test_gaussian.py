@@ -7,14 +7,14 @@ from oracle import draw_samples, draw_states, gaussian_log_densities, random_mod
 from scipy.stats import multivariate_normal
 
 from mne_hmm.engine import Data, Emission, Samples
-from mne_hmm.engine import samples as samples_module
-from mne_hmm.engine.gaussian import (
+from mne_hmm.engine.inference import samples as samples_module
+from mne_hmm.engine.inference.gaussian import (
     FEW,
     _log_density_function,
     _moment_function,
     weighted_moments,
 )
-from mne_hmm.engine.linalg import cholesky, inverse_of_lower
+from mne_hmm.engine.inference.linalg import cholesky, inverse_of_lower
 
 N_STATES, N_SAMPLES = 3, 1000
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mne_hmm.engine import Log, NoLog
-from mne_hmm.engine._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf
 
 
 def read_back(log_dir):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from mne_hmm.engine.memory import give_back_freed
+from mne_hmm.engine.runtime.memory import give_back_freed
 
 
 def resident():

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mne_hmm.engine import Samples
-from mne_hmm.engine import part as part_module
-from mne_hmm.engine.coordinates import Coordinates
-from mne_hmm.engine.distribute import ALONE
-from mne_hmm.engine.part import (
+from mne_hmm.engine.runtime.workers import ALONE
+from mne_hmm.engine.training import subsample as part_module
+from mne_hmm.engine.training.subsample import (
     LARGEST_SHARE,
     LEAST_PER_FEATURE,
     LEAST_WINDOWS,
@@ -24,6 +23,7 @@ from mne_hmm.engine.part import (
     Part,
     _chosen_windows,
 )
+from mne_hmm.engine.training.whitening import Coordinates
 
 SHORT = 20  # samples of a window in tests that have the samples
 

@@ -8,10 +8,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import dirichlet, invwishart, multivariate_normal
 
 from mne_hmm.engine import Data, Parameters, Prior, Samples, UpdateRule
-from mne_hmm.engine.em import ROUNDING, Run, Statistics, converge, expect, update
-from mne_hmm.engine.gaussian import Moments
-from mne_hmm.engine.prior import STAY, sticky_chain
-from mne_hmm.engine.start import parameters_from_labels
+from mne_hmm.engine.inference.gaussian import Moments
+from mne_hmm.engine.training.em import ROUNDING, Run, Statistics, converge, expect, update
+from mne_hmm.engine.training.initialization import parameters_from_labels
+from mne_hmm.engine.training.prior import STAY, sticky_chain
 
 # The shape the EM tests use: nothing new is compiled for these.
 LENGTHS, N_SAMPLES, N_STATES, N_FEATURES = [600, 500, 400], 1500, 3, 4

@@ -8,12 +8,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states
 
 from mne_hmm.engine import Parameters, Prior, Samples, UpdateRule
-from mne_hmm.engine.coordinates import Coordinates
-from mne_hmm.engine.distribute import ALONE
-from mne_hmm.engine.em import Run, Statistics, converge, expect, update, updated_emissions
-from mne_hmm.engine.gaussian import Moments, weighted_moments
-from mne_hmm.engine.part import Part
-from mne_hmm.engine.refine import (
+from mne_hmm.engine.inference.gaussian import Moments, weighted_moments
+from mne_hmm.engine.runtime.workers import ALONE
+from mne_hmm.engine.training.em import (
+    Run,
+    Statistics,
+    converge,
+    expect,
+    update,
+    updated_emissions,
+)
+from mne_hmm.engine.training.initialization import STRIDE, pooled_parameters
+from mne_hmm.engine.training.split_merge import (
     LEAST,
     LEAST_PER_FEATURE,
     N_HALVING,
@@ -24,7 +30,8 @@ from mne_hmm.engine.refine import (
     have_same_states,
     merged,
 )
-from mne_hmm.engine.start import STRIDE, pooled_parameters
+from mne_hmm.engine.training.subsample import Part
+from mne_hmm.engine.training.whitening import Coordinates
 
 N_STATES, N_FEATURES = 4, 3
 RULES = {

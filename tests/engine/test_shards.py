@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from mne_hmm.engine import Shard, Shards, rows_digest, shards, write_shard
+from mne_hmm.engine import Shard, Shards, rows_digest, write_shard
+from mne_hmm.engine.runtime import feature_store as shards
 
 N_FEATURES = 3
 LENGTHS = [50, 7, 50, 1]

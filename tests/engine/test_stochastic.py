@@ -19,18 +19,18 @@ from mne_hmm.engine import (
     UpdateRule,
     train,
 )
-from mne_hmm.engine import samples as samples_module
-from mne_hmm.engine import stochastic as stochastic_module
-from mne_hmm.engine.distribute import ALONE
-from mne_hmm.engine.em import Run, converge, expect, update
-from mne_hmm.engine.steps import SharedJournal
-from mne_hmm.engine.stochastic import (
+from mne_hmm.engine.inference import samples as samples_module
+from mne_hmm.engine.runtime.workers import ALONE
+from mne_hmm.engine.training import mini_batches as stochastic_module
+from mne_hmm.engine.training.em import Run, converge, expect, update
+from mne_hmm.engine.training.mini_batches import (
     MOST_EPOCHS,
     SHUFFLED,
     _mini_batches,
     _n_steps,
     train_on_batches,
 )
+from mne_hmm.engine.training.run_state import SharedJournal
 
 N_STATES, N_FEATURES = 3, 4
 RULES = {

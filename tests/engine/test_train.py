@@ -26,17 +26,22 @@ from mne_hmm.engine import (
     sample_states,
     train,
 )
-from mne_hmm.engine import candidates as candidates_module
-from mne_hmm.engine import em as em_module
-from mne_hmm.engine import part as part_module
-from mne_hmm.engine import samples as samples_module
-from mne_hmm.engine.candidates import BRIEF
-from mne_hmm.engine.em import Run, has_settled
-from mne_hmm.engine.part import _chosen_windows
-from mne_hmm.engine.prior import STAY, sticky_chain
-from mne_hmm.engine.refine import N_AT_MOST, N_HALVING, N_TRIED
-from mne_hmm.engine.start import STRIDE, kmeans_labels, random_labels, spread_strides
-from mne_hmm.engine.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED, _Trainer
+from mne_hmm.engine.inference import samples as samples_module
+from mne_hmm.engine.training import em as em_module
+from mne_hmm.engine.training import search as candidates_module
+from mne_hmm.engine.training import subsample as part_module
+from mne_hmm.engine.training.em import Run, has_settled
+from mne_hmm.engine.training.initialization import (
+    STRIDE,
+    kmeans_labels,
+    random_labels,
+    spread_strides,
+)
+from mne_hmm.engine.training.prior import STAY, sticky_chain
+from mne_hmm.engine.training.search import BRIEF
+from mne_hmm.engine.training.split_merge import N_AT_MOST, N_HALVING, N_TRIED
+from mne_hmm.engine.training.subsample import _chosen_windows
+from mne_hmm.engine.training.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED, _Trainer
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4

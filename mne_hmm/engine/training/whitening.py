@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ._tensorflow import tf
-from .distribute import ALONE, Workers
-from .gaussian import DIAGONAL, Parameters
-from .samples import Data, Samples, block_length
+from ..inference.gaussian import DIAGONAL, Parameters
+from ..inference.samples import Data, Samples, block_length
+from ..runtime._tensorflow import tf
+from ..runtime.workers import ALONE, Workers
 
 # Directions with less than this share of the variance of the strongest one are left out,
 # after each feature has been scaled to unit variance: what is below is the rounding of

@@ -6,19 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .coordinates import Coordinates
-from .distribute import Workers
+from ..inference.gaussian import Parameters
+from ..inference.samples import Data, Samples
+from ..runtime.memory import give_back_freed
+from ..runtime.workers import Workers
 from .em import Run
-from .gaussian import Parameters
+from .initialization import kmeans_labels, parameters_from_labels, random_labels
 from .interrupt import ON_PART, Interrupt
-from .memory import give_back_freed
-from .part import Part
-from .plan import KMEANS, MOST_PASSES, SUBSET, Plan
 from .prior import sticky_chain
-from .refine import N_AT_MOST, Search
-from .samples import Data, Samples
-from .start import kmeans_labels, parameters_from_labels, random_labels
-from .steps import Report, SharedJournal
+from .run_state import Report, SharedJournal
+from .settings import KMEANS, MOST_PASSES, SUBSET, Plan
+from .split_merge import N_AT_MOST, Search
+from .subsample import Part
+from .whitening import Coordinates
 
 # Updates each start gets before the best is chosen.
 BRIEF = 8

@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..inference.gaussian import FULL, Emission, Moments, Parameters, weighted_moments
+from ..inference.linalg import log_determinants
+from ..inference.samples import Data, Samples
 from .em import Run, Statistics, UpdateRule, converge, posterior, update, updated_emissions
-from .gaussian import FULL, Emission, Moments, Parameters, weighted_moments
-from .linalg import log_determinants
-from .part import Part
+from .initialization import STRIDE, cluster, pooled_parameters, spread_strides
 from .prior import NO_PRIOR, Prior
-from .samples import Data, Samples
-from .start import STRIDE, cluster, pooled_parameters, spread_strides
+from .subsample import Part
 
 # Samples of the part that half a state must have, per feature, and at all where covariances are
 # diagonal.

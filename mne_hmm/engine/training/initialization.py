@@ -6,10 +6,10 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 from scipy.ndimage import uniform_filter1d
 
+from ..inference.gaussian import Parameters, weighted_moments
+from ..inference.samples import Data, Samples
 from .em import UpdateRule, updated_emissions
-from .gaussian import Parameters, weighted_moments
 from .prior import NO_PRIOR, Prior, sticky_chain
-from .samples import Data, Samples
 
 # Samples over which power is averaged, for one start after another. Networks last some
 # 50 to 200 ms: about 25 samples at 250 Hz.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from .checkpoint import Journal, NoJournal, from_bytes, to_bytes
-from .distribute import Workers
+from ..inference.gaussian import Moments, Parameters
+from ..runtime.checkpoint import Journal, NoJournal, from_bytes, to_bytes
+from ..runtime.workers import Workers
 from .em import Run, Statistics
-from .gaussian import Moments, Parameters
 
 # Name of a stage, number of its pass, free energy in nats per sample, seconds of the pass, and
 # how many passes there may be.

@@ -5,20 +5,20 @@ from functools import partial
 
 import numpy as np
 
-from .candidates import Candidates
-from .checkpoint import Journal, NoJournal
-from .coordinates import Coordinates
-from .distribute import ALONE, Workers
+from ..inference.gaussian import Parameters, reordered
+from ..inference.samples import Samples
+from ..runtime.checkpoint import Journal, NoJournal
+from ..runtime.memory import give_back_freed
+from ..runtime.workers import ALONE, Workers
 from .em import LOST, Run, converge, rises
-from .gaussian import Parameters, reordered
+from .initialization import parameters_from_labels, pooled_parameters
 from .interrupt import ON_ALL, ON_PART, Interrupt, InterruptedEarlyError
-from .memory import give_back_freed
-from .plan import MOST_PASSES, GivenParameters, Plan
-from .refine import N_TRIED
-from .samples import Samples
-from .start import parameters_from_labels, pooled_parameters
-from .steps import Report, SharedJournal, run_from, to_content
-from .stochastic import train_on_batches
+from .mini_batches import train_on_batches
+from .run_state import Report, SharedJournal, run_from, to_content
+from .search import Candidates
+from .settings import MOST_PASSES, GivenParameters, Plan
+from .split_merge import N_TRIED
+from .whitening import Coordinates
 
 # Moves are proposed once an update gains less than so many nats per sample, or after so many.
 SETTLED, MOST_BEFORE = 1e-3, 15

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._tensorflow import tf
+from ..runtime._tensorflow import tf
 from .linalg import factors_of, inverse_of_lower, refined_factors_of
 from .samples import Batch, Data
 

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .chain import ChunkLayout
+from ..inference.chain import ChunkLayout
+from ..inference.gaussian import FEW, Moments, Parameters
+from ..inference.samples import Batch, Data
 from .em import Run, Statistics, UpdateRule, expect_batches, update
-from .gaussian import FEW, Moments, Parameters
 from .interrupt import ON_BATCHES, Interrupt
 from .prior import NO_PRIOR, Prior
-from .samples import Batch, Data
-from .steps import Report, SharedJournal, run_from, to_content
+from .run_state import Report, SharedJournal, run_from, to_content
 
 # The share that mini-batch number t takes is t ** -DECAY: between 0.5, which forgets fastest, and
 # 1, which forgets nothing.

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .checkpoint import content_hash
-from .coordinates import Coordinates
+from ..inference.gaussian import Parameters
+from ..inference.samples import Samples
+from ..runtime.checkpoint import content_hash
 from .em import UpdateRule
-from .gaussian import Parameters
+from .mini_batches import MiniBatches
 from .prior import NO_PRIOR, Prior
-from .samples import Samples
-from .stochastic import MiniBatches
+from .whitening import Coordinates
 
 KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
 

@@ -6,7 +6,7 @@ take a core from the matrix products that follow. In a pass of 100 ms that is a 
 
 import numpy as np
 
-from ._tensorflow import tf
+from ..runtime._tensorflow import tf
 
 # Factors of matrices of a larger condition number, features of one size taken for granted, are
 # refined. Rounding of a factor in float64 is a share of 1e-16 of the largest variance, and so of

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._tensorflow import tf
+from ..runtime._tensorflow import tf
 
 # Smallest probability the recursions see: far below anything data can show. Two such steps,
 # into a state and out of it again, still multiply to a normal number (from 2e-308 on, with

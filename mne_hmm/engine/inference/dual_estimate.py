@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._tensorflow import tf
+from ..runtime._tensorflow import tf
 
 # Rows worked on at once: the temporaries, in float64, stay a few MB.
 ROWS = 4096

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._tensorflow import tf
-from .chain import Posterior, smooth_rows
-from .gaussian import (
+from ..inference.chain import Posterior, smooth_rows
+from ..inference.gaussian import (
     DIAGONAL,
     FULL,
     Emission,
@@ -27,9 +26,10 @@ from .gaussian import (
     batch_moments,
     states_with_few,
 )
-from .linalg import cholesky, eigh
+from ..inference.linalg import cholesky, eigh
+from ..inference.samples import Batch, Data
+from ..runtime._tensorflow import tf
 from .prior import NO_PRIOR, Prior
-from .samples import Batch, Data
 
 # A state's variance in any direction is at least this share of the pooled variance. A
 # state of few samples would otherwise shrink onto them and its density grow without bound.

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .chain import TINY
-from .gaussian import DIAGONAL, Parameters
-from .linalg import factors_of, inverse_of_lower
+from ..inference.chain import TINY
+from ..inference.gaussian import DIAGONAL, Parameters
+from ..inference.linalg import factors_of, inverse_of_lower
 
 # Probability of staying in a state before anything has been learned.
 STAY = 0.9

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .coordinates import Coordinates
-from .distribute import Workers
-from .samples import Data, Samples
-from .start import POWER_WINDOWS, log_power
+from ..inference.samples import Data, Samples
+from ..runtime.workers import Workers
+from .initialization import POWER_WINDOWS, log_power
+from .whitening import Coordinates
 
 # The part is windows of so many samples at even distances ...
 WINDOW = 2000

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ._tensorflow import tf
+from ..runtime._tensorflow import tf
+from ..runtime.workers import ALONE, Workers
 from .chain import ChunkLayout, best_chunk_length
-from .distribute import ALONE, Workers
 
 # Numbers in the temporaries of a block, all states together: 4 MB in float32. Larger ones leave
 # the processor's cache, and for smaller ones products are slower.

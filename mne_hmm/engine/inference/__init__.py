@@ -1,0 +1,1 @@
+"""Posteriors, paths and sums over chains, from densities of Gaussian states."""

@@ -1,0 +1,1 @@
+"""What training runs on: TensorFlow, workers, checkpoints and stored features."""
