@@ -2,7 +2,6 @@ from . import datasets, viz
 from .agreement import StateAgreement, compute_agreement
 from .alignment import Alignment
 from .bids_annotations import read_bids_annotations
-from .bids_input import find_bids_recordings, read_bids_recording
 from .bids_output import write_bids_derivatives
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
 from .cache import read_prepared
@@ -16,14 +15,15 @@ from .evoked import compute_state_evoked
 from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
+from .io.bids import find_bids_recordings, read_bids_recording
+from .io.parcellation.nifti import parcellate_nifti
+from .io.parcellation.parcellate import parcellate
 from .maps import StateMaps, mean_maps, power_maps
 from .matching import match_states
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
 from .online import OnlineDecoder, OnlineStates
 from .osl_format import read_osl_hmm, write_osl_hmm
-from .parcellation.fmri import parcellate_nifti
-from .parcellation.parcellate import parcellate
 from .parcellation.signs import SignAlignment, align_signs
 from .preparation import prepare
 from .prepared import PreparedData

@@ -16,8 +16,8 @@ from . import __version__
 from ._utils.checks import check_option, listed, plural
 from ._utils.files import cannot_be_written, check_path, telling_of, written_atomically
 from .bids_annotations import annotations_sidecar, write_annotations
-from .bids_input import describe_data_set, import_mne_bids, is_bids_path
 from .hmm import HMM
+from .io.bids import describe_data_set, import_mne_bids, is_bids_path
 from .states import StateTimeCourse, as_courses
 
 GENERATED_BY = "mne-hmm"

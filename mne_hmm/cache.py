@@ -22,13 +22,13 @@ from ._utils.locks import lock_held
 from ._utils.model_hdf5 import read_model_file, write_model_file
 from .alignment import Alignment, Scatter
 from .embedding import LaggedMoments
-from .epoch_grid import EpochGrid
 from .features import LeftOut
 from .identity import differences
+from .io.epochs import EpochGrid
+from .io.timeline import Span, Timeline, TimeMap
 from .model_file import preparation_content, preparation_from
 from .prepared import PreparedData
 from .settings import FittedPreparation
-from .timeline import Span, Timeline, TimeMap
 
 INDEX = "index.json"
 PREPARATION = "preparation.h5"

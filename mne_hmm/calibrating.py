@@ -9,7 +9,7 @@ import numpy as np
 from ._utils.checks import plural
 from .features import Statistics, statistics_of
 from .groups import Groups
-from .recording import to_recordings
+from .io.recording import to_recordings
 from .settings import FittedPreparation
 from .signals import prepare_signals
 

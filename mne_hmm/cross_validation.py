@@ -14,8 +14,8 @@ from ._utils.mne_private import check_pandas
 from .fit import check_enough_data
 from .folds import Fold, folds_in_words, take
 from .hmm import HMM
+from .io.parcel_inputs import AtlasArguments
 from .model_pairs import PairSums, inferred
-from .parcel_inputs import AtlasArguments
 from .prepared import PreparedData
 from .priors import Priors
 from .selection import settle

@@ -18,11 +18,11 @@ from .embedding import (
     principal_components,
     project,
 )
+from .io.recording import Recording
+from .io.timeline import TimeMap
 from .parcellation.sign_search import flips_to_template
-from .recording import Recording
 from .settings import FittedPreparation, Preparation
 from .signals import Scale, Signals, standardize
-from .timeline import TimeMap
 
 # Components kept where nobody says how many, as in most published work.
 AUTO_COMPONENTS = 80

@@ -14,8 +14,8 @@ from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
 from ._utils.mne_private import warn
 from .hmm import HMM, chain_lengths, default_state_names
+from .io.parcel_inputs import AtlasArguments
 from .model_file import Learned, software_versions
-from .parcel_inputs import AtlasArguments
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared
 from .priors import Priors

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._utils.checks import plural
+from .io.timeline import TimeMap
 from .prepared import PreparedData
-from .timeline import TimeMap
 
 
 class Part(NamedTuple):

@@ -18,8 +18,8 @@ from .alignment import (
     rank_of,
     scatter_of,
 )
-from .parcel_inputs import AtlasArguments, with_parcels
-from .recording import Recording, to_recordings
+from .io.parcel_inputs import AtlasArguments, with_parcels
+from .io.recording import Recording, to_recordings
 from .settings import Preparation
 from .signals import Signals, prepare_signals
 

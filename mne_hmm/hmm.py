@@ -15,16 +15,16 @@ from ._utils.files import check_target
 from .agreement import StateAgreement, compute_agreement
 from .alignment import Alignment
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
+from .io.parcel_inputs import AtlasArguments, with_parcels
+from .io.recording import is_several
+from .io.timeline import TimeMap
 from .model_file import Learned, read_model, write_model
 from .online import OnlineDecoder
-from .parcel_inputs import AtlasArguments, with_parcels
 from .preparation import prepare
 from .prepared import PreparedData, as_prepared, same_features
-from .recording import is_several
 from .reference import Reference, ReferenceComparison
 from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
-from .timeline import TimeMap
 
 
 class HMM:

@@ -10,7 +10,7 @@ from mne.io import BaseRaw
 
 from ._utils.checks import listed
 from .groups import Groups
-from .recording import Recording
+from .io.recording import Recording
 from .settings import FittedPreparation, Preparation
 
 # Samples that are hashed at once.

@@ -88,7 +88,7 @@ class StateMaps:
             If the atlas does not have as many parcels as the maps have channels, or does not
             belong to the source space.
         """
-        from .parcellation.atlas import find_parcels  # which loads nibabel
+        from .io.parcellation.atlas import find_parcels  # which loads nibabel
 
         src = _source_space(src)
         vertices = [space["vertno"] for space in src]
@@ -130,7 +130,7 @@ class StateMaps:
         """
         import nibabel  # which sets up a logger of its own, so only when it is needed
 
-        from .parcellation.volume import read_atlas, weights_at
+        from .io.parcellation.atlas_volume import read_atlas, weights_at
 
         img = read_atlas(atlas)
         shape = img.shape[:3]

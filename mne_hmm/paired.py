@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from ._utils.checks import listed, plural
-from .file_search import expanded
 from .hmm import HMM
-from .parcel_inputs import AtlasArguments, with_parcels
+from .io.file_search import expanded
+from .io.parcel_inputs import AtlasArguments, with_parcels
+from .io.recording import LARGEST, Recording, as_list, to_recordings
 from .prepared import PreparedData
-from .recording import LARGEST, Recording, as_list, to_recordings
 from .states import StateTimeCourse, as_courses
 
 

@@ -27,10 +27,10 @@ from .features import (
 )
 from .groups import make_groups
 from .identity import identity_of
-from .parcel_inputs import AtlasArguments, with_parcels
+from .io.parcel_inputs import AtlasArguments, with_parcels
+from .io.recording import Recording, as_list, to_recordings
 from .parcellation.sign_check import SignCheck
 from .prepared import PreparedData
-from .recording import Recording, as_list, to_recordings
 from .settings import FittedPreparation, Preparation
 from .signals import Signals, prepare_signals, tell_of_short_epochs
 

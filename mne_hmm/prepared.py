@@ -9,9 +9,9 @@ import numpy as np
 
 from ._utils.checks import listed, plural
 from .alignment import Alignment
-from .recording import as_list
+from .io.recording import as_list
+from .io.timeline import TimeMap
 from .settings import FittedPreparation
-from .timeline import TimeMap
 
 
 @dataclass(frozen=True, eq=False)

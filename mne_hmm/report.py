@@ -13,9 +13,9 @@ from ._utils.checks import listed, plural
 from ._utils.docs import fill_doc
 from .cautions import find_cautions
 from .hmm import HMM
+from .io.recording import is_several
 from .maps import mean_maps, power_maps
 from .networks import coherence_networks
-from .recording import is_several
 from .recording_dependence import compute_recording_dependence
 from .spectra import compute_state_spectra
 from .states import StateTimeCourse, as_courses

@@ -15,9 +15,9 @@ from ._utils.locks import checkpoints_held
 from ._utils.mne_private import check_pandas
 from .fit import check_enough_data, prepared_of
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
+from .io.parcel_inputs import AtlasArguments
 from .model_file import Learned
 from .model_pairs import METRICS
-from .parcel_inputs import AtlasArguments
 from .prepared import PreparedData
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend

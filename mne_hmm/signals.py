@@ -11,9 +11,9 @@ from scipy.fft import next_fast_len
 
 from ._utils.checks import listed, plural
 from ._utils.mne_private import warn
-from .recording import LARGEST, Recording, cut
+from .io.recording import LARGEST, Recording, cut
+from .io.timeline import Span, TimeMap
 from .settings import Preparation, check_rate
-from .timeline import Span, TimeMap
 
 # Sampling rates relate to each other as whole numbers up to this size. Where they do not
 # quite, the time map still uses the rate that resampling really had.

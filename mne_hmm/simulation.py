@@ -11,11 +11,11 @@ from scipy.signal import lfilter
 from ._utils.checks import check_number, check_random_state, listed
 from ._utils.docs import fill_doc
 from .hmm import HMM
+from .io.timeline import Timeline
 from .simulation_networks import networks_of
 from .simulation_presets import electrode_positions
 from .states import StateTimeCourse
 from .switching_var import simulate_channels
-from .timeline import Timeline
 from .visit_sequences import jump_matrix, markov_labels, visit_labels
 
 # Pole radius of the oscillators: a band some 4 Hz wide at 250 Hz.

@@ -11,10 +11,10 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_option, import_extra, listed, plural
-from .bids_input import is_bids_path
 from .fit import fit_hmm, prepared_of
 from .hmm import HMM, Options, features_for
-from .parcel_inputs import AtlasArguments
+from .io.bids import is_bids_path
+from .io.parcel_inputs import AtlasArguments
 from .prepared import PreparedData
 from .recording_features import (
     KINDS,

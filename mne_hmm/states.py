@@ -9,8 +9,8 @@ from scipy.special import entr
 
 from ._utils.checks import check_number, listed, plural
 from ._utils.mne_private import check_pandas
+from .io.timeline import Timeline, TimeMap
 from .statistics import StateStatistics, Visits, compute_statistics, find_visits
-from .timeline import Timeline, TimeMap
 
 PREFIX = "hmm/"
 NOT_MODELED = "BAD_hmm_not_modeled"

@@ -8,8 +8,8 @@ from sklearn import metrics
 
 import mne_hmm
 from mne_hmm.agreement import adjusted_rand_index, cohen_kappa, cross_table
+from mne_hmm.io.timeline import Timeline
 from mne_hmm.model_file import Learned
-from mne_hmm.timeline import Timeline
 
 CYCLE = [1, 2, 0]
 

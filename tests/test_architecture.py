@@ -299,7 +299,7 @@ def test_architecture_page_lists_the_same():
         ("recording", "from .signals import Signals", "not above it"),
         ("recording", "def f():\n    from .hmm import HMM", "not above it"),
         ("settings", "from . import fit", "not above it"),
-        ("timeline", "import mne_hmm.recording", "not above it"),
+        ("timeline", "import mne_hmm.io.recording", "not above it"),
         ("_utils.check", "from ..states import PREFIX", "not above it"),
         ("states", "from .viz import plot_states", "not above it"),
         ("engine.gaussian", "from .em import update", "not above it"),

@@ -10,8 +10,8 @@ from scipy.io import savemat
 
 import mne_hmm
 from mne_hmm import Preparation, fit_hmm, prepare
-from mne_hmm.array_files import read_array_file
-from mne_hmm.recording import to_recordings
+from mne_hmm.io.array_files import read_array_file
+from mne_hmm.io.recording import to_recordings
 
 SFREQ = 100.0
 AS_IS = Preparation.as_is()

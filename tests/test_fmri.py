@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mne_hmm import Preparation, fit_hmm, parcellate_nifti, prepare
-from mne_hmm.parcellation import fmri
+from mne_hmm.io.parcellation import nifti as fmri
 
 SHAPE = (6, 7, 5)
 N_VOLUMES = 120

@@ -211,7 +211,7 @@ def test_in_a_volume(test_data):
     values = np.random.default_rng(0).standard_normal((2, 38))
     stc = maps_of(values).to_stc({"src": src}, atlas)  # as a forward solution has it
     assert isinstance(stc, mne.VolSourceEstimate)
-    parcels = mne_hmm.parcellation.atlas.find_parcels(stc, atlas, src=src)
+    parcels = mne_hmm.io.parcellation.atlas.find_parcels(stc, atlas, src=src)
     weights = parcels.weights.toarray()
     inside = weights.any(axis=1)
     expected = weights[inside] @ values.T / weights[inside].sum(axis=1, keepdims=True)

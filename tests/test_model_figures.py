@@ -251,8 +251,8 @@ def test_channels_and_units(eegbci):
     raw = eegbci(1, preload=True)[0].crop(0, 5)
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.integers(0, 3, 20), -(-raw.n_times // 20))[: raw.n_times]
+    from mne_hmm.io.timeline import Timeline
     from mne_hmm.states import StateTimeCourse
-    from mne_hmm.timeline import Timeline
 
     found = StateTimeCourse(
         np.equal.outer(np.arange(3), labels).astype(float),

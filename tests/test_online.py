@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mne_hmm.io.parcellation.sign_search import lagged_covariance
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import oaconvolve
 from scipy.stats import multivariate_normal
@@ -15,7 +16,6 @@ import mne_hmm
 from mne_hmm.calibrating import calibrate
 from mne_hmm.causal_filter import design_filter
 from mne_hmm.model_file import Learned
-from mne_hmm.parcellation.sign_search import lagged_covariance
 
 N_SECONDS = 4
 

@@ -8,7 +8,7 @@ from mne.minimum_norm import apply_inverse_raw, make_inverse_operator
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.parcel_inputs import AtlasArguments, with_parcels
+from mne_hmm.io.parcel_inputs import AtlasArguments, with_parcels
 
 QUICK = {"n_init": 1, "refine": False, "random_state": 0}
 # Ten parcels, eight of eight voxels each and two of four, on a grid of 2 mm.

@@ -11,7 +11,7 @@ import pytest
 
 import mne_hmm
 from mne_hmm.cautions import find_cautions
-from mne_hmm.timeline import Timeline
+from mne_hmm.io.timeline import Timeline
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import welch
 
 import mne_hmm
+from mne_hmm.io.timeline import Timeline
 from mne_hmm.multitaper import CrossSpectra, Windows
 from mne_hmm.simulation_networks import FREQUENCIES
-from mne_hmm.timeline import Timeline
 
 
 def course(weights, sfreq, spans=None, ch_names=()):

@@ -12,7 +12,7 @@ import mne_hmm
 from mne_hmm import StateTimeCourse
 from mne_hmm.evoked import FreeOnsets
 from mne_hmm.evoked_clusters import find_clusters, largest_masses
-from mne_hmm.timeline import Timeline
+from mne_hmm.io.timeline import Timeline
 
 SFREQ = 50.0
 FIRST_SAMP = 321

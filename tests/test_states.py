@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from mne_hmm import StateTimeCourse
-from mne_hmm.timeline import Span, Timeline, TimeMap
+from mne_hmm.io.timeline import Span, Timeline, TimeMap
 
 SFREQ = 250.0
 FIRST_SAMP = 1234

@@ -9,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import StateTimeCourse
-from mne_hmm.epoch_grid import EpochGrid
-from mne_hmm.timeline import Timeline
+from mne_hmm.io.epochs import EpochGrid
+from mne_hmm.io.timeline import Timeline
 
 pytest.importorskip("pandas")
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mne_hmm.timeline import Span, Timeline, TimeMap
+from mne_hmm.io.timeline import Span, Timeline, TimeMap
 
 exact = settings(derandomize=True, deadline=None, max_examples=200)
 

@@ -8,8 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import cycles
+from mne_hmm.io.timeline import Timeline
 from mne_hmm.states import StateTimeCourse
-from mne_hmm.timeline import Timeline
 
 
 def states_of(labels, spans=None, n_states=None):

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..bids_output import MODEL as BIDS_MODEL
 from ..hmm import HMM, read_hmm
-from ..parcel_inputs import AtlasArguments
+from ..io.parcel_inputs import AtlasArguments
 from .bids import outputs_for
 from .config import parameters_of
 from .fitting import files_of, states_of

@@ -8,7 +8,7 @@ import numpy as np
 from .._utils.checks import listed, plural
 from ..cache import read_prepared
 from ..hmm import read_hmm
-from ..recording import to_recordings
+from ..io.recording import to_recordings
 from .inputs import digest, is_prepared_folder
 from .outputs import RUN
 from .run_file import read_run

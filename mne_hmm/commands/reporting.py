@@ -7,7 +7,7 @@ from typing import Any
 
 from ..bids_output import REPORT as BIDS_REPORT
 from ..hmm import read_hmm
-from ..parcel_inputs import AtlasArguments, with_parcels
+from ..io.parcel_inputs import AtlasArguments, with_parcels
 from .applying import model_in
 from .inputs import inputs_of, is_of_bids, is_prepared_folder
 from .outputs import Outputs

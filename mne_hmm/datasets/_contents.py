@@ -7,9 +7,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from ..array_files import LEAST_TIMES, TIMES_LONGER
-from ..file_raw import FileRaw
-from ..file_search import expanded
+from ..io.array_files import LEAST_TIMES, TIMES_LONGER
+from ..io.file_raw import FileRaw
+from ..io.file_search import expanded
 from ..preparation import prepare
 from ..settings import Preparation
 

@@ -8,10 +8,10 @@ from mne.utils import verbose
 
 from .._utils.docs import fill_doc
 from ..hmm import HMM, default_state_names
+from ..io.parcel_inputs import AtlasArguments
 from ..maps import StateMaps
 from ..model_file import Learned
 from ..networks import StateNetworks
-from ..parcel_inputs import AtlasArguments
 from ..reference import Reference
 from ..settings import FittedPreparation
 from ..state_spectra import StateSpectra

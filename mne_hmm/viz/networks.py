@@ -322,7 +322,7 @@ def _positions(plotting, atlas, n_channels):
     # Loading nibabel is left to those who need it.
     import nibabel
 
-    from ..parcellation.volume import read_atlas
+    from ..io.parcellation.atlas_volume import read_atlas
 
     if isinstance(atlas, (str, os.PathLike, nibabel.spatialimages.SpatialImage)):
         img = read_atlas(atlas)

@@ -18,7 +18,7 @@ import parcels
 import pytest
 
 import mne_hmm
-from mne_hmm.timeline import Timeline
+from mne_hmm.io.timeline import Timeline
 
 N_TIMES, K = 75_000, 6
 ROUNDS = 3

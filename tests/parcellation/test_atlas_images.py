@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from scipy.ndimage import map_coordinates
 
-from mne_hmm.parcellation.volume import parcels_at, read_atlas, weights_at
+from mne_hmm.io.parcellation.atlas_volume import parcels_at, read_atlas, weights_at
 
 AFFINE = np.array([[-8.0, 0, 0, 24], [0, 8, 0, -16], [0, 0, 8, -16], [0, 0, 0, 1]])
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mne_hmm.parcellation.atlas import find_parcels
+from mne_hmm.io.parcellation.atlas import find_parcels
 
 SUBJECT = "fsaverage5"
 

@@ -8,7 +8,7 @@ from mne.transforms import apply_trans
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.ndimage import map_coordinates
 
-from mne_hmm.parcellation.atlas import find_parcels
+from mne_hmm.io.parcellation.atlas import find_parcels
 
 SUBJECT = "sub-01"
 FREESURFER_XFM = """MNI Transform File

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array
 
-from mne_hmm.parcellation.basis import Moments, parcel_weights, sources_of
-from mne_hmm.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.weights import Moments, parcel_weights, sources_of
 
 
 def made_parcels(weights, flips=None):

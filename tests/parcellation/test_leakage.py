@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from mne_hmm.parcellation import leakage
-from mne_hmm.parcellation.leakage import symmetric
+from mne_hmm.io.parcellation import leakage
+from mne_hmm.io.parcellation.leakage import symmetric
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array
 
 import mne_hmm
-from mne_hmm.parcellation import pieces as pieces_module
-from mne_hmm.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation import source_blocks as pieces_module
+from mne_hmm.io.parcellation.parcels import Parcels
 
 SFREQ, TMIN, N_TIMES = 200.0, 1.5, 900
 N_SOURCES, N_SENSORS, N_PARCELS = 40, 12, 4
@@ -53,7 +53,7 @@ def asked(monkeypatch):
         calls.append((stc, atlas, src, subjects_dir))
         return found.parcels
 
-    name = "mne_hmm.parcellation.atlas"
+    name = "mne_hmm.io.parcellation.atlas"
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(find_parcels=find_parcels))
     return found
 
@@ -458,7 +458,7 @@ import mne
 import numpy as np
 from scipy.sparse import csc_array
 import mne_hmm
-from mne_hmm.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.parcels import Parcels
 
 n_sources, n_parcels, length = 20_000, 50, 500
 rng = np.random.default_rng(0)
@@ -467,7 +467,7 @@ shape, rows = (n_sources, n_parcels), np.arange(n_sources)
 weights = csc_array((np.ones(n_sources), (rows, rows * n_parcels // n_sources)), shape)
 parcels = Parcels(tuple(map(str, range(n_parcels))), weights, None)
 atlas = SimpleNamespace(find_parcels=lambda *args, **kwargs: parcels)
-sys.modules["mne_hmm.parcellation.atlas"] = atlas
+sys.modules["mne_hmm.io.parcellation.atlas"] = atlas
 
 def pieces():
     for number in range(300):

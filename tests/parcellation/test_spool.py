@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mne_hmm.parcellation import spool as module
-from mne_hmm.parcellation.spool import Spool
+from mne_hmm.io.parcellation import spool as module
+from mne_hmm.io.parcellation.spool import Spool
 
 N_SOURCES, RANK = 200, 12
 

@@ -9,14 +9,14 @@ import mne
 import numpy as np
 from mne.io import BaseRaw
 
-from ._utils.checks import check_number, listed
-from ._utils.mne_private import picks_to_idx
+from .._utils.checks import check_number, listed
+from .._utils.mne_private import picks_to_idx
 from .array_files import ArrayFile, UnclearFileError, is_array_file
-from .bids_input import is_bids_path, read_bids_recording
+from .bids import is_bids_path, read_bids_recording
 from .channels import ModelChannels, missing_channels, model_picks
-from .epochs_raw import EpochsRaw, is_epochs_file, open_epochs
 from .file_raw import FileRaw, open_file
 from .file_search import expanded, stands_for_several
+from .lazy_raw import EpochsRaw, is_epochs_file, open_epochs
 from .timeline import Timeline
 
 # Annotations that tell of a jump in time, which no filter may cross. A concatenation

@@ -10,7 +10,7 @@ import nibabel
 import numpy as np
 from scipy import sparse
 
-from .._utils.checks import listed, plural
+from ..._utils.checks import listed, plural
 from .parcels import Parcels
 
 # What nibabel and gzip raise for files that are damaged, cut off, or no images at all.

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import mne
 from mne.utils import logger
 
-from ._utils.checks import plural
-from ._utils.parallel import side_by_side, told, with_warnings
+from .._utils.checks import plural
+from .._utils.parallel import side_by_side, told, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
-from .parcellation.pieces import KINDS, VECTOR_KINDS
+from .parcellation.source_blocks import KINDS, VECTOR_KINDS
 from .recording import as_list, is_several
 
 SOURCE_ESTIMATES = (
@@ -118,7 +118,7 @@ def _kind(entry):
 def _parcels_of(entry, kind, arguments):
     atlas, src, subjects_dir = arguments
     if kind == "a brain image":
-        from .parcellation.fmri import parcellate_nifti
+        from .parcellation.nifti import parcellate_nifti
 
         return parcellate_nifti(entry, atlas)
     from .parcellation.parcellate import parcellate

@@ -10,7 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.checks import listed
+from .._utils.checks import listed
 
 SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".tsv", ".txt")
 

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.linalg import qr, svd
 
-from .._utils.checks import plural
-from .._utils.mne_private import warn
+from ..._utils.checks import plural
+from ..._utils.mne_private import warn
 
 # Directions in which parcels, scaled alike, vary this much less than along the largest are
 # rounding of files in single precision, not signals.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .epoch_grid import EpochGrid
+from .epochs import EpochGrid
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.mne_private import check_pandas, place_in_raw
+from .._utils.mne_private import check_pandas, place_in_raw
 
 # Samples by which epochs may overlap: rates in files are rounded to single precision.
 TOLERANCE = 0.01

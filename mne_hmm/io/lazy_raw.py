@@ -8,7 +8,7 @@ import mne
 import numpy as np
 from mne.io import BaseRaw
 
-from .epoch_grid import EpochGrid
+from .epochs import EpochGrid
 
 # How MNE-Python wants files of epochs to be named.
 ENDINGS = ("epo.fif", "epo.fif.gz")

@@ -9,10 +9,10 @@ from typing import Any
 import mne
 from mne.utils import logger
 
-from ._utils.checks import import_extra, listed, plural
-from ._utils.files import check_path
-from .epochs_raw import open_epochs
+from .._utils.checks import import_extra, listed, plural
+from .._utils.files import check_path
 from .file_search import natural
+from .lazy_raw import open_epochs
 
 # How files of recordings end. Raw data are named by their data type, derivatives often as
 # MNE-Python names files: MNE-BIDS-Pipeline writes proc-clean_raw.fif and proc-clean_epo.fif.

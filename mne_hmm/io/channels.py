@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.checks import listed, plural
+from .._utils.checks import listed, plural
 
 
 class ModelChannels(NamedTuple):

@@ -10,8 +10,8 @@ import numpy as np
 from mne.utils import logger, verbose
 from scipy import linalg, sparse
 
-from .._utils.checks import check_number, check_option, listed, plural
-from .._utils.docs import fill_doc
+from ..._utils.checks import check_number, check_option, listed, plural
+from ..._utils.docs import fill_doc
 
 # Values that are read at once: 256 MB in float64.
 BLOCK_SIZE = 2**25
@@ -76,7 +76,7 @@ def parcellate_nifti(
     Each voxel has the weights of the atlas' grid point that is nearest to it. Voxels with values
     that are not finite, as some programs write outside of the brain, belong to no parcel.
     """
-    from .volume import read_atlas, weights_at
+    from .atlas_volume import read_atlas, weights_at
 
     check_option(method, "method", ("mean", "pca"))
     img, label = _opened(img)

@@ -9,8 +9,8 @@ from typing import Any
 
 import mne
 
-from ._utils.checks import plural
-from ._utils.mne_private import raw_suffix
+from .._utils.checks import plural
+from .._utils.mne_private import raw_suffix
 from .array_files import SUFFIXES as ARRAY_SUFFIXES
 
 # What is known, but needs an atlas to become signals.

@@ -6,12 +6,12 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from .._utils.checks import check_option, listed, plural
-from .._utils.docs import fill_doc
-from .basis import METHODS, Moments, parcel_weights, sources_of
+from ..._utils.checks import check_option, listed, plural
+from ..._utils.docs import fill_doc
 from .leakage import symmetric
 from .parcels import Parcels
-from .pieces import Pieces
+from .source_blocks import Pieces
+from .weights import METHODS, Moments, parcel_weights, sources_of
 
 ORTHOGONALIZE = ("symmetric", "none")
 # A time course that changes by less than this part of its largest value is constant.

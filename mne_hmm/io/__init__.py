@@ -1,0 +1,1 @@
+"""Any input becomes recordings: signals, channels, good segments, and where they lie in time."""
