@@ -1,10 +1,8 @@
 from . import datasets, viz
 from .agreement import StateAgreement, compute_agreement
-from .alignment import Alignment
 from .bids_annotations import read_bids_annotations
 from .bids_output import write_bids_derivatives
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
-from .cache import read_prepared
 from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
@@ -24,15 +22,17 @@ from .model_spectra import ModelAutocovariance, compute_model_spectra, model_aut
 from .networks import StateNetworks, coherence_networks
 from .online import OnlineDecoder, OnlineStates
 from .osl_format import read_osl_hmm, write_osl_hmm
-from .parcellation.signs import SignAlignment, align_signs
-from .preparation import prepare
-from .prepared import PreparedData
+from .preparation.cache import read_prepared
+from .preparation.covariance_alignment import Alignment
+from .preparation.prepare import prepare
+from .preparation.prepared_data import PreparedData
+from .preparation.settings import FittedPreparation, Preparation
+from .preparation.sign_alignment import SignAlignment, align_signs
 from .priors import Priors
 from .recording_dependence import RecordingDependence, compute_recording_dependence
 from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
-from .settings import FittedPreparation, Preparation
 from .simulation import simulate_raw
 from .spectra import average_state_spectra, compute_state_spectra
 from .state_spectra import StateSpectra

@@ -7,11 +7,11 @@ import mne
 import numpy as np
 
 from ._utils.checks import plural
-from .features import Statistics, statistics_of
-from .groups import Groups
 from .io.recording import to_recordings
-from .settings import FittedPreparation
-from .signals import prepare_signals
+from .preparation.alignment_groups import Groups
+from .preparation.features import Statistics, statistics_of
+from .preparation.settings import FittedPreparation
+from .preparation.signals import prepare_signals
 
 # What to do about a calibration that is too short to be aligned.
 WAY_OUT = "Record a longer one, or train the model with fewer channels"

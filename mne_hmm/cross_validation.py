@@ -16,11 +16,11 @@ from .folds import Fold, folds_in_words, take
 from .hmm import HMM
 from .io.parcel_inputs import AtlasArguments
 from .model_pairs import PairSums, inferred
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
+from .preparation.settings import Preparation
 from .priors import Priors
 from .selection import settle
 from .selection_fits import parameters_of, run_all, tasks_of, tell
-from .settings import Preparation
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ._utils.checks import listed, plural
 from ._utils.mne_private import warn
-from .alignment import Alignment
+from .preparation.covariance_alignment import Alignment
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,12 +16,12 @@ from ._utils.mne_private import warn
 from .hmm import HMM, chain_lengths, default_state_names
 from .io.parcel_inputs import AtlasArguments
 from .model_file import Learned, software_versions
-from .preparation import prepare
-from .prepared import PreparedData, as_prepared
+from .preparation.prepare import prepare
+from .preparation.prepared_data import PreparedData, as_prepared
+from .preparation.settings import Preparation
 from .priors import Priors
 from .progress import Progress
 from .recording_dependence import count_blocks, dependence_of
-from .settings import Preparation
 from .states import StateTimeCourse
 
 # Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._utils.checks import plural
 from .io.timeline import TimeMap
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 
 
 class Part(NamedTuple):

@@ -13,17 +13,17 @@ from ._utils.checks import check_number, check_option, check_random_state, liste
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
 from .agreement import StateAgreement, compute_agreement
-from .alignment import Alignment
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .io.parcel_inputs import AtlasArguments, with_parcels
 from .io.recording import is_several
 from .io.timeline import TimeMap
 from .model_file import Learned, read_model, write_model
 from .online import OnlineDecoder
-from .preparation import prepare
-from .prepared import PreparedData, as_prepared, same_features
+from .preparation.covariance_alignment import Alignment
+from .preparation.prepare import prepare
+from .preparation.prepared_data import PreparedData, as_prepared, same_features
+from .preparation.settings import FittedPreparation
 from .reference import Reference, ReferenceComparison
-from .settings import FittedPreparation
 from .states import PREFIX, StateTimeCourse
 
 

@@ -9,11 +9,11 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_option, plural
-from .alignment import Alignment
 from .dual_estimate import DualEstimate
-from .lagged_covariance import feature_patterns
 from .matching import check_model
 from .model_spectra import alignment_of, check_dual, picked_info
+from .preparation.covariance_alignment import Alignment
+from .preparation.patterns import feature_patterns
 from .state_spectra import StateSpectra
 
 MODES = ("relative", "difference", "power")

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from ._utils.checks import check_option
 from ._utils.docs import fill_doc
-from .prepared import same_features
+from .preparation.prepared_data import same_features
 from .states import StateTimeCourse, as_courses
 
 DISTANCES = ("riemannian", "wasserstein", "frobenius")

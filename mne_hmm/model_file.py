@@ -11,9 +11,9 @@ import mne
 import numpy as np
 
 from ._utils.model_hdf5 import read_model_file, write_model_file
-from .alignment import Alignment
+from .preparation.covariance_alignment import Alignment
+from .preparation.settings import FittedPreparation
 from .reference import Reference
-from .settings import FittedPreparation
 
 # 2 added the template and spatial components of preparations, and the reference; files of version
 # 1 have none. 3 added the checksum, and the mean and the maps of recordings that are aligned.

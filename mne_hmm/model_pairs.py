@@ -8,7 +8,7 @@ import numpy as np
 from .agreement import aligned, cohen_kappa, cross_table
 from .hmm import chain_lengths
 from .matching import best_match, compare_states
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 
 METRICS = ("riemannian", "wasserstein")
 

@@ -7,9 +7,10 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_number, listed, plural
-from .alignment import Alignment
 from .dual_estimate import DualEstimate
-from .lagged_covariance import (
+from .matching import check_model
+from .preparation.covariance_alignment import Alignment
+from .preparation.patterns import (
     by_lag,
     embedded_covariances,
     feature_patterns,
@@ -18,8 +19,7 @@ from .lagged_covariance import (
     spatial_patterns,
     zero_lag,
 )
-from .matching import check_model
-from .settings import FittedPreparation
+from .preparation.settings import FittedPreparation
 from .state_spectra import StateSpectra
 from .statistics import stationary_occupancy
 

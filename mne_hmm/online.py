@@ -10,9 +10,9 @@ from ._utils.checks import check_number, check_option, listed, plural
 from ._utils.mne_private import warn
 from .calibrating import calibrate, check_causal
 from .causal_filter import Buffer, FilterRun, design_filter
-from .embedding import embed
 from .fixed_lag import FixedLagSmoother
 from .io.channels import ModelChannels, model_picks
+from .preparation.embedding import embed
 
 # Samples of the stream that go through at once, however many a block has.
 BLOCK_LENGTH = 4096

@@ -26,7 +26,7 @@ from .osl_folder import (
     path_of,
     read_config,
 )
-from .settings import FittedPreparation, Preparation
+from .preparation.settings import FittedPreparation, Preparation
 
 # Taken by one process at a time that writes to a folder.
 LOCK = ".mne-hmm.lock"

@@ -12,7 +12,7 @@ from .hmm import HMM
 from .io.file_search import expanded
 from .io.parcel_inputs import AtlasArguments, with_parcels
 from .io.recording import LARGEST, Recording, as_list, to_recordings
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 from .states import StateTimeCourse, as_courses
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from .dual_estimate import estimate_recording
 from .matching import RANK_TOLERANCE
 from .model_pairs import inferred
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 from .states import StateTimeCourse
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"

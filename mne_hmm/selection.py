@@ -18,7 +18,8 @@ from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, 
 from .io.parcel_inputs import AtlasArguments
 from .model_file import Learned
 from .model_pairs import METRICS
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
+from .preparation.settings import Preparation
 from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
 from .selection_fits import (
@@ -31,7 +32,6 @@ from .selection_fits import (
     tasks_of,
     tell,
 )
-from .settings import Preparation
 
 CRITERIA = ("aic", "bic", "icl")
 MEASURES = ("agreement", "correlation", "distance")

@@ -15,7 +15,7 @@ from .fit import fit_hmm
 from .folds import Fold, Part, take
 from .hmm import chain_lengths
 from .model_pairs import PairAgreement, PairSums, inferred
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 from .priors import Priors
 from .recording_dependence import WARNING as STATES_ARE_RECORDINGS
 

@@ -15,7 +15,7 @@ from .fit import fit_hmm, prepared_of
 from .hmm import HMM, Options, features_for
 from .io.bids import is_bids_path
 from .io.parcel_inputs import AtlasArguments
-from .prepared import PreparedData
+from .preparation.prepared_data import PreparedData
 from .recording_features import (
     KINDS,
     METRICS,

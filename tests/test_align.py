@@ -9,20 +9,21 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
-
-import mne_hmm
-from mne_hmm import Preparation, folds, preparation, prepare
-from mne_hmm.alignment import (
+from mne_hmm.preparation.prepare.covariance_alignment import (
     Scatter,
     alignment_to,
     mean_covariance,
     rank_of,
     scatter_of,
 )
-from mne_hmm.embedding import embed, lagged_moments
-from mne_hmm.prepared import as_prepared, same_features
+from mne_hmm.preparation.prepare.embedding import embed, lagged_moments
+from mne_hmm.preparation.prepare.prepared_data import as_prepared, same_features
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
+
+import mne_hmm
+from mne_hmm import Preparation, folds, prepare
+from mne_hmm.preparation.prepare import prepare as preparation
 
 SFREQ = 100.0
 KINDS = ["euclidean", "riemannian"]
@@ -497,7 +498,7 @@ def test_folders_are_read_twice_for_groups(tmp_path, fnames, monkeypatch):
 KILLED = """
 import os, signal, sys
 from mne_hmm import Preparation, cache, engine, prepare, preparation
-from mne_hmm.preparation import Folder
+from mne_hmm.preparation.prepare import Folder
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)

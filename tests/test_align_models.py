@@ -5,14 +5,14 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
+from mne_hmm.preparation.prepare.embedding import embed
+from mne_hmm.preparation.prepare.patterns import feature_filters, feature_patterns
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
 import mne_hmm
 from mne_hmm import Preparation
 from mne_hmm.agreement import cross_table
-from mne_hmm.embedding import embed
-from mne_hmm.lagged_covariance import feature_filters, feature_patterns
 from mne_hmm.matching import best_match
 
 SFREQ = 250.0

@@ -16,10 +16,10 @@ from h5io import write_hdf5
 from made_models import same_model, small_model
 
 import mne_hmm
-from mne_hmm import cache
 from mne_hmm._utils import plain_hdf5
 from mne_hmm._utils.model_hdf5 import HEAD_SIZE, _head
 from mne_hmm.model_file import _to_content
+from mne_hmm.preparation.prepare import cache
 
 CLEAR = (OSError, ValueError)
 OSL_FOLDER = Path(__file__).parent / "data" / "osl_model"

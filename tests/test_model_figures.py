@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from mne_hmm.preparation.prepare.patterns import feature_patterns
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.lagged_covariance import feature_patterns
 from mne_hmm.statistics import stationary_occupancy
 from mne_hmm.viz._colors import grid_of, state_colors
 from mne_hmm.viz.model import next_state

@@ -5,12 +5,7 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose
-from scipy.signal import csd, lfilter
-
-import mne_hmm
-from mne_hmm import HMM, DualEstimate, FittedPreparation, Preparation
-from mne_hmm.lagged_covariance import (
+from mne_hmm.preparation.prepare.patterns import (
     by_lag,
     embedded_covariances,
     feature_filters,
@@ -18,6 +13,11 @@ from mne_hmm.lagged_covariance import (
     lag_mean,
     zero_lag,
 )
+from numpy.testing import assert_allclose
+from scipy.signal import csd, lfilter
+
+import mne_hmm
+from mne_hmm import HMM, DualEstimate, FittedPreparation, Preparation
 from mne_hmm.model_file import Learned
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from .._utils.files import check_target
-from ..cache import read_prepared
 from ..hmm import read_hmm
 from ..osl_format import read_osl_hmm, write_osl_hmm
+from ..preparation.cache import read_prepared
 from .inputs import is_prepared_folder
 from .outputs import check_place
 

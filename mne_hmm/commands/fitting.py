@@ -10,12 +10,12 @@ import numpy as np
 from mne.utils import logger
 
 from ..fit import fit_hmm
-from ..groups import check_group
 from ..hmm import HMM, read_hmm
-from ..preparation import prepare
-from ..prepared import PreparedData
+from ..preparation.alignment_groups import check_group
+from ..preparation.prepare import prepare
+from ..preparation.prepared_data import PreparedData
+from ..preparation.settings import Preparation
 from ..priors import Priors
-from ..settings import Preparation
 from ..states import StateTimeCourse
 from .bids import outputs_for
 from .config import parameters_of

@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 
 from .._utils.checks import listed, plural
-from ..cache import read_prepared
 from ..hmm import read_hmm
 from ..io.recording import to_recordings
+from ..preparation.cache import read_prepared
 from .inputs import digest, is_prepared_folder
 from .outputs import RUN
 from .run_file import read_run

@@ -11,12 +11,12 @@ from typing import Any
 import mne
 
 from .._utils.mne_private import raw_suffix
-from ..cache import read_prepared
 from ..io.array_files import is_array_file
 from ..io.bids import find_bids_recordings, import_mne_bids, sidecars_of
 from ..io.file_search import IMAGE_SUFFIXES, READ_WITH, expanded
 from ..io.lazy_raw import is_epochs_file
-from ..prepared import PreparedData
+from ..preparation.cache import read_prepared
+from ..preparation.prepared_data import PreparedData
 
 LONG_SUFFIXES = (".fif.gz", ".nii.gz")
 

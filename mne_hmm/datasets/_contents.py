@@ -10,8 +10,8 @@ import numpy as np
 from ..io.array_files import LEAST_TIMES, TIMES_LONGER
 from ..io.file_raw import FileRaw
 from ..io.file_search import expanded
-from ..preparation import prepare
-from ..settings import Preparation
+from ..preparation.prepare import prepare
+from ..preparation.settings import Preparation
 
 # Sampling rates in hertz of data sets whose files do not tell, by how their names begin.
 RATES = {"notts_": 250.0}

@@ -12,8 +12,8 @@ from ..io.parcel_inputs import AtlasArguments
 from ..maps import StateMaps
 from ..model_file import Learned
 from ..networks import StateNetworks
+from ..preparation.settings import FittedPreparation
 from ..reference import Reference
-from ..settings import FittedPreparation
 from ..state_spectra import StateSpectra
 from ..statistics import stationary_occupancy
 from ._registry import PLACES

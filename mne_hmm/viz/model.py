@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._utils.checks import check_option
-from ..lagged_covariance import feature_patterns
+from ..preparation.patterns import feature_patterns
 from ..statistics import stationary_occupancy
 from ._colors import arrow_between, figure_of, grid_of, label_node, show_if, state_colors
 

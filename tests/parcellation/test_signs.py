@@ -13,11 +13,11 @@ from mne_hmm.io.parcellation.sign_search import (
     lagged_covariance,
     starts_of_search,
 )
+from mne_hmm.preparation.prepare.embedding import embed
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import align_signs
-from mne_hmm.embedding import embed
 
 SFREQ = 250.0
 

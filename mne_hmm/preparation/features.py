@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import logger
 
-from ._utils.checks import listed, plural
-from ._utils.mne_private import warn
-from .alignment import Alignment
+from .._utils.checks import listed, plural
+from .._utils.mne_private import warn
+from ..io.recording import Recording
+from ..io.timeline import TimeMap
+from .covariance_alignment import Alignment
 from .embedding import (
     RANK_TOLERANCE,
     LaggedMoments,
@@ -18,10 +20,8 @@ from .embedding import (
     principal_components,
     project,
 )
-from .io.recording import Recording
-from .io.timeline import TimeMap
-from .parcellation.sign_search import flips_to_template
 from .settings import FittedPreparation, Preparation
+from .sign_search import flips_to_template
 from .signals import Scale, Signals, standardize
 
 # Components kept where nobody says how many, as in most published work.

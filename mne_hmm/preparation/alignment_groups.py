@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from mne.utils import logger
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.mne_private import warn
-from .alignment import (
+from .._utils.checks import check_number, listed, plural
+from .._utils.mne_private import warn
+from ..io.parcel_inputs import AtlasArguments, with_parcels
+from ..io.recording import Recording, to_recordings
+from .covariance_alignment import (
     Alignment,
     Scatter,
     alignment_to,
@@ -18,8 +20,6 @@ from .alignment import (
     rank_of,
     scatter_of,
 )
-from .io.parcel_inputs import AtlasArguments, with_parcels
-from .io.recording import Recording, to_recordings
 from .settings import Preparation
 from .signals import Signals, prepare_signals
 

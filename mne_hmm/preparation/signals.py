@@ -9,10 +9,10 @@ import mne
 import numpy as np
 from scipy.fft import next_fast_len
 
-from ._utils.checks import listed, plural
-from ._utils.mne_private import warn
-from .io.recording import LARGEST, Recording, cut
-from .io.timeline import Span, TimeMap
+from .._utils.checks import listed, plural
+from .._utils.mne_private import warn
+from ..io.recording import LARGEST, Recording, cut
+from ..io.timeline import Span, TimeMap
 from .settings import Preparation, check_rate
 
 # Sampling rates relate to each other as whole numbers up to this size. Where they do not

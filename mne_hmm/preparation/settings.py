@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import check_number, check_option
+from .._utils.checks import check_number, check_option
 
 # Ways to align that are to a mean of covariances.
 TO_MEAN = ("euclidean", "riemannian")

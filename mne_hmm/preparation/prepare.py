@@ -14,9 +14,13 @@ from typing import Any
 
 from mne.utils import ProgressBar, logger, verbose
 
-from ._utils.docs import fill_doc
-from ._utils.parallel import side_by_side, told, with_warnings
+from .._utils.docs import fill_doc
+from .._utils.parallel import side_by_side, told, with_warnings
+from ..io.parcel_inputs import AtlasArguments, with_parcels
+from ..io.recording import Recording, as_list, to_recordings
+from .alignment_groups import make_groups
 from .cache import Folder, opened_to_fill
+from .cache_key import identity_of
 from .features import (
     features_of,
     fit_components,
@@ -25,13 +29,9 @@ from .features import (
     tell_rank,
     tell_what_is_left_out,
 )
-from .groups import make_groups
-from .identity import identity_of
-from .io.parcel_inputs import AtlasArguments, with_parcels
-from .io.recording import Recording, as_list, to_recordings
-from .parcellation.sign_check import SignCheck
-from .prepared import PreparedData
+from .prepared_data import PreparedData
 from .settings import FittedPreparation, Preparation
+from .sign_warning import SignCheck
 from .signals import Signals, prepare_signals, tell_of_short_epochs
 
 

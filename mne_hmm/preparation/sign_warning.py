@@ -7,7 +7,7 @@ import numpy as np
 from .._utils.checks import listed
 from .._utils.mne_private import warn
 from ..io.recording import Recording
-from ..settings import Preparation
+from .settings import Preparation
 from .sign_search import (
     Entries,
     Similarity,

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from mne.io import BaseRaw
 
-from ._utils.checks import listed
-from .groups import Groups
-from .io.recording import Recording
+from .._utils.checks import listed
+from ..io.recording import Recording
+from .alignment_groups import Groups
 from .settings import FittedPreparation, Preparation
 
 # Samples that are hashed at once.

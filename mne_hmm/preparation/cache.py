@@ -16,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
-from ._utils.files import cannot_be_written, check_path, written_atomically
-from ._utils.locks import lock_held
-from ._utils.model_hdf5 import read_model_file, write_model_file
-from .alignment import Alignment, Scatter
+from .._utils.checks import listed, plural
+from .._utils.files import cannot_be_written, check_path, written_atomically
+from .._utils.locks import lock_held
+from .._utils.model_hdf5 import read_model_file, write_model_file
+from ..io.epochs import EpochGrid
+from ..io.timeline import Span, Timeline, TimeMap
+from ..model_file import preparation_content, preparation_from
+from .cache_key import differences
+from .covariance_alignment import Alignment, Scatter
 from .embedding import LaggedMoments
 from .features import LeftOut
-from .identity import differences
-from .io.epochs import EpochGrid
-from .io.timeline import Span, Timeline, TimeMap
-from .model_file import preparation_content, preparation_from
-from .prepared import PreparedData
+from .prepared_data import PreparedData
 from .settings import FittedPreparation
 
 INDEX = "index.json"
@@ -96,7 +96,7 @@ class Folder:
 
     def shards(self) -> list[Any]:
         """List what is known of each recording's shard; None where it was not written yet."""
-        from .engine import Shard
+        from ..engine import Shard
 
         return [
             entry["shard"]
@@ -221,7 +221,7 @@ class Folder:
         self, index: int, features: np.ndarray, time_map: TimeMap, left_out: LeftOut
     ) -> None:
         """Write the shard of one recording, and enter it in the index."""
-        from .engine import rows_digest, write_shard
+        from ..engine import rows_digest, write_shard
 
         path = self.path / SHARD.format(index)
         with _written(path) as temporary:
@@ -250,7 +250,7 @@ class Folder:
 
     def prepared(self) -> PreparedData:
         """Give what is in the folder, without reading the features."""
-        from .engine import Shards
+        from ..engine import Shards
 
         shards = self.shards()
         n_there = sum(shard is not None for shard in shards)

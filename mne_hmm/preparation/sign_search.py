@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..embedding import lagged_products
+from .embedding import lagged_products
 
 # A start must be better by this much to replace one before it: what is less is rounding.
 SMALLEST_GAIN = 1e-10

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
-from .alignment import Alignment
-from .io.recording import as_list
-from .io.timeline import TimeMap
+from .._utils.checks import listed, plural
+from ..io.recording import as_list
+from ..io.timeline import TimeMap
+from .covariance_alignment import Alignment
 from .settings import FittedPreparation
 
 

@@ -10,7 +10,7 @@ the map of a recording its own.
 import numpy as np
 from scipy.optimize import nnls
 
-from .alignment import Alignment
+from .covariance_alignment import Alignment
 from .settings import FittedPreparation
 
 

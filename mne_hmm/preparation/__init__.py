@@ -1,0 +1,1 @@
+"""From recordings to features, in memory or in a folder."""
