@@ -39,7 +39,7 @@ suppress_warnings = ["sphinx_gallery.config"]
 nitpicky = True
 nitpick_ignore = [
     # The named tuple that StateTimeCourse.visits returns; its fields are told there.
-    ("py:obj", "mne_hmm.statistics.Visits"),
+    ("py:obj", "mne_hmm.states.visits.Visits"),
 ]
 
 html_theme = "pydata_sphinx_theme"

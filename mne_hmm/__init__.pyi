@@ -1,9 +1,7 @@
 from . import datasets, viz
-from .agreement import StateAgreement, compute_agreement
 from .bids_annotations import read_bids_annotations
 from .bids_output import write_bids_derivatives
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
-from .calibration import Calibration, compute_calibration
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
 from .contrasts import GroupContrast, contrast_groups
@@ -17,7 +15,6 @@ from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
 from .maps import StateMaps, mean_maps, power_maps
-from .matching import match_states
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
 from .online import OnlineDecoder, OnlineStates
@@ -36,8 +33,11 @@ from .selection import Recommendation, StateNumberSelection, select_n_states
 from .simulation import simulate_raw
 from .spectra import average_state_spectra, compute_state_spectra
 from .state_spectra import StateSpectra
-from .states import StateTimeCourse
-from .statistics import StateStatistics
+from .states.agreement import StateAgreement, compute_agreement
+from .states.matching import match_states
+from .states.probability_calibration import Calibration, compute_calibration
+from .states.time_course import StateTimeCourse
+from .states.visits import StateStatistics
 from .streaming import decode_stream, record_stream
 from .tables import (
     compute_occupancy_over_time,

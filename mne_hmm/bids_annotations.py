@@ -11,7 +11,7 @@ import numpy as np
 
 from ._utils.checks import listed
 from ._utils.files import check_path
-from .states import PREFIX, StateTimeCourse
+from .states.time_course import PREFIX, StateTimeCourse
 
 COLUMNS = ["onset", "duration", "trial_type"]
 

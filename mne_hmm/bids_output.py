@@ -18,7 +18,7 @@ from ._utils.files import cannot_be_written, check_path, telling_of, written_ato
 from .bids_annotations import annotations_sidecar, write_annotations
 from .hmm import HMM
 from .io.bids import describe_data_set, import_mne_bids, is_bids_path
-from .states import StateTimeCourse, as_courses
+from .states.time_course import StateTimeCourse, as_courses
 
 GENERATED_BY = "mne-hmm"
 BIDS_VERSION = "1.10.0"

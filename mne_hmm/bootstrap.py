@@ -13,7 +13,7 @@ from ._utils.docs import fill_doc
 from ._utils.mne_private import check_pandas
 from .hmm import HMM, draw_features
 from .simulation import simulate_raw
-from .statistics import find_visits, stationary_occupancy
+from .states.visits import find_visits, stationary_occupancy
 from .visit_sequences import markov_labels, markov_statistics
 
 

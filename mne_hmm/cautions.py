@@ -7,7 +7,7 @@ import numpy as np
 
 from .hmm import HMM
 from .recording_dependence import ONLY, compute_recording_dependence
-from .states import StateTimeCourse
+from .states.time_course import StateTimeCourse
 
 # A state that is on for less than this share of the time says little.
 RARE = 0.01

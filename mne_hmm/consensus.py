@@ -10,9 +10,9 @@ from mne.utils import verbose
 from ._utils.checks import check_number, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.mne_private import check_pandas
-from .agreement import compute_agreement
 from .hmm import HMM, Options, predictions
-from .states import StateTimeCourse, as_courses
+from .states.agreement import compute_agreement
+from .states.time_course import StateTimeCourse, as_courses
 
 
 @dataclass(frozen=True, eq=False)

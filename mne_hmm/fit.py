@@ -22,7 +22,7 @@ from .preparation.settings import Preparation
 from .priors import Priors
 from .progress import Progress
 from .recording_dependence import count_blocks, dependence_of
-from .states import StateTimeCourse
+from .states.time_course import StateTimeCourse
 
 # Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
 SEQUENCE_LENGTH = 1000

@@ -12,7 +12,6 @@ from mne.utils import verbose
 from ._utils.checks import check_number, check_option, check_random_state, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.files import check_target
-from .agreement import StateAgreement, compute_agreement
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .io.parcel_inputs import AtlasArguments, with_parcels
 from .io.recording import is_several
@@ -24,7 +23,8 @@ from .preparation.prepare import prepare
 from .preparation.prepared_data import PreparedData, as_prepared, same_features
 from .preparation.settings import FittedPreparation
 from .reference import Reference, ReferenceComparison
-from .states import PREFIX, StateTimeCourse
+from .states.agreement import StateAgreement, compute_agreement
+from .states.time_course import PREFIX, StateTimeCourse
 
 
 class HMM:

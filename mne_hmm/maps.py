@@ -10,11 +10,11 @@ import numpy as np
 
 from ._utils.checks import check_option, plural
 from .dual_estimate import DualEstimate
-from .matching import check_model
 from .model_spectra import alignment_of, check_dual, picked_info
 from .preparation.covariance_alignment import Alignment
 from .preparation.patterns import feature_patterns
 from .state_spectra import StateSpectra
+from .states.matching import check_model
 
 MODES = ("relative", "difference", "power")
 

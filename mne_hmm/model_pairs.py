@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .agreement import aligned, cohen_kappa, cross_table
 from .hmm import chain_lengths
-from .matching import best_match, compare_states
 from .preparation.prepared_data import PreparedData
+from .states.agreement import aligned, cohen_kappa, cross_table
+from .states.matching import best_match, compare_states
 
 METRICS = ("riemannian", "wasserstein")
 

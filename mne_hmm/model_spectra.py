@@ -8,7 +8,6 @@ import numpy as np
 
 from ._utils.checks import check_number, listed, plural
 from .dual_estimate import DualEstimate
-from .matching import check_model
 from .preparation.covariance_alignment import Alignment
 from .preparation.patterns import (
     by_lag,
@@ -21,7 +20,8 @@ from .preparation.patterns import (
 )
 from .preparation.settings import FittedPreparation
 from .state_spectra import StateSpectra
-from .statistics import stationary_occupancy
+from .states.matching import check_model
+from .states.visits import stationary_occupancy
 
 # Frequencies of the estimate, from 0 to the Nyquist frequency: every 0.5 Hz at 250 Hz.
 N_FREQS = 250

@@ -13,7 +13,7 @@ from .io.file_search import expanded
 from .io.parcel_inputs import AtlasArguments, with_parcels
 from .io.recording import LARGEST, Recording, as_list, to_recordings
 from .preparation.prepared_data import PreparedData
-from .states import StateTimeCourse, as_courses
+from .states.time_course import StateTimeCourse, as_courses
 
 
 def pair_with_states(

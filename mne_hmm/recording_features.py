@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from .dual_estimate import estimate_recording
-from .matching import RANK_TOLERANCE
 from .model_pairs import inferred
 from .preparation.prepared_data import PreparedData
-from .states import StateTimeCourse
+from .states.matching import RANK_TOLERANCE
+from .states.time_course import StateTimeCourse
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"
 TRANSITIONS, COVARIANCES = "transitions", "covariances"

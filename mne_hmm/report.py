@@ -18,7 +18,7 @@ from .maps import mean_maps, power_maps
 from .networks import coherence_networks
 from .recording_dependence import compute_recording_dependence
 from .spectra import compute_state_spectra
-from .states import StateTimeCourse, as_courses
+from .states.time_course import StateTimeCourse, as_courses
 from .tinda import compute_tinda
 
 SECTION = "Hidden Markov model"

@@ -14,7 +14,7 @@ from .hmm import HMM
 from .io.timeline import Timeline
 from .simulation_networks import networks_of
 from .simulation_presets import electrode_positions
-from .states import StateTimeCourse
+from .states.time_course import StateTimeCourse
 from .switching_var import simulate_channels
 from .visit_sequences import jump_matrix, markov_labels, visit_labels
 

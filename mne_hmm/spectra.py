@@ -17,7 +17,7 @@ from .io.recording import Recording
 from .multitaper import CrossSpectra, Windows
 from .paired import check_finite, common_spans, pair_with_states
 from .state_spectra import StateSpectra
-from .states import StateTimeCourse
+from .states.time_course import StateTimeCourse
 
 # Samples that the probabilities of a state must add up to, or it was never on.
 SHORTEST = 1.0

@@ -9,8 +9,8 @@ import numpy as np
 from ._utils.checks import check_number, check_option, check_random_state, plural
 from ._utils.mne_private import check_pandas
 from .cycles import angles_of, best_sequences, cycle_weights
-from .states import StateTimeCourse, as_courses
-from .statistics import Visits
+from .states.time_course import StateTimeCourse, as_courses
+from .states.visits import Visits
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from mne_hmm.states.time_course.matching import best_match, compare_states, correlations
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import block_diag, eigvalsh, sqrtm
 
 import mne_hmm
-from mne_hmm.matching import best_match, compare_states, correlations
 from mne_hmm.model_file import Learned
 
 # 0 → 1 → 2 → 0: unlike a swap it is not its own inverse.

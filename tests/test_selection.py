@@ -9,12 +9,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import selection_fits
 from mne_hmm.folds import Fold
-from mne_hmm.matching import compare_states
 from mne_hmm.recommendation import mean_known
 from mne_hmm.selection import StateNumberSelection
 

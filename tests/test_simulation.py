@@ -117,7 +117,7 @@ def test_chains_side_by_side():
     several = [markov_labels(CHAIN, n_times, rng) for _ in range(1500)]
     names = ("a", "b", "c")
     expected = [
-        mne_hmm.statistics.compute_statistics(labels, [(0, n_times)], 1.0, names)
+        mne_hmm.states.visits.compute_statistics(labels, [(0, n_times)], 1.0, names)
         for labels in several
     ]
     whole = np.array([one.n_visits - one.n_censored for one in expected])

@@ -7,6 +7,7 @@ import sys
 import mne
 import numpy as np
 import pytest
+from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import fractional_matrix_power, logm
 from sklearn.base import clone
@@ -18,7 +19,6 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mne_hmm
-from mne_hmm.matching import compare_states
 from mne_hmm.model_file import Learned
 from mne_hmm.recording_features import KINDS, TangentSpace, transitions_of
 from mne_hmm.sklearn import HMMTransformer

@@ -4,12 +4,12 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from mne_hmm.states.time_course.time_course import StateTimeCourse
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import cycles
 from mne_hmm.io.timeline import Timeline
-from mne_hmm.states import StateTimeCourse
 
 
 def states_of(labels, spans=None, n_states=None):

@@ -14,7 +14,7 @@ from ..bids_output import (
     names_of_recordings,
 )
 from ..hmm import HMM
-from ..states import StateTimeCourse
+from ..states.time_course import StateTimeCourse
 from .inputs import Inputs
 from .outputs import RUN, TABLES, ResultOutputs
 

@@ -16,7 +16,7 @@ from ..preparation.prepare import prepare
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
 from ..priors import Priors
-from ..states import StateTimeCourse
+from ..states.time_course import StateTimeCourse
 from .bids import outputs_for
 from .config import parameters_of
 from .inputs import Inputs, digests

@@ -13,7 +13,7 @@ from mne.utils import logger
 from .._utils.checks import import_extra, listed
 from .._utils.files import written_atomically
 from ..hmm import HMM
-from ..states import StateTimeCourse
+from ..states.time_course import StateTimeCourse
 from ..tables import summarize_recordings, summarize_states
 from .inputs import Inputs, digest
 

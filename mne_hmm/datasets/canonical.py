@@ -15,7 +15,7 @@ from ..networks import StateNetworks
 from ..preparation.settings import FittedPreparation
 from ..reference import Reference
 from ..state_spectra import StateSpectra
-from ..statistics import stationary_occupancy
+from ..states.visits import stationary_occupancy
 from ._registry import PLACES
 from .published import BAND, N_EMBEDDINGS, SFREQ, TRAINED_ON, Published
 

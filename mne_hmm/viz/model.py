@@ -4,7 +4,7 @@ import numpy as np
 
 from .._utils.checks import check_option
 from ..preparation.patterns import feature_patterns
-from ..statistics import stationary_occupancy
+from ..states.visits import stationary_occupancy
 from ._colors import arrow_between, figure_of, grid_of, label_node, show_if, state_colors
 
 

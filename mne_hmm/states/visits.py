@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._utils.mne_private import check_pandas
+from .._utils.mne_private import check_pandas
 
 
 class Visits(NamedTuple):

@@ -7,10 +7,10 @@ import mne
 import numpy as np
 from scipy.special import entr
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.mne_private import check_pandas
-from .io.timeline import Timeline, TimeMap
-from .statistics import StateStatistics, Visits, compute_statistics, find_visits
+from .._utils.checks import check_number, listed, plural
+from .._utils.mne_private import check_pandas
+from ..io.timeline import Timeline, TimeMap
+from .visits import StateStatistics, Visits, compute_statistics, find_visits
 
 PREFIX = "hmm/"
 NOT_MODELED = "BAD_hmm_not_modeled"
@@ -145,7 +145,7 @@ class StateTimeCourse:
 
     @property
     def visits(self) -> Visits:
-        """Uninterrupted stays in one state; see `mne_hmm.statistics.Visits`."""
+        """Uninterrupted stays in one state; see `mne_hmm.states.visits.Visits`."""
         return find_visits(self.labels.ravel(), self.spans)
 
     def to_annotations(self, min_duration: float = 0.0) -> mne.Annotations:
@@ -315,7 +315,7 @@ class StateTimeCourse:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_states
+        from ..viz import plot_states
 
         return plot_states(self, start=start, duration=duration, axes=axes, show=show)
 
@@ -346,7 +346,7 @@ class StateTimeCourse:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_states_with_data
+        from ..viz import plot_states_with_data
 
         return plot_states_with_data(
             self,

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.mne_private import check_pandas
+from .._utils.mne_private import check_pandas
 from .matching import best_match, common_samples, correlations, same_recordings
-from .states import as_courses
+from .time_course import as_courses
 
 
 @dataclass(frozen=True, eq=False)

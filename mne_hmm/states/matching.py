@@ -7,10 +7,10 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import linear_sum_assignment
 
-from ._utils.checks import check_option
-from ._utils.docs import fill_doc
-from .preparation.prepared_data import same_features
-from .states import StateTimeCourse, as_courses
+from .._utils.checks import check_option
+from .._utils.docs import fill_doc
+from ..preparation.prepared_data import same_features
+from .time_course import StateTimeCourse, as_courses
 
 DISTANCES = ("riemannian", "wasserstein", "frobenius")
 SIMILARITIES = ("correlation", "rv_coefficient")

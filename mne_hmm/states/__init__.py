@@ -1,0 +1,1 @@
+"""States on a recording's own time grid, and how they compare."""
