@@ -17,7 +17,8 @@ from .io.parcellation.parcellate import parcellate
 from .maps import StateMaps, mean_maps, power_maps
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
-from .online import OnlineDecoder, OnlineStates
+from .online.decoder import OnlineDecoder, OnlineStates
+from .online.stream import decode_stream, record_stream
 from .osl_format import read_osl_hmm, write_osl_hmm
 from .preparation.cache import read_prepared
 from .preparation.covariance_alignment import Alignment
@@ -38,7 +39,6 @@ from .states.matching import match_states
 from .states.probability_calibration import Calibration, compute_calibration
 from .states.time_course import StateTimeCourse
 from .states.visits import StateStatistics
-from .streaming import decode_stream, record_stream
 from .tables import (
     compute_occupancy_over_time,
     list_visits,

@@ -17,7 +17,7 @@ from .io.parcel_inputs import AtlasArguments, with_parcels
 from .io.recording import is_several
 from .io.timeline import TimeMap
 from .model_file import Learned, read_model, write_model
-from .online import OnlineDecoder
+from .online.decoder import OnlineDecoder
 from .preparation.covariance_alignment import Alignment
 from .preparation.prepare import prepare
 from .preparation.prepared_data import PreparedData, as_prepared, same_features

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mne_hmm.io.parcellation.sign_search import lagged_covariance
+from mne_hmm.online.decoder.causal_filter import design_filter
+from mne_hmm.online.decoder.stream_statistics import calibrate
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import oaconvolve
 from scipy.stats import multivariate_normal
 
 import mne_hmm
-from mne_hmm.calibrating import calibrate
-from mne_hmm.causal_filter import design_filter
 from mne_hmm.model_file import Learned
 
 N_SECONDS = 4

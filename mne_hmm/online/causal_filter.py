@@ -11,9 +11,9 @@ from functools import lru_cache
 import mne
 import numpy as np
 
-from ._utils.checks import listed
-from .preparation.settings import Preparation, check_rate
-from .preparation.signals import resampling_ratio
+from .._utils.checks import listed
+from ..preparation.settings import Preparation, check_rate
+from ..preparation.signals import resampling_ratio
 
 # Each sample between two of the stream's needs coefficients of its own, this many at most.
 MOST_PHASES = 1000

@@ -6,13 +6,13 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import check_number, check_option, listed, plural
-from ._utils.mne_private import warn
-from .calibrating import calibrate, check_causal
+from .._utils.checks import check_number, check_option, listed, plural
+from .._utils.mne_private import warn
+from ..io.channels import ModelChannels, model_picks
+from ..preparation.embedding import embed
 from .causal_filter import Buffer, FilterRun, design_filter
 from .fixed_lag import FixedLagSmoother
-from .io.channels import ModelChannels, model_picks
-from .preparation.embedding import embed
+from .stream_statistics import calibrate, check_causal
 
 # Samples of the stream that go through at once, however many a block has.
 BLOCK_LENGTH = 4096

@@ -8,9 +8,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.mne_private import warn
-from .online import OnlineDecoder, OnlineStates
+from .._utils.checks import check_number, listed, plural
+from .._utils.mne_private import warn
+from .decoder import OnlineDecoder, OnlineStates
 
 # Seconds between two looks for new samples; a block has a few milliseconds of them or more.
 PAUSE = 0.002

@@ -6,12 +6,12 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import plural
-from .io.recording import to_recordings
-from .preparation.alignment_groups import Groups
-from .preparation.features import Statistics, statistics_of
-from .preparation.settings import FittedPreparation
-from .preparation.signals import prepare_signals
+from .._utils.checks import plural
+from ..io.recording import to_recordings
+from ..preparation.alignment_groups import Groups
+from ..preparation.features import Statistics, statistics_of
+from ..preparation.settings import FittedPreparation
+from ..preparation.signals import prepare_signals
 
 # What to do about a calibration that is too short to be aligned.
 WAY_OUT = "Record a longer one, or train the model with fewer channels"

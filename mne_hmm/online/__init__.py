@@ -1,0 +1,1 @@
+"""States of a recording while it is being made."""
