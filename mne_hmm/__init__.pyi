@@ -4,11 +4,8 @@ from .bids_output import write_bids_derivatives
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
-from .contrasts import GroupContrast, contrast_groups
 from .cross_validation import CrossValidation, cross_validate
 from .dual_estimate import DualEstimate
-from .evoked import compute_state_evoked
-from .evoked_clusters import StateClusterTest, cluster_test_state_evoked
 from .fit import fit_hmm
 from .hmm import HMM, read_hmm
 from .io.bids import find_bids_recordings, read_bids_recording
@@ -27,7 +24,6 @@ from .preparation.prepared_data import PreparedData
 from .preparation.settings import FittedPreparation, Preparation
 from .preparation.sign_alignment import SignAlignment, align_signs
 from .priors import Priors
-from .recording_dependence import RecordingDependence, compute_recording_dependence
 from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
@@ -39,13 +35,17 @@ from .states.matching import match_states
 from .states.probability_calibration import Calibration, compute_calibration
 from .states.time_course import StateTimeCourse
 from .states.visits import StateStatistics
-from .tables import (
+from .statistics.evoked import compute_state_evoked
+from .statistics.evoked_clusters import StateClusterTest, cluster_test_state_evoked
+from .statistics.group_contrast import GroupContrast, contrast_groups
+from .statistics.recording_dependence import RecordingDependence, compute_recording_dependence
+from .statistics.tables import (
     compute_occupancy_over_time,
     list_visits,
     summarize_recordings,
     summarize_states,
 )
-from .tinda import CycleTest, Tinda, compute_tinda
+from .statistics.tinda import CycleTest, Tinda, compute_tinda
 from .workers import multi_worker_strategy
 
 __version__: str

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .hmm import HMM
-from .recording_dependence import ONLY, compute_recording_dependence
 from .states.time_course import StateTimeCourse
+from .statistics.recording_dependence import ONLY, compute_recording_dependence
 
 # A state that is on for less than this share of the time says little.
 RARE = 0.01

@@ -21,8 +21,8 @@ from .preparation.prepared_data import PreparedData, as_prepared
 from .preparation.settings import Preparation
 from .priors import Priors
 from .progress import Progress
-from .recording_dependence import count_blocks, dependence_of
 from .states.time_course import StateTimeCourse
+from .statistics.recording_dependence import count_blocks, dependence_of
 
 # Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
 SEQUENCE_LENGTH = 1000

@@ -16,10 +16,10 @@ from .hmm import HMM
 from .io.recording import is_several
 from .maps import mean_maps, power_maps
 from .networks import coherence_networks
-from .recording_dependence import compute_recording_dependence
 from .spectra import compute_state_spectra
 from .states.time_course import StateTimeCourse, as_courses
-from .tinda import compute_tinda
+from .statistics.recording_dependence import compute_recording_dependence
+from .statistics.tinda import compute_tinda
 
 SECTION = "Hidden Markov model"
 # Maps of power are of these bands in hertz, as far as there are spectra.

@@ -17,7 +17,7 @@ from .hmm import chain_lengths
 from .model_pairs import PairAgreement, PairSums, inferred
 from .preparation.prepared_data import PreparedData
 from .priors import Priors
-from .recording_dependence import WARNING as STATES_ARE_RECORDINGS
+from .statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 import mne_hmm
-from mne_hmm.permutation import label_shuffles, p_values, sign_flips
+from mne_hmm.statistics.permutation import label_shuffles, p_values, sign_flips
 
 ALTERNATIVES = {0: "two-sided", 1: "greater", -1: "less"}
 

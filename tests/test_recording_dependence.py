@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 import mne_hmm
 from mne_hmm.cautions import find_cautions
 from mne_hmm.io.timeline import Timeline
-from mne_hmm.recording_dependence import count_blocks, dependence_of
+from mne_hmm.statistics.recording_dependence import count_blocks, dependence_of
 
 
 def visits(rng, occupancy, n_times=6000, lifetime=20):

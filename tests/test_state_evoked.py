@@ -10,9 +10,9 @@ from scipy import sparse, stats
 
 import mne_hmm
 from mne_hmm import StateTimeCourse
-from mne_hmm.evoked import FreeOnsets
-from mne_hmm.evoked_clusters import find_clusters, largest_masses
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.statistics.evoked import FreeOnsets
+from mne_hmm.statistics.evoked_clusters import find_clusters, largest_masses
 
 SFREQ = 50.0
 FIRST_SAMP = 321

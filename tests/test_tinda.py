@@ -8,8 +8,8 @@ from mne_hmm.states.time_course.time_course import StateTimeCourse
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm import cycles
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.statistics import tinda_order as cycles
 
 
 def states_of(labels, spans=None, n_states=None):

@@ -14,7 +14,7 @@ from .._utils.checks import import_extra, listed
 from .._utils.files import written_atomically
 from ..hmm import HMM
 from ..states.time_course import StateTimeCourse
-from ..tables import summarize_recordings, summarize_states
+from ..statistics.tables import summarize_recordings, summarize_states
 from .inputs import Inputs, digest
 
 RUN = "run.json"

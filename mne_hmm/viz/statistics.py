@@ -4,7 +4,7 @@ import numpy as np
 
 from .._utils.checks import check_option
 from ..states.time_course import as_courses
-from ..tables import compute_occupancy_over_time
+from ..statistics.tables import compute_occupancy_over_time
 from ._colors import figure_of, grid_of, show_if, state_colors
 
 # Measures that can be plotted: label of the axis, and what to multiply by.

@@ -8,10 +8,10 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import warn
-from .states.time_course import StateTimeCourse, as_courses
+from .._utils.checks import check_number, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import warn
+from ..states.time_course import StateTimeCourse, as_courses
 
 # Share of events without modeled data around them above which a warning says so.
 MANY = 0.25

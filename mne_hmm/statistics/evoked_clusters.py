@@ -8,9 +8,9 @@ import numpy as np
 from mne.utils import verbose
 from scipy import stats
 
-from ._utils.checks import check_number, check_option, check_random_state, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas, warn
+from .._utils.checks import check_number, check_option, check_random_state, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas, warn
 from .evoked import FreeOnsets, Trials, baseline_slice, cut_trials, take_trials
 from .permutation import (
     folded,
@@ -132,7 +132,7 @@ class StateClusterTest:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_state_evoked
+        from ..viz import plot_state_evoked
 
         return plot_state_evoked(self.evokeds, test=self, alpha=alpha, axes=axes, show=show)
 

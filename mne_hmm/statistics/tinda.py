@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import check_number, check_option, check_random_state, plural
-from ._utils.mne_private import check_pandas
-from .cycles import angles_of, best_sequences, cycle_weights
-from .states.time_course import StateTimeCourse, as_courses
-from .states.visits import Visits
+from .._utils.checks import check_number, check_option, check_random_state, plural
+from .._utils.mne_private import check_pandas
+from ..states.time_course import StateTimeCourse, as_courses
+from ..states.visits import Visits
+from .tinda_order import angles_of, best_sequences, cycle_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +208,7 @@ class Tinda:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_tinda
+        from ..viz import plot_tinda
 
         return plot_tinda(self, axes=axes, show=show)
 

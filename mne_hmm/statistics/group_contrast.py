@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import check_number, check_option, check_random_state, listed
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas
+from .._utils.checks import check_number, check_option, check_random_state, listed
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas
 from .permutation import (
     folded,
     label_shuffles,

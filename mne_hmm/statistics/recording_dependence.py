@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
-from ._utils.mne_private import check_pandas
-from .states.time_course import StateTimeCourse, as_courses
+from .._utils.checks import listed, plural
+from .._utils.mne_private import check_pandas
+from ..states.time_course import StateTimeCourse, as_courses
 
 # Blocks of a recording whose occupancies tell what chance does to that of the recording.
 N_BLOCKS = 20

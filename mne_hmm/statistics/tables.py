@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import check_number
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas
-from .states.time_course import StateTimeCourse, as_courses
+from .._utils.checks import check_number
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas
+from ..states.time_course import StateTimeCourse, as_courses
 
 
 def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:

@@ -1,0 +1,1 @@
+"""What states say over recordings and events."""
