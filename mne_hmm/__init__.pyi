@@ -1,30 +1,31 @@
 from . import datasets, viz
-from .bids_annotations import read_bids_annotations
-from .bids_output import write_bids_derivatives
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
 from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
 from .cross_validation import CrossValidation, cross_validate
-from .dual_estimate import DualEstimate
-from .fit import fit_hmm
-from .hmm import HMM, read_hmm
 from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
 from .maps import StateMaps, mean_maps, power_maps
+from .model.bids_annotations import read_bids_annotations
+from .model.bids_derivatives import write_bids_derivatives
+from .model.dual_estimate import DualEstimate
+from .model.fit import fit_hmm
+from .model.hmm import HMM, read_hmm
+from .model.osl import read_osl_hmm, write_osl_hmm
+from .model.priors import Priors
+from .model.training_reference import Reference, ReferenceComparison
+from .model.workers import multi_worker_strategy
 from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .networks import StateNetworks, coherence_networks
 from .online.decoder import OnlineDecoder, OnlineStates
 from .online.stream import decode_stream, record_stream
-from .osl_format import read_osl_hmm, write_osl_hmm
 from .preparation.cache import read_prepared
 from .preparation.covariance_alignment import Alignment
 from .preparation.prepare import prepare
 from .preparation.prepared_data import PreparedData
 from .preparation.settings import FittedPreparation, Preparation
 from .preparation.sign_alignment import SignAlignment, align_signs
-from .priors import Priors
-from .reference import Reference, ReferenceComparison
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
 from .simulation import simulate_raw
@@ -46,7 +47,6 @@ from .statistics.tables import (
     summarize_states,
 )
 from .statistics.tinda import CycleTest, Tinda, compute_tinda
-from .workers import multi_worker_strategy
 
 __version__: str
 

@@ -11,7 +11,7 @@ from mne.utils import ProgressBar, verbose
 from ._utils.checks import check_number, check_option, check_random_state, plural
 from ._utils.docs import fill_doc
 from ._utils.mne_private import check_pandas
-from .hmm import HMM, draw_features
+from .model.hmm import HMM, draw_features
 from .simulation import simulate_raw
 from .states.visits import find_visits, stationary_occupancy
 from .visit_sequences import markov_labels, markov_statistics

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .hmm import HMM
+from .model.hmm import HMM
 from .states.time_course import StateTimeCourse
 from .statistics.recording_dependence import ONLY, compute_recording_dependence
 

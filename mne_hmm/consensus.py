@@ -10,7 +10,7 @@ from mne.utils import verbose
 from ._utils.checks import check_number, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.mne_private import check_pandas
-from .hmm import HMM, Options, predictions
+from .model.hmm import HMM, Options, predictions
 from .states.agreement import compute_agreement
 from .states.time_course import StateTimeCourse, as_courses
 

@@ -11,14 +11,14 @@ from ._utils.checks import check_number, listed, plural
 from ._utils.docs import fill_doc
 from ._utils.locks import checkpoints_held
 from ._utils.mne_private import check_pandas
-from .fit import check_enough_data
 from .folds import Fold, folds_in_words, take
-from .hmm import HMM
 from .io.parcel_inputs import AtlasArguments
+from .model.fit import check_enough_data
+from .model.hmm import HMM
+from .model.priors import Priors
 from .model_pairs import PairSums, inferred
 from .preparation.prepared_data import PreparedData
 from .preparation.settings import Preparation
-from .priors import Priors
 from .selection import settle
 from .selection_fits import parameters_of, run_all, tasks_of, tell
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .fit import fit_hmm
+from .model.fit import fit_hmm
 from .simulation import simulate_raw
 from .states.agreement import cross_table
 from .states.matching import best_match

@@ -9,7 +9,7 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_option, plural
-from .dual_estimate import DualEstimate
+from .model.dual_estimate import DualEstimate
 from .model_spectra import alignment_of, check_dual, picked_info
 from .preparation.covariance_alignment import Alignment
 from .preparation.patterns import feature_patterns

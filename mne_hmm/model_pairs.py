@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .hmm import chain_lengths
+from .model.hmm import chain_lengths
 from .preparation.prepared_data import PreparedData
 from .states.agreement import aligned, cohen_kappa, cross_table
 from .states.matching import best_match, compare_states

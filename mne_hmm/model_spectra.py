@@ -7,7 +7,7 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_number, listed, plural
-from .dual_estimate import DualEstimate
+from .model.dual_estimate import DualEstimate
 from .preparation.covariance_alignment import Alignment
 from .preparation.patterns import (
     by_lag,

@@ -12,9 +12,9 @@ from mne.utils import logger, verbose
 from ._utils.checks import listed, plural
 from ._utils.docs import fill_doc
 from .cautions import find_cautions
-from .hmm import HMM
 from .io.recording import is_several
 from .maps import mean_maps, power_maps
+from .model.hmm import HMM
 from .networks import coherence_networks
 from .spectra import compute_state_spectra
 from .states.time_course import StateTimeCourse, as_courses

@@ -13,14 +13,14 @@ from ._utils.docs import fill_doc
 from ._utils.files import check_folder
 from ._utils.locks import checkpoints_held
 from ._utils.mne_private import check_pandas
-from .fit import check_enough_data, prepared_of
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
 from .io.parcel_inputs import AtlasArguments
-from .model_file import Learned
+from .model.file import Learned
+from .model.fit import check_enough_data, prepared_of
+from .model.priors import Priors
 from .model_pairs import METRICS
 from .preparation.prepared_data import PreparedData
 from .preparation.settings import Preparation
-from .priors import Priors
 from .recommendation import Recommendation, mean_known, recommend
 from .selection_fits import (
     FOLD,

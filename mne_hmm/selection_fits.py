@@ -11,12 +11,12 @@ import numpy as np
 from ._utils.checks import check_number, check_option
 from ._utils.mne_private import warn
 from ._utils.parallel import side_by_side
-from .fit import fit_hmm
 from .folds import Fold, Part, take
-from .hmm import chain_lengths
+from .model.fit import fit_hmm
+from .model.hmm import chain_lengths
+from .model.priors import Priors
 from .model_pairs import PairAgreement, PairSums, inferred
 from .preparation.prepared_data import PreparedData
-from .priors import Priors
 from .statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"

@@ -10,8 +10,8 @@ from scipy.signal import lfilter
 
 from ._utils.checks import check_number, check_random_state, listed
 from ._utils.docs import fill_doc
-from .hmm import HMM
 from .io.timeline import Timeline
+from .model.hmm import HMM
 from .simulation_networks import networks_of
 from .simulation_presets import electrode_positions
 from .states.time_course import StateTimeCourse

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._utils.checks import check_number, check_option, listed, plural
-from .hmm import default_state_names
+from .model.hmm import default_state_names
 from .simulation_presets import PRESETS
 
 # Center frequencies of the networks in hertz, from theta to gamma; reused in turn.

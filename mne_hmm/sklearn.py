@@ -11,17 +11,17 @@ import mne
 import numpy as np
 
 from ._utils.checks import check_option, import_extra, listed, plural
-from .fit import fit_hmm, prepared_of
-from .hmm import HMM, Options, features_for
 from .io.bids import is_bids_path
 from .io.parcel_inputs import AtlasArguments
-from .preparation.prepared_data import PreparedData
-from .recording_features import (
+from .model.fit import fit_hmm, prepared_of
+from .model.hmm import HMM, Options, features_for
+from .model.recording_features import (
     KINDS,
     METRICS,
     compute_recording_features,
     recording_feature_names,
 )
+from .preparation.prepared_data import PreparedData
 
 import_extra("sklearn.base", "sklearn", "for mne_hmm.sklearn")
 from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402  (said how to get it first)

@@ -12,8 +12,8 @@ from ._utils.checks import listed
 from ._utils.docs import fill_doc
 from ._utils.mne_private import warn
 from ._utils.parallel import side_by_side
-from .hmm import HMM
 from .io.recording import Recording
+from .model.hmm import HMM
 from .multitaper import CrossSpectra, Windows
 from .paired import check_finite, common_spans, pair_with_states
 from .state_spectra import StateSpectra

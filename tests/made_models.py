@@ -3,7 +3,7 @@
 import numpy as np
 
 import mne_hmm
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 
 def small_model(n_states=2, n_channels=3, sfreq=100.0, seed=0):

@@ -9,7 +9,7 @@ from sklearn import metrics
 
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 CYCLE = [1, 2, 0]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mne_hmm
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 mne_bids = pytest.importorskip("mne_bids")
 

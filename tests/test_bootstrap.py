@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.bootstrap import _counts, _decoded
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 from mne_hmm.visit_sequences import markov_labels, markov_statistics
 
 SFREQ = 100.0

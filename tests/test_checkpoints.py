@@ -17,7 +17,7 @@ import mne_hmm
 from mne_hmm.engine import Journal, Prior
 from mne_hmm.engine.runtime import checkpoint
 from mne_hmm.engine.training import em
-from mne_hmm.progress import Progress
+from mne_hmm.model.progress import Progress
 
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()

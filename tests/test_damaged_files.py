@@ -18,7 +18,7 @@ from made_models import same_model, small_model
 import mne_hmm
 from mne_hmm._utils import plain_hdf5
 from mne_hmm._utils.model_hdf5 import HEAD_SIZE, _head
-from mne_hmm.model_file import _to_content
+from mne_hmm.model.file import _to_content
 from mne_hmm.preparation.prepare import cache
 
 CLEAR = (OSError, ValueError)

@@ -161,7 +161,7 @@ def test_chains_are_not_glued(one):
         np.zeros((2, 4)),
         np.array([np.eye(4), 2 * np.eye(4)]),
         one.preparation,
-        learned=mne_hmm.model_file.Learned(False),
+        learned=mne_hmm.model.file.Learned(False),
     )
     runs = (100, 300), (500, 650)
     together = hmm.score(take(one, [Part(0, runs)])) * 350

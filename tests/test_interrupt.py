@@ -14,7 +14,7 @@ import mne_hmm
 from mne_hmm.engine.training import search as candidates
 from mne_hmm.engine.training.em import Run
 from mne_hmm.engine.training.interrupt import ON_ALL, ON_PART, Interrupt
-from mne_hmm.progress import Progress
+from mne_hmm.model.progress import Progress
 
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()
@@ -272,7 +272,7 @@ def test_wrong_values(data):
 CHILD = """
 import sys, time
 import test_interrupt
-from mne_hmm.progress import Progress
+from mne_hmm.model.progress import Progress
 
 def told(self, stage, number, *args):
     original(self, stage, number, *args)

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm import HMM, DualEstimate, Preparation, StateMaps, StateSpectra
 from mne_hmm._utils.mne_private import topomap_places
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 AFFINE = np.array([[-8.0, 0, 0, 24], [0, 8, 0, -16], [0, 0, 8, -16], [0, 0, 0, 1]])
 

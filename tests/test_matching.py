@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import block_diag, eigvalsh, sqrtm
 
 import mne_hmm
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 # 0 → 1 → 2 → 0: unlike a swap it is not its own inverse.
 CYCLE = [1, 2, 0]

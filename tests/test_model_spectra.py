@@ -18,7 +18,7 @@ from scipy.signal import csd, lfilter
 
 import mne_hmm
 from mne_hmm import HMM, DualEstimate, FittedPreparation, Preparation
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 
 @pytest.fixture(scope="module")

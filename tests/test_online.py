@@ -15,7 +15,7 @@ from scipy.signal import oaconvolve
 from scipy.stats import multivariate_normal
 
 import mne_hmm
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 N_SECONDS = 4
 

@@ -12,8 +12,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import mne_hmm
-from mne_hmm import osl_folder
-from mne_hmm.model_file import Learned
+from mne_hmm.model import osl_folder
+from mne_hmm.model.file import Learned
 
 FOLDER = Path(__file__).parent / "data" / "osl_model"
 PARAMETERS = ("initial_probs", "transition_matrix", "means", "covariances")

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm.engine import NoLog
 from mne_hmm.engine.runtime._tensorflow import tf
-from mne_hmm.progress import Progress
+from mne_hmm.model.progress import Progress
 
 AS_IS = mne_hmm.Preparation.as_is()
 ONE_START = {"n_states": 2, "n_init": 1, "refine": False, "random_state": 0}

@@ -19,8 +19,8 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import mne_hmm
-from mne_hmm.model_file import Learned
-from mne_hmm.recording_features import KINDS, TangentSpace, transitions_of
+from mne_hmm.model.file import Learned
+from mne_hmm.model.recording_features import KINDS, TangentSpace, transitions_of
 from mne_hmm.sklearn import HMMTransformer
 
 AS_IS = mne_hmm.Preparation.as_is()

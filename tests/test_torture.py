@@ -22,7 +22,7 @@ from oracle import (
 
 import mne_hmm
 from mne_hmm.engine.inference.chain import TINY
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()

@@ -54,7 +54,7 @@ WORKER = """
 import os, signal, sys
 import mne_hmm
 from mne_hmm.engine import Journal
-from mne_hmm.progress import Progress
+from mne_hmm.model.progress import Progress
 
 folder, directory, fname, kwargs, last = sys.argv[1:]
 strategy = mne_hmm.multi_worker_strategy()

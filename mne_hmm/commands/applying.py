@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bids_output import MODEL as BIDS_MODEL
-from ..hmm import HMM, read_hmm
 from ..io.parcel_inputs import AtlasArguments
+from ..model.bids_derivatives import MODEL as BIDS_MODEL
+from ..model.hmm import HMM, read_hmm
 from .bids import outputs_for
 from .config import parameters_of
 from .fitting import files_of, states_of

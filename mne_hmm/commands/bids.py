@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..bids_output import (
+from ..model.bids_derivatives import (
     DESCRIPTION,
     MODEL,
     MODEL_SIDECAR,
@@ -13,7 +13,7 @@ from ..bids_output import (
     files_of_recording,
     names_of_recordings,
 )
-from ..hmm import HMM
+from ..model.hmm import HMM
 from ..states.time_course import StateTimeCourse
 from .inputs import Inputs
 from .outputs import RUN, TABLES, ResultOutputs

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.checks import import_extra
+from ..model.priors import Priors
 from ..preparation.settings import Preparation
-from ..priors import Priors
 from .options import Option
 
 # Parameters of Python calls that are objects, have options of their own, or are for somebody who

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from .._utils.files import check_target
-from ..hmm import read_hmm
-from ..osl_format import read_osl_hmm, write_osl_hmm
+from ..model.hmm import read_hmm
+from ..model.osl import read_osl_hmm, write_osl_hmm
 from ..preparation.cache import read_prepared
 from .inputs import is_prepared_folder
 from .outputs import check_place

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import logger
 
-from ..fit import fit_hmm
-from ..hmm import HMM, read_hmm
+from ..model.fit import fit_hmm
+from ..model.hmm import HMM, read_hmm
+from ..model.priors import Priors
 from ..preparation.alignment_groups import check_group
 from ..preparation.prepare import prepare
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
-from ..priors import Priors
 from ..states.time_course import StateTimeCourse
 from .bids import outputs_for
 from .config import parameters_of

@@ -12,7 +12,7 @@ from mne.utils import logger
 
 from .._utils.checks import import_extra, listed
 from .._utils.files import written_atomically
-from ..hmm import HMM
+from ..model.hmm import HMM
 from ..states.time_course import StateTimeCourse
 from ..statistics.tables import summarize_recordings, summarize_states
 from .inputs import Inputs, digest

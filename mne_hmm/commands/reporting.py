@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bids_output import REPORT as BIDS_REPORT
-from ..hmm import read_hmm
 from ..io.parcel_inputs import AtlasArguments, with_parcels
+from ..model.bids_derivatives import REPORT as BIDS_REPORT
+from ..model.hmm import read_hmm
 from .applying import model_in
 from .inputs import inputs_of, is_of_bids, is_prepared_folder
 from .outputs import Outputs

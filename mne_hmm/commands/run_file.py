@@ -10,7 +10,7 @@ from typing import Any
 import scipy
 
 from .._utils.checks import listed
-from ..model_file import software_versions
+from ..model.file import software_versions
 from .inputs import digest, is_of_bids
 from .outputs import RUN, Outputs
 

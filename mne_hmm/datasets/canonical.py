@@ -7,13 +7,13 @@ import numpy as np
 from mne.utils import verbose
 
 from .._utils.docs import fill_doc
-from ..hmm import HMM, default_state_names
 from ..io.parcel_inputs import AtlasArguments
 from ..maps import StateMaps
-from ..model_file import Learned
+from ..model.file import Learned
+from ..model.hmm import HMM, default_state_names
+from ..model.training_reference import Reference
 from ..networks import StateNetworks
 from ..preparation.settings import FittedPreparation
-from ..reference import Reference
 from ..state_spectra import StateSpectra
 from ..states.visits import stationary_occupancy
 from ._registry import PLACES

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import mne_hmm
-from mne_hmm.model_file import Learned
+from mne_hmm.model.file import Learned
 
 N_CHANNELS, N_LAGS, N_COMPONENTS = 64, 15, 80
 SECONDS, BLOCK = 120, 0.02

@@ -9,9 +9,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import listed
-from ._utils.files import check_path
-from .states.time_course import PREFIX, StateTimeCourse
+from .._utils.checks import listed
+from .._utils.files import check_path
+from ..states.time_course import PREFIX, StateTimeCourse
 
 COLUMNS = ["onset", "duration", "trial_type"]
 

@@ -42,6 +42,6 @@ def multi_worker_strategy(
     Should a worker get lost in the moment between its appearance and the start of
     TensorFlow's own server, the others end after ``timeout`` with exit status 1.
     """
-    from .engine import multi_worker_strategy as make
+    from ..engine import multi_worker_strategy as make
 
     return make(cluster_resolver, timeout=timeout)

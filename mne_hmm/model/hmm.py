@@ -9,22 +9,22 @@ import mne
 import numpy as np
 from mne.utils import verbose
 
-from ._utils.checks import check_number, check_option, check_random_state, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.files import check_target
+from .._utils.checks import check_number, check_option, check_random_state, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.files import check_target
+from ..io.parcel_inputs import AtlasArguments, with_parcels
+from ..io.recording import is_several
+from ..io.timeline import TimeMap
+from ..online.decoder import OnlineDecoder
+from ..preparation.covariance_alignment import Alignment
+from ..preparation.prepare import prepare
+from ..preparation.prepared_data import PreparedData, as_prepared, same_features
+from ..preparation.settings import FittedPreparation
+from ..states.agreement import StateAgreement, compute_agreement
+from ..states.time_course import PREFIX, StateTimeCourse
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
-from .io.parcel_inputs import AtlasArguments, with_parcels
-from .io.recording import is_several
-from .io.timeline import TimeMap
-from .model_file import Learned, read_model, write_model
-from .online.decoder import OnlineDecoder
-from .preparation.covariance_alignment import Alignment
-from .preparation.prepare import prepare
-from .preparation.prepared_data import PreparedData, as_prepared, same_features
-from .preparation.settings import FittedPreparation
-from .reference import Reference, ReferenceComparison
-from .states.agreement import StateAgreement, compute_agreement
-from .states.time_course import PREFIX, StateTimeCourse
+from .file import Learned, read_model, write_model
+from .training_reference import Reference, ReferenceComparison
 
 
 class HMM:
@@ -587,7 +587,7 @@ class HMM:
         return estimate_recording(self, features, probabilities, sfreq, alignment)
 
     def _infer(self, features, time_map, viterbi=False):
-        from .engine import Parameters, Samples, infer, most_probable_path
+        from ..engine import Parameters, Samples, infer, most_probable_path
 
         samples = Samples([features], [chain_lengths(time_map)])
         parameters = Parameters(
@@ -632,7 +632,7 @@ class HMM:
         labels : array of int, shape (n_samples,)
             Their states.
         """
-        from .engine import sample_states
+        from ..engine import sample_states
 
         n_samples = check_number(
             n_samples, "n_samples", rule="a whole number ≥ 1", low=1, integer=True
@@ -837,7 +837,7 @@ class HMM:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_history
+        from ..viz import plot_history
 
         return plot_history(self, axes=axes, show=show)
 
@@ -856,7 +856,7 @@ class HMM:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_transition_matrix
+        from ..viz import plot_transition_matrix
 
         return plot_transition_matrix(self, axes=axes, show=show)
 
@@ -875,7 +875,7 @@ class HMM:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_transition_graph
+        from ..viz import plot_transition_graph
 
         return plot_transition_graph(self, axes=axes, show=show)
 
@@ -898,7 +898,7 @@ class HMM:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_covariances
+        from ..viz import plot_covariances
 
         return plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
 
@@ -923,7 +923,7 @@ class HMM:
         --------
         add_hmm_to_report : Adds the same to a report that is there.
         """
-        from .report import add_hmm_to_report
+        from ..report import add_hmm_to_report
 
         report = mne.Report(title=title or "Hidden Markov model", verbose="ERROR")
         add_hmm_to_report(report, self, inst, **options)

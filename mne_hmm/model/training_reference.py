@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import plural
-from ._utils.mne_private import check_pandas
+from .._utils.checks import plural
+from .._utils.mne_private import check_pandas
 
 # Percentiles between which a recording is taken for one like the others.
 USUAL = (2.5, 97.5)
@@ -146,7 +146,7 @@ class ReferenceComparison:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_reference
+        from ..viz import plot_reference
 
         return plot_reference(self, axes=axes, show=show)
 

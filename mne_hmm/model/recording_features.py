@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from ..model_pairs import inferred
+from ..preparation.prepared_data import PreparedData
+from ..states.matching import RANK_TOLERANCE
+from ..states.time_course import StateTimeCourse
 from .dual_estimate import estimate_recording
-from .model_pairs import inferred
-from .preparation.prepared_data import PreparedData
-from .states.matching import RANK_TOLERANCE
-from .states.time_course import StateTimeCourse
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"
 TRANSITIONS, COVARIANCES = "transitions", "covariances"
@@ -41,7 +41,7 @@ def compute_recording_features(
     features : array, shape (n_recordings, n_numbers)
         Finite numbers; see `recording_feature_names` for their names.
     """
-    from .engine import Parameters
+    from ..engine import Parameters
 
     parameters = Parameters(
         hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_

@@ -11,9 +11,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.checks import import_extra
-from ._utils.files import check_folder
-from ._utils.plain_hdf5 import check_harmless
+from .._utils.checks import import_extra
+from .._utils.files import check_folder
+from .._utils.plain_hdf5 import check_harmless
 
 CONFIG = "config.yml"
 WEIGHTS = "model.weights.h5"

@@ -8,21 +8,21 @@ import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from ._utils.checks import check_number, check_option, check_random_state, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.files import check_folder
-from ._utils.locks import checkpoints_held
-from ._utils.mne_private import warn
+from .._utils.checks import check_number, check_option, check_random_state, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.files import check_folder
+from .._utils.locks import checkpoints_held
+from .._utils.mne_private import warn
+from ..io.parcel_inputs import AtlasArguments
+from ..preparation.prepare import prepare
+from ..preparation.prepared_data import PreparedData, as_prepared
+from ..preparation.settings import Preparation
+from ..states.time_course import StateTimeCourse
+from ..statistics.recording_dependence import count_blocks, dependence_of
+from .file import Learned, software_versions
 from .hmm import HMM, chain_lengths, default_state_names
-from .io.parcel_inputs import AtlasArguments
-from .model_file import Learned, software_versions
-from .preparation.prepare import prepare
-from .preparation.prepared_data import PreparedData, as_prepared
-from .preparation.settings import Preparation
 from .priors import Priors
 from .progress import Progress
-from .states.time_course import StateTimeCourse
-from .statistics.recording_dependence import count_blocks, dependence_of
 
 # Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
 SEQUENCE_LENGTH = 1000
@@ -231,7 +231,7 @@ def fit_hmm(
         inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group
     )
 
-    from .engine import (
+    from ..engine import (
         GivenParameters,
         Interrupt,
         Journal,
@@ -333,7 +333,7 @@ def fit_hmm(
 
 def _workers(strategy):
     """Who shares the work: by a strategy, or by the one in scope."""
-    from .engine import Workers
+    from ..engine import Workers
 
     return Workers.of(strategy)
 
@@ -347,7 +347,7 @@ def _check_batches(batch_size, sequence_length):
                 "batch_size with it, or leave it out: chains are never cut otherwise"
             )
         return None
-    from .engine import MiniBatches
+    from ..engine import MiniBatches
 
     rule = "None or a whole number ≥ 1"
     batch_size = check_number(batch_size, "batch_size", rule=rule, low=1, integer=True)
@@ -453,7 +453,7 @@ def _check_covariances(covariances, argument):
 def _check_init(init, prepared, n_states):
     """Where to start, as the engine takes it."""
     if isinstance(init, HMM):
-        from .engine import Parameters
+        from ..engine import Parameters
 
         if (init.n_states, init.n_features) != (n_states, prepared.n_features):
             raise ValueError(
@@ -515,7 +515,7 @@ def _tell(training, prepared, n_states, max_iter):
 
 def _labels_of(prepared, samples, parameters, learned, workers):
     """Most probable state of each sample of every recording, from each worker's own."""
-    from .engine import Samples, infer
+    from ..engine import Samples, infer
 
     # All wait here until the last recording is done, so each label takes as little as it can.
     n_states = len(parameters.initial_probs)

@@ -4,7 +4,7 @@ from typing import Any
 
 from mne.utils import ProgressBar
 
-from ._utils.mne_private import progress_note
+from .._utils.mne_private import progress_note
 
 
 class Progress:

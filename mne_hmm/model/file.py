@@ -10,10 +10,10 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.model_hdf5 import read_model_file, write_model_file
-from .preparation.covariance_alignment import Alignment
-from .preparation.settings import FittedPreparation
-from .reference import Reference
+from .._utils.model_hdf5 import read_model_file, write_model_file
+from ..preparation.covariance_alignment import Alignment
+from ..preparation.settings import FittedPreparation
+from .training_reference import Reference
 
 # 2 added the template and spatial components of preparations, and the reference; files of version
 # 1 have none. 3 added the checksum, and the mean and the maps of recordings that are aligned.
@@ -175,7 +175,7 @@ def _annotations_from(content):
 
 def software_versions() -> dict[str, Any]:
     """Versions a model was trained with, and settings its bits depend on."""
-    from .engine import settings
+    from ..engine import settings
 
     try:
         own = version("mne-hmm")

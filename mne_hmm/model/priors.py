@@ -3,8 +3,8 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from ._utils.checks import check_number
-from ._utils.docs import fill_doc
+from .._utils.checks import check_number
+from .._utils.docs import fill_doc
 
 AUTO = "auto"
 

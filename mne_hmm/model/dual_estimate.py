@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
-from ._utils.mne_private import warn
-from .preparation.covariance_alignment import Alignment
+from .._utils.checks import listed, plural
+from .._utils.mne_private import warn
+from ..preparation.covariance_alignment import Alignment
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def estimate_recording(
     estimate : DualEstimate
         One weighted update of what the model learned.
     """
-    from .engine import estimate
+    from ..engine import estimate
 
     learned = hmm.learned
     found = estimate(

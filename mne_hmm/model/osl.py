@@ -5,11 +5,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ._utils.checks import check_number, check_option
-from ._utils.files import cannot_be_written, telling_of, written_atomically
-from ._utils.locks import lock_held
+from .._utils.checks import check_number, check_option
+from .._utils.files import cannot_be_written, telling_of, written_atomically
+from .._utils.locks import lock_held
+from ..preparation.settings import FittedPreparation, Preparation
+from .file import Learned
 from .hmm import HMM
-from .model_file import Learned
 from .osl_folder import (
     CONFIG,
     COVARIANCES,
@@ -26,7 +27,6 @@ from .osl_folder import (
     path_of,
     read_config,
 )
-from .preparation.settings import FittedPreparation, Preparation
 
 # Taken by one process at a time that writes to a folder.
 LOCK = ".mne-hmm.lock"

@@ -12,13 +12,13 @@ import mne
 import numpy as np
 from mne.utils import logger
 
-from . import __version__
-from ._utils.checks import check_option, listed, plural
-from ._utils.files import cannot_be_written, check_path, telling_of, written_atomically
+from .. import __version__
+from .._utils.checks import check_option, listed, plural
+from .._utils.files import cannot_be_written, check_path, telling_of, written_atomically
+from ..io.bids import describe_data_set, import_mne_bids, is_bids_path
+from ..states.time_course import StateTimeCourse, as_courses
 from .bids_annotations import annotations_sidecar, write_annotations
 from .hmm import HMM
-from .io.bids import describe_data_set, import_mne_bids, is_bids_path
-from .states.time_course import StateTimeCourse, as_courses
 
 GENERATED_BY = "mne-hmm"
 BIDS_VERSION = "1.10.0"

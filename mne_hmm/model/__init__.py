@@ -1,0 +1,1 @@
+"""The model: training, inference, and its files."""
