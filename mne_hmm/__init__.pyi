@@ -1,12 +1,10 @@
 from . import datasets, viz
 from .bootstrap import BootstrapStatistics, bootstrap_statistics
-from .components import SpectralComponents, find_spectral_components
 from .consensus import StateConsensus, compute_consensus
 from .cross_validation import CrossValidation, cross_validate
 from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
-from .maps import StateMaps, mean_maps, power_maps
 from .model.bids_annotations import read_bids_annotations
 from .model.bids_derivatives import write_bids_derivatives
 from .model.dual_estimate import DualEstimate
@@ -16,8 +14,6 @@ from .model.osl import read_osl_hmm, write_osl_hmm
 from .model.priors import Priors
 from .model.training_reference import Reference, ReferenceComparison
 from .model.workers import multi_worker_strategy
-from .model_spectra import ModelAutocovariance, compute_model_spectra, model_autocovariance
-from .networks import StateNetworks, coherence_networks
 from .online.decoder import OnlineDecoder, OnlineStates
 from .online.stream import decode_stream, record_stream
 from .preparation.cache import read_prepared
@@ -29,8 +25,12 @@ from .preparation.sign_alignment import SignAlignment, align_signs
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
 from .simulation import simulate_raw
-from .spectra import average_state_spectra, compute_state_spectra
-from .state_spectra import StateSpectra
+from .spectral.components import SpectralComponents, find_spectral_components
+from .spectral.from_model import ModelAutocovariance, compute_model_spectra, model_autocovariance
+from .spectral.from_recordings import average_state_spectra, compute_state_spectra
+from .spectral.maps import StateMaps, mean_maps, power_maps
+from .spectral.networks import StateNetworks, coherence_networks
+from .spectral.state_spectra import StateSpectra
 from .states.agreement import StateAgreement, compute_agreement
 from .states.matching import match_states
 from .states.probability_calibration import Calibration, compute_calibration

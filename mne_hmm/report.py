@@ -13,10 +13,10 @@ from ._utils.checks import listed, plural
 from ._utils.docs import fill_doc
 from .cautions import find_cautions
 from .io.recording import is_several
-from .maps import mean_maps, power_maps
 from .model.hmm import HMM
-from .networks import coherence_networks
-from .spectra import compute_state_spectra
+from .spectral.from_recordings import compute_state_spectra
+from .spectral.maps import mean_maps, power_maps
+from .spectral.networks import coherence_networks
 from .states.time_course import StateTimeCourse, as_courses
 from .statistics.recording_dependence import compute_recording_dependence
 from .statistics.tinda import compute_tinda

@@ -11,8 +11,8 @@ from scipy.signal import welch
 
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
-from mne_hmm.multitaper import CrossSpectra, Windows
 from mne_hmm.simulation_networks import FREQUENCIES
+from mne_hmm.spectral.multitaper import CrossSpectra, Windows
 
 
 def course(weights, sfreq, spans=None, ch_names=()):

@@ -8,13 +8,13 @@ from mne.utils import verbose
 
 from .._utils.docs import fill_doc
 from ..io.parcel_inputs import AtlasArguments
-from ..maps import StateMaps
 from ..model.file import Learned
 from ..model.hmm import HMM, default_state_names
 from ..model.training_reference import Reference
-from ..networks import StateNetworks
 from ..preparation.settings import FittedPreparation
-from ..state_spectra import StateSpectra
+from ..spectral.maps import StateMaps
+from ..spectral.networks import StateNetworks
+from ..spectral.state_spectra import StateSpectra
 from ..states.visits import stationary_occupancy
 from ._registry import PLACES
 from .published import BAND, N_EMBEDDINGS, SFREQ, TRAINED_ON, Published

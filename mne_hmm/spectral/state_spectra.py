@@ -6,7 +6,7 @@ from functools import cached_property
 import mne
 import numpy as np
 
-from ._utils.checks import check_number, check_option, check_state, import_extra, plural
+from .._utils.checks import check_number, check_option, check_state, import_extra, plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,7 +235,7 @@ class StateSpectra:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_state_spectra
+        from ..viz import plot_state_spectra
 
         return plot_state_spectra(self, picks=picks, axes=axes, show=show)
 
@@ -258,7 +258,7 @@ class StateSpectra:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_state_coherence
+        from ..viz import plot_state_coherence
 
         return plot_state_coherence(self, kind=kind, picks=picks, axes=axes, show=show)
 

@@ -8,16 +8,16 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, verbose
 
-from ._utils.checks import listed
-from ._utils.docs import fill_doc
-from ._utils.mne_private import warn
-from ._utils.parallel import side_by_side
-from .io.recording import Recording
-from .model.hmm import HMM
+from .._utils.checks import listed
+from .._utils.docs import fill_doc
+from .._utils.mne_private import warn
+from .._utils.parallel import side_by_side
+from ..io.recording import Recording
+from ..model.hmm import HMM
+from ..states.time_course import StateTimeCourse
 from .multitaper import CrossSpectra, Windows
-from .paired import check_finite, common_spans, pair_with_states
+from .pairing import check_finite, common_spans, pair_with_states
 from .state_spectra import StateSpectra
-from .states.time_course import StateTimeCourse
 
 # Samples that the probabilities of a state must add up to, or it was never on.
 SHORTEST = 1.0

@@ -7,7 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 from scipy.signal.windows import dpss, hann
 
-from ._utils.checks import check_number, check_option
+from .._utils.checks import check_number, check_option
 
 # Samples of a window that is transformed at once.
 LONGEST = 1e7

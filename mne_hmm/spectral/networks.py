@@ -6,9 +6,9 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import check_number, check_option, check_random_state, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas
+from .._utils.checks import check_number, check_option, check_random_state, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas
 from .components import SpectralComponents
 from .edges import check_networks, mixture_cut
 from .state_spectra import StateSpectra
@@ -219,7 +219,7 @@ class StateNetworks:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_network_matrix
+        from ..viz import plot_network_matrix
 
         return plot_network_matrix(self, axes=axes, show=show)
 
@@ -243,7 +243,7 @@ class StateNetworks:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_network_circle
+        from ..viz import plot_network_circle
 
         return plot_network_circle(self, state, n_lines=n_lines, axes=axes, show=show)
 
@@ -267,7 +267,7 @@ class StateNetworks:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_connectome
+        from ..viz import plot_connectome
 
         return plot_connectome(self, atlas, state, axes=axes, show=show)
 

@@ -6,10 +6,10 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import check_number, listed, plural
-from .model.dual_estimate import DualEstimate
-from .preparation.covariance_alignment import Alignment
-from .preparation.patterns import (
+from .._utils.checks import check_number, listed, plural
+from ..model.dual_estimate import DualEstimate
+from ..preparation.covariance_alignment import Alignment
+from ..preparation.patterns import (
     by_lag,
     embedded_covariances,
     feature_patterns,
@@ -18,10 +18,10 @@ from .preparation.patterns import (
     spatial_patterns,
     zero_lag,
 )
-from .preparation.settings import FittedPreparation
+from ..preparation.settings import FittedPreparation
+from ..states.matching import check_model
+from ..states.visits import stationary_occupancy
 from .state_spectra import StateSpectra
-from .states.matching import check_model
-from .states.visits import stationary_occupancy
 
 # Frequencies of the estimate, from 0 to the Nyquist frequency: every 0.5 Hz at 250 Hz.
 N_FREQS = 250

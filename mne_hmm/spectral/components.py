@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import check_number, check_random_state, import_extra, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import warn
+from .._utils.checks import check_number, check_random_state, import_extra, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import warn
 from .state_spectra import StateSpectra
 
 # As osl-dynamics has it; it ends far earlier.
@@ -137,7 +137,7 @@ class SpectralComponents:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_components
+        from ..viz import plot_components
 
         return plot_components(self, axes=axes, show=show)
 

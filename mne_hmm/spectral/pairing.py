@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
-from .io.file_search import expanded
-from .io.parcel_inputs import AtlasArguments, with_parcels
-from .io.recording import LARGEST, Recording, as_list, to_recordings
-from .model.hmm import HMM
-from .preparation.prepared_data import PreparedData
-from .states.time_course import StateTimeCourse, as_courses
+from .._utils.checks import listed, plural
+from ..io.file_search import expanded
+from ..io.parcel_inputs import AtlasArguments, with_parcels
+from ..io.recording import LARGEST, Recording, as_list, to_recordings
+from ..model.hmm import HMM
+from ..preparation.prepared_data import PreparedData
+from ..states.time_course import StateTimeCourse, as_courses
 
 
 def pair_with_states(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import import_extra, plural
+from .._utils.checks import import_extra, plural
 
 
 def check_networks(values: Any, state_names: Sequence[str], ch_names: Sequence[str]) -> np.ndarray:

@@ -8,13 +8,13 @@ from typing import Any
 import mne
 import numpy as np
 
-from ._utils.checks import check_option, plural
-from .model.dual_estimate import DualEstimate
-from .model_spectra import alignment_of, check_dual, picked_info
-from .preparation.covariance_alignment import Alignment
-from .preparation.patterns import feature_patterns
+from .._utils.checks import check_option, plural
+from ..model.dual_estimate import DualEstimate
+from ..preparation.covariance_alignment import Alignment
+from ..preparation.patterns import feature_patterns
+from ..states.matching import check_model
+from .from_model import alignment_of, check_dual, picked_info
 from .state_spectra import StateSpectra
-from .states.matching import check_model
 
 MODES = ("relative", "difference", "power")
 
@@ -88,7 +88,7 @@ class StateMaps:
             If the atlas does not have as many parcels as the maps have channels, or does not
             belong to the source space.
         """
-        from .io.parcellation.atlas import find_parcels  # which loads nibabel
+        from ..io.parcellation.atlas import find_parcels  # which loads nibabel
 
         src = _source_space(src)
         vertices = [space["vertno"] for space in src]
@@ -130,7 +130,7 @@ class StateMaps:
         """
         import nibabel  # which sets up a logger of its own, so only when it is needed
 
-        from .io.parcellation.atlas_volume import read_atlas, weights_at
+        from ..io.parcellation.atlas_volume import read_atlas, weights_at
 
         img = read_atlas(atlas)
         shape = img.shape[:3]
@@ -174,7 +174,7 @@ class StateMaps:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_topomap
+        from ..viz import plot_topomap
 
         return plot_topomap(self, ch_type=ch_type, axes=axes, show=show)
 
@@ -195,7 +195,7 @@ class StateMaps:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_glass_brain
+        from ..viz import plot_glass_brain
 
         return plot_glass_brain(self, atlas, axes=axes, show=show)
 

@@ -1,0 +1,1 @@
+"""Power, coherence, maps and networks of states, from recordings or from the model alone."""
