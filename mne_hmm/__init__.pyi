@@ -24,7 +24,7 @@ from .preparation.settings import FittedPreparation, Preparation
 from .preparation.sign_alignment import SignAlignment, align_signs
 from .report import add_hmm_to_report
 from .selection import Recommendation, StateNumberSelection, select_n_states
-from .simulation import simulate_raw
+from .simulation.simulate import simulate_raw
 from .spectral.components import SpectralComponents, find_spectral_components
 from .spectral.from_model import ModelAutocovariance, compute_model_spectra, model_autocovariance
 from .spectral.from_recordings import average_state_spectra, compute_state_spectra

@@ -12,9 +12,9 @@ from ._utils.checks import check_number, check_option, check_random_state, plura
 from ._utils.docs import fill_doc
 from ._utils.mne_private import check_pandas
 from .model.hmm import HMM, draw_features
-from .simulation import simulate_raw
+from .simulation.simulate import simulate_raw
+from .simulation.state_sequences import markov_labels, markov_statistics
 from .states.visits import find_visits, stationary_occupancy
-from .visit_sequences import markov_labels, markov_statistics
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from .model.fit import fit_hmm
-from .simulation import simulate_raw
+from .simulation.simulate import simulate_raw
 from .states.agreement import cross_table
 from .states.matching import best_match
 

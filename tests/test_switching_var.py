@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-
-import mne_hmm
-from mne_hmm.switching_var import (
+from mne_hmm.simulation.simulate.autoregression import (
     Autoregression,
     autocovariances,
     fit_autoregression,
     simulate_switching,
 )
+
+import mne_hmm
 
 
 def companion_radius(one):
@@ -44,7 +44,7 @@ def test_blocks_are_as_sample_after_sample():
 
 def test_the_autoregression_has_the_covariances(monkeypatch):
     """That of a known process is found again from its covariances."""
-    monkeypatch.setattr("mne_hmm.switching_var.RIDGE", 0.0)
+    monkeypatch.setattr("mne_hmm.simulation.autoregression.RIDGE", 0.0)
     rng = np.random.default_rng(2)
     true = some_autoregression(rng)
     order, n = true.coefficients.shape[:2]

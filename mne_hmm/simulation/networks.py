@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.checks import check_number, check_option, listed, plural
-from .model.hmm import default_state_names
-from .simulation_presets import PRESETS
+from .._utils.checks import check_number, check_option, listed, plural
+from ..model.hmm import default_state_names
+from .presets import PRESETS
 
 # Center frequencies of the networks in hertz, from theta to gamma; reused in turn.
 FREQUENCIES = (4.0, 7.0, 10.0, 14.0, 20.0, 28.0, 36.0)

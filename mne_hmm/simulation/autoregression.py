@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.linalg import cholesky, solve
 
-from .preparation.patterns import embedded_covariances, input_patterns, spatial_patterns
+from ..preparation.patterns import embedded_covariances, input_patterns, spatial_patterns
 
 # Noise that is added to each signal, as a share of the mean variance: what the components leave
 # out has none, and the equations would have no unique solution.
@@ -63,7 +63,7 @@ def simulate_channels(
     ValueError
         If the model is of another kind.
     """
-    from .engine import sample_states
+    from ..engine import sample_states
 
     preparation = hmm.preparation_
     if preparation.n_embeddings == 1 or preparation.envelope or hmm.means_.any():

@@ -8,15 +8,15 @@ import numpy as np
 from scipy.ndimage import convolve1d
 from scipy.signal import lfilter
 
-from ._utils.checks import check_number, check_random_state, listed
-from ._utils.docs import fill_doc
-from .io.timeline import Timeline
-from .model.hmm import HMM
-from .simulation_networks import networks_of
-from .simulation_presets import electrode_positions
-from .states.time_course import StateTimeCourse
-from .switching_var import simulate_channels
-from .visit_sequences import jump_matrix, markov_labels, visit_labels
+from .._utils.checks import check_number, check_random_state, listed
+from .._utils.docs import fill_doc
+from ..io.timeline import Timeline
+from ..model.hmm import HMM
+from ..states.time_course import StateTimeCourse
+from .autoregression import simulate_channels
+from .networks import networks_of
+from .presets import electrode_positions
+from .state_sequences import jump_matrix, markov_labels, visit_labels
 
 # Pole radius of the oscillators: a band some 4 Hz wide at 250 Hz.
 SHARPNESS_HZ = 2.0

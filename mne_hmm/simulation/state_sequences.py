@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .states.visits import stationary_occupancy
+from ..states.visits import stationary_occupancy
 
 
 def markov_labels(transition_matrix: np.ndarray, n_times: int, rng: np.random.Generator):
