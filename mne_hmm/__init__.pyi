@@ -1,7 +1,4 @@
 from . import datasets, viz
-from .bootstrap import BootstrapStatistics, bootstrap_statistics
-from .consensus import StateConsensus, compute_consensus
-from .cross_validation import CrossValidation, cross_validate
 from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
@@ -23,7 +20,6 @@ from .preparation.prepared_data import PreparedData
 from .preparation.settings import FittedPreparation, Preparation
 from .preparation.sign_alignment import SignAlignment, align_signs
 from .report import add_hmm_to_report
-from .selection import Recommendation, StateNumberSelection, select_n_states
 from .simulation.simulate import simulate_raw
 from .spectral.components import SpectralComponents, find_spectral_components
 from .spectral.from_model import ModelAutocovariance, compute_model_spectra, model_autocovariance
@@ -47,6 +43,10 @@ from .statistics.tables import (
     summarize_states,
 )
 from .statistics.tinda import CycleTest, Tinda, compute_tinda
+from .validation.bootstrap import BootstrapStatistics, bootstrap_statistics
+from .validation.consensus import StateConsensus, compute_consensus
+from .validation.cross_validation import CrossValidation, cross_validate
+from .validation.select import Recommendation, StateNumberSelection, select_n_states
 
 __version__: str
 

@@ -22,8 +22,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
 
 import mne_hmm
-from mne_hmm import Preparation, folds, prepare
+from mne_hmm import Preparation, prepare
 from mne_hmm.preparation.prepare import prepare as preparation
+from mne_hmm.validation import folds
 
 SFREQ = 100.0
 KINDS = ["euclidean", "riemannian"]

@@ -7,8 +7,8 @@ from mne_hmm.states.time_course.visits import stationary_occupancy
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.bootstrap import _counts, _decoded
 from mne_hmm.model.file import Learned
+from mne_hmm.validation.bootstrap import _counts, _decoded
 
 SFREQ = 100.0
 CHAIN = np.array([[0.96, 0.03, 0.01], [0.04, 0.94, 0.02], [0.02, 0.03, 0.95]])

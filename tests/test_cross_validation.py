@@ -12,9 +12,9 @@ from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.cross_validation import _held_out_names
-from mne_hmm.folds import check_group, folds_in_words, make_folds
-from mne_hmm.model_pairs import PairSums
+from mne_hmm.validation.cross_validation import _held_out_names
+from mne_hmm.validation.folds import check_group, folds_in_words, make_folds
+from mne_hmm.validation.model_pairs import PairSums
 
 AS_IS = mne_hmm.Preparation.as_is()
 QUICK = {"n_init": 3, "refine": False, "learn_means": False, "random_state": 0}

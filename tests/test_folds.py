@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.folds import Part, make_folds, split_halves, take
+from mne_hmm.validation.folds import Part, make_folds, split_halves, take
 
 LAGS = 5
 SETTINGS = mne_hmm.Preparation(

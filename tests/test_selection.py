@@ -13,10 +13,10 @@ from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm import selection_fits
-from mne_hmm.folds import Fold
-from mne_hmm.recommendation import mean_known
-from mne_hmm.selection import StateNumberSelection
+from mne_hmm.validation import many_fits as selection_fits
+from mne_hmm.validation.folds import Fold
+from mne_hmm.validation.recommendation import mean_known
+from mne_hmm.validation.select import StateNumberSelection
 
 AS_IS = mne_hmm.Preparation.as_is()
 SFREQ = 100.0

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..selection import select_n_states
+from ..validation.select import select_n_states
 from .config import parameters_of
 from .fitting import prepare_call, prepared_in_folder
 from .inputs import Inputs

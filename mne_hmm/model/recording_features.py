@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from ..model_pairs import inferred
 from ..preparation.prepared_data import PreparedData
 from ..states.matching import RANK_TOLERANCE
 from ..states.time_course import StateTimeCourse
+from ..validation.model_pairs import inferred
 from .dual_estimate import estimate_recording
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..recommendation import mean_known
+from ..validation.recommendation import mean_known
 from ._colors import grid_of, show_if
 
 CORRELATION = "correlation"

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from mne.utils import verbose
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.locks import checkpoints_held
-from ._utils.mne_private import check_pandas
+from .._utils.checks import check_number, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.locks import checkpoints_held
+from .._utils.mne_private import check_pandas
+from ..io.parcel_inputs import AtlasArguments
+from ..model.fit import check_enough_data
+from ..model.hmm import HMM
+from ..model.priors import Priors
+from ..preparation.prepared_data import PreparedData
+from ..preparation.settings import Preparation
 from .folds import Fold, folds_in_words, take
-from .io.parcel_inputs import AtlasArguments
-from .model.fit import check_enough_data
-from .model.hmm import HMM
-from .model.priors import Priors
+from .many_fits import parameters_of, run_all, tasks_of, tell
 from .model_pairs import PairSums, inferred
-from .preparation.prepared_data import PreparedData
-from .preparation.settings import Preparation
-from .selection import settle
-from .selection_fits import parameters_of, run_all, tasks_of, tell
+from .select import settle
 
 
 @dataclass(frozen=True, eq=False)

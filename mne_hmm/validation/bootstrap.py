@@ -8,13 +8,13 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, verbose
 
-from ._utils.checks import check_number, check_option, check_random_state, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas
-from .model.hmm import HMM, draw_features
-from .simulation.simulate import simulate_raw
-from .simulation.state_sequences import markov_labels, markov_statistics
-from .states.visits import find_visits, stationary_occupancy
+from .._utils.checks import check_number, check_option, check_random_state, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas
+from ..model.hmm import HMM, draw_features
+from ..simulation.simulate import simulate_raw
+from ..simulation.state_sequences import markov_labels, markov_statistics
+from ..states.visits import find_visits, stationary_occupancy
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,7 +310,7 @@ def _states_of_signals(hmm, length, rng):
 
 
 def _states_of_features(hmm, length, rng):
-    from .engine import Parameters, Samples, infer
+    from ..engine import Parameters, Samples, infer
 
     labels = markov_labels(hmm.transition_matrix_, length, rng)
     features = draw_features(hmm, labels, rng).astype(np.float32)

@@ -8,30 +8,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import verbose
 
-from ._utils.checks import check_number, check_option, check_random_state, listed
-from ._utils.docs import fill_doc
-from ._utils.files import check_folder
-from ._utils.locks import checkpoints_held
-from ._utils.mne_private import check_pandas
+from .._utils.checks import check_number, check_option, check_random_state, listed
+from .._utils.docs import fill_doc
+from .._utils.files import check_folder
+from .._utils.locks import checkpoints_held
+from .._utils.mne_private import check_pandas
+from ..io.parcel_inputs import AtlasArguments
+from ..model.file import Learned
+from ..model.fit import check_enough_data, prepared_of
+from ..model.priors import Priors
+from ..preparation.prepared_data import PreparedData
+from ..preparation.settings import Preparation
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
-from .io.parcel_inputs import AtlasArguments
-from .model.file import Learned
-from .model.fit import check_enough_data, prepared_of
-from .model.priors import Priors
+from .many_fits import FOLD, REPEAT, Work, check_settings, compare, run_all, tasks_of, tell
 from .model_pairs import METRICS
-from .preparation.prepared_data import PreparedData
-from .preparation.settings import Preparation
 from .recommendation import Recommendation, mean_known, recommend
-from .selection_fits import (
-    FOLD,
-    REPEAT,
-    Work,
-    check_settings,
-    compare,
-    run_all,
-    tasks_of,
-    tell,
-)
 
 CRITERIA = ("aic", "bic", "icl")
 MEASURES = ("agreement", "correlation", "distance")
@@ -235,7 +226,7 @@ class StateNumberSelection:
         fig : matplotlib.figure.Figure
             The figure.
         """
-        from .viz import plot_selection
+        from ..viz import plot_selection
 
         return plot_selection(self, axes=axes, show=show)
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.checks import plural
-from .io.timeline import TimeMap
-from .preparation.prepared_data import PreparedData
+from .._utils.checks import plural
+from ..io.timeline import TimeMap
+from ..preparation.prepared_data import PreparedData
 
 
 class Part(NamedTuple):

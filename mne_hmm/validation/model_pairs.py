@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .model.hmm import chain_lengths
-from .preparation.prepared_data import PreparedData
-from .states.agreement import aligned, cohen_kappa, cross_table
-from .states.matching import best_match, compare_states
+from ..model.hmm import chain_lengths
+from ..preparation.prepared_data import PreparedData
+from ..states.agreement import aligned, cohen_kappa, cross_table
+from ..states.matching import best_match, compare_states
 
 METRICS = ("riemannian", "wasserstein")
 
@@ -52,7 +52,7 @@ def inferred(
     posteriors : list of Posterior
         Its states, by each of the models.
     """
-    from .engine import Samples, infer
+    from ..engine import Samples, infer
 
     for number, time_map in enumerate(prepared.time_maps):
         samples = Samples([prepared.data[number]], [chain_lengths(time_map)])

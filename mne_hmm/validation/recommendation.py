@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ._utils.checks import listed, plural
+from .._utils.checks import listed, plural
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from mne.utils import verbose
 
-from ._utils.checks import check_number, listed, plural
-from ._utils.docs import fill_doc
-from ._utils.mne_private import check_pandas
-from .model.hmm import HMM, Options, predictions
-from .states.agreement import compute_agreement
-from .states.time_course import StateTimeCourse, as_courses
+from .._utils.checks import check_number, listed, plural
+from .._utils.docs import fill_doc
+from .._utils.mne_private import check_pandas
+from ..model.hmm import HMM, Options, predictions
+from ..states.agreement import compute_agreement
+from ..states.time_course import StateTimeCourse, as_courses
 
 
 @dataclass(frozen=True, eq=False)

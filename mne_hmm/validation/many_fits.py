@@ -8,16 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ._utils.checks import check_number, check_option
-from ._utils.mne_private import warn
-from ._utils.parallel import side_by_side
+from .._utils.checks import check_number, check_option
+from .._utils.mne_private import warn
+from .._utils.parallel import side_by_side
+from ..model.fit import fit_hmm
+from ..model.hmm import chain_lengths
+from ..model.priors import Priors
+from ..preparation.prepared_data import PreparedData
+from ..statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 from .folds import Fold, Part, take
-from .model.fit import fit_hmm
-from .model.hmm import chain_lengths
-from .model.priors import Priors
 from .model_pairs import PairAgreement, PairSums, inferred
-from .preparation.prepared_data import PreparedData
-from .statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
@@ -161,7 +161,7 @@ class Work(NamedTuple):
         """
         if directory is None:
             return cls(settings, secrets.randbits(62) if root is None else root, None, {})
-        from .engine import Journal, content_hash
+        from ..engine import Journal, content_hash
 
         lengths = [chain_lengths(time_map) for time_map in prepared.time_maps]
         plain = {name: value for name, value in settings.items() if name != "priors"}
@@ -183,7 +183,7 @@ class Work(NamedTuple):
 
     def journal(self) -> Any:
         """Open what keeps finished fits."""
-        from .engine import Journal, NoJournal
+        from ..engine import Journal, NoJournal
 
         return NoJournal() if self.directory is None else Journal(self.directory, self.facts)
 
@@ -347,14 +347,14 @@ def compare(
 
 def parameters_of(fit: dict[str, Any]) -> Any:
     """Get the model that came out of a fit, as the engine takes it."""
-    from .engine import Parameters
+    from ..engine import Parameters
 
     names = ("initial_probs", "transition_matrix", "means", "covariances")
     return Parameters(*(fit[name] for name in names))
 
 
 def _compare(repeats, halves, prepared, covariance_type, metric):
-    from .engine import most_probable_path
+    from ..engine import most_probable_path
 
     everyone = [parameters_of(fit) for fit in (*repeats, *halves)]
     best = int(np.argmin([fit["free_energy"] for fit in repeats]))
