@@ -4,8 +4,7 @@ import contextlib
 import io
 
 import pytest
-
-from mne_hmm.cli import main
+from mne_hmm.cli.main.main import main
 
 
 def run(*argv):

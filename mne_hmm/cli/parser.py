@@ -188,14 +188,14 @@ def _recordings(arguments, config):
 
 
 def _fit(arguments):
-    from .fitting import known_arguments, run_fit
+    from .fit import known_arguments, run_fit
 
     inputs, given = _collected(arguments, FIT, known_arguments())
     return run_fit(inputs, arguments.output, given, overwrite=arguments.overwrite)
 
 
 def _apply(arguments):
-    from .applying import known_arguments, run_apply
+    from .apply import known_arguments, run_apply
 
     inputs, given = _collected(arguments, APPLY, known_arguments())
     return run_apply(
@@ -204,7 +204,7 @@ def _apply(arguments):
 
 
 def _report(arguments):
-    from .reporting import run_report
+    from .report import run_report
 
     return run_report(
         arguments.folder,
@@ -215,20 +215,20 @@ def _report(arguments):
 
 
 def _select(arguments):
-    from .selecting import known_arguments, run_select
+    from .select import known_arguments, run_select
 
     inputs, given = _collected(arguments, SELECT, known_arguments())
     return run_select(inputs, arguments.output, given, overwrite=arguments.overwrite)
 
 
 def _repeat(arguments):
-    from .repeating import run_repeat
+    from .repeat import run_repeat
 
     return run_repeat(arguments.path, arguments.output, overwrite=arguments.overwrite)
 
 
 def _convert(arguments):
-    from .converting import run_convert
+    from .convert import run_convert
 
     return run_convert(
         arguments.source,
@@ -246,6 +246,6 @@ def _info(arguments):
 
 
 def _demo(arguments):
-    from ..demo import run_demo
+    from .demo import run_demo
 
     run_demo(arguments.out, seed=arguments.seed, overwrite=arguments.overwrite)

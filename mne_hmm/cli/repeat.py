@@ -5,11 +5,11 @@ from pathlib import Path
 from mne.utils import logger
 
 from .._utils.checks import listed
-from .applying import run_apply
-from .fitting import run_fit
+from .apply import run_apply
+from .fit import run_fit
 from .inputs import inputs_of, is_of_bids
 from .run_file import check_unchanged, differences, environment, read_run
-from .selecting import run_select
+from .select import run_select
 
 
 class DifferentOutputsError(ValueError):

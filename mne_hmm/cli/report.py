@@ -8,7 +8,7 @@ from typing import Any
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..model.bids_derivatives import REPORT as BIDS_REPORT
 from ..model.hmm import read_hmm
-from .applying import model_in
+from .apply import model_in
 from .inputs import inputs_of, is_of_bids, is_prepared_folder
 from .outputs import Outputs
 from .run_file import check_unchanged, read_run

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 if all went well, 1 if an input was wrong, 130 if it was interrupted. Wrong usage
         leaves with code 2, as everywhere with `argparse`.
     """
-    from .commands.parser import parse
+    from .parser import parse
 
     arguments = parse(argv, version("mne-hmm"))
     try:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .model.fit import fit_hmm
-from .simulation.simulate import simulate_raw
-from .states.agreement import cross_table
-from .states.matching import best_match
+from ..model.fit import fit_hmm
+from ..simulation.simulate import simulate_raw
+from ..states.agreement import cross_table
+from ..states.matching import best_match
 
 FILES = ("demo-raw.fif", "demo-hmm.h5", "demo.png")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..validation.select import select_n_states
 from .config import parameters_of
-from .fitting import prepare_call, prepared_in_folder
+from .fit import prepare_call, prepared_in_folder
 from .inputs import Inputs
 from .outputs import RUN, Outputs, check_tables, write_table
 from .run_file import write_run

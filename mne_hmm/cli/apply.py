@@ -9,7 +9,7 @@ from ..model.bids_derivatives import MODEL as BIDS_MODEL
 from ..model.hmm import HMM, read_hmm
 from .bids import outputs_for
 from .config import parameters_of
-from .fitting import files_of, states_of
+from .fit import files_of, states_of
 from .inputs import Inputs, digest
 from .outputs import MODEL, check_state_names, check_tables, write_states
 from .run_file import write_run

@@ -1,1 +1,0 @@
-"""The commands of the command line, each a thin layer over the public functions."""
