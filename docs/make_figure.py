@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from mne_hmm.cli.main.demo import match_labels
 
 import mne_hmm
+from mne_hmm.cli.demo import match_labels
 
 START, DURATION = 20.0, 4.0
 N_SHOWN = 6  # parcels

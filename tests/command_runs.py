@@ -4,7 +4,8 @@ import contextlib
 import io
 
 import pytest
-from mne_hmm.cli.main.main import main
+
+from mne_hmm.cli.main import main
 
 
 def run(*argv):

@@ -3,13 +3,13 @@
 import mne
 import numpy as np
 import pytest
-from mne_hmm.states.time_course.agreement import adjusted_rand_index, cohen_kappa, cross_table
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics
 
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
 from mne_hmm.model.file import Learned
+from mne_hmm.states.agreement import adjusted_rand_index, cohen_kappa, cross_table
 
 CYCLE = [1, 2, 0]
 

@@ -9,21 +9,21 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.covariance_alignment import (
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
+
+import mne_hmm
+from mne_hmm import Preparation, prepare
+from mne_hmm.preparation.covariance_alignment import (
     Scatter,
     alignment_to,
     mean_covariance,
     rank_of,
     scatter_of,
 )
-from mne_hmm.preparation.prepare.embedding import embed, lagged_moments
-from mne_hmm.preparation.prepare.prepared_data import as_prepared, same_features
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
-
-import mne_hmm
-from mne_hmm import Preparation, prepare
+from mne_hmm.preparation.embedding import embed, lagged_moments
 from mne_hmm.preparation.prepare import prepare as preparation
+from mne_hmm.preparation.prepared_data import as_prepared, same_features
 from mne_hmm.validation import folds
 
 SFREQ = 100.0

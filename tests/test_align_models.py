@@ -5,15 +5,15 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.embedding import embed
-from mne_hmm.preparation.prepare.patterns import feature_filters, feature_patterns
-from mne_hmm.states.time_course.agreement import cross_table
-from mne_hmm.states.time_course.matching import best_match
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm
 
 import mne_hmm
 from mne_hmm import Preparation
+from mne_hmm.preparation.embedding import embed
+from mne_hmm.preparation.patterns import feature_filters, feature_patterns
+from mne_hmm.states.agreement import cross_table
+from mne_hmm.states.matching import best_match
 
 SFREQ = 250.0
 SETTINGS = Preparation(n_components=18)

@@ -1,8 +1,8 @@
-"""The order of the layers: a module imports only from modules above it in the list."""
+"""The order of the folders, and no circle inside any of them, computed from the imports."""
 
 import ast
-import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -12,181 +12,34 @@ import mne_hmm
 PACKAGE = Path(mne_hmm.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.rst"
 
-# From the ground up. A package comes after its own modules, which its __init__ gathers.
-LAYERS = [
-    "",  # the package itself: lazy names only
+# Folders and modules at the top of the package; each imports only from those before it.
+ORDER = (
     "_utils",
-    "_utils.docs",
-    "_utils.check",
-    "_utils._mne",
-    "_utils.files",
-    "_utils.locks",
-    "_utils.plain_hdf5",
-    "_utils.model_hdf5",
-    "_utils.jobs",
-    "epoch_grid",
-    "timeline",
-    "parcellation",
-    "parcellation.parcels",
-    "parcellation.volume",
-    "parcellation.atlas",
-    "parcellation.leakage",
-    "parcellation.basis",
-    "parcellation.spool",
-    "parcellation.pieces",
-    "parcellation.parcellate",
-    "parcellation.fmri",
-    "array_files",
-    "file_search",
-    "epochs_raw",
-    "file_raw",
-    "bids_input",
-    "channels",
-    "recording",
-    "parcel_inputs",
-    "settings",
-    "signals",
-    "embedding",
-    "alignment",
-    "parcellation.sign_search",
-    "parcellation.sign_check",
-    "parcellation.signs",
-    "features",
-    "groups",
-    "prepared",
-    "engine._tensorflow",
-    "engine.checkpoint",
-    "engine.log",
-    "engine.cluster",
-    "engine.distribute",
-    "engine.shards",
-    "engine.chain",
-    "engine.samples",
-    "engine.linalg",
-    "engine.memory",
-    "engine.gaussian",
-    "engine.coordinates",
-    "engine.prior",
-    "engine.em",
-    "engine.start",
-    "engine.part",
-    "engine.steps",
-    "engine.interrupt",
-    "engine.stochastic",
-    "engine.plan",
-    "engine.refine",
-    "engine.candidates",
-    "engine.train",
-    "engine.dual",
     "engine",
-    "reference",
-    "model_file",
-    "identity",
-    "cache",
+    "io",
     "preparation",
-    "statistics",
     "states",
-    "recording_dependence",
-    "matching",
-    "agreement",
-    "calibration",
-    "dual_estimate",
-    "causal_filter",
-    "fixed_lag",
-    "calibrating",
-    "online",
-    "streaming",
-    "hmm",
-    "osl_folder",
-    "osl_format",
-    "consensus",
-    "priors",
-    "progress",
-    "fit",
-    "folds",
-    "model_pairs",
-    "selection_fits",
-    "recommendation",
-    "selection",
-    "cross_validation",
-    "recording_features",
-    "sklearn",
-    "workers",
-    "paired",
-    "multitaper",
-    "lagged_covariance",
-    "state_spectra",
-    "spectra",
-    "model_spectra",
-    "maps",
-    "components",
-    "edges",
-    "networks",
-    "tables",
-    "permutation",
-    "contrasts",
-    "evoked",
-    "evoked_clusters",
-    "cycles",
-    "tinda",
-    "viz._colors",
-    "viz.evoked",
-    "viz.maps",
-    "viz.model",
-    "viz.networks",
-    "viz.reference",
-    "viz.selection",
-    "viz.spectra",
-    "viz.states",
-    "viz.statistics",
-    "viz.tinda",
-    "viz.training",
     "viz",
-    "cautions",
-    "report",
-    "bids_annotations",
-    "bids_output",
-    "switching_var",
-    "visit_sequences",
-    "simulation_presets",
-    "simulation_networks",
+    "online",
+    "statistics",
+    "model",
+    "spectral",
     "simulation",
-    "bootstrap",
-    "datasets._cache",
-    "datasets._download",
-    "datasets._registry",
-    "datasets.atlases",
-    "datasets._osf_api",
-    "datasets._unzip",
-    "datasets._contents",
-    "datasets.osf",
-    "datasets.published",
-    "datasets.canonical",
     "datasets",
-    "demo",
-    "commands.options",
-    "commands.config",
-    "commands.inputs",
-    "commands.outputs",
-    "commands.bids",
-    "commands.run_file",
-    "commands.fitting",
-    "commands.applying",
-    "commands.selecting",
-    "commands.repeating",
-    "commands.reporting",
-    "commands.converting",
-    "commands.info",
-    "commands.parser",
-    "commands",
+    "validation",
+    "report",
+    "sklearn",
     "cli",
-]
-
+)
+# The same inside the engine.
+ENGINE_ORDER = ("runtime", "inference", "training")
+# A method may call a figure or the report when it runs: `states.plot()`, `hmm.report(raw)`.
+CALLED_BY_METHODS = ("viz", "report")
 # What the engine may import besides itself and the standard library.
 ENGINE_NEEDS = {"numpy", "scipy", "tensorflow"}
 
 
-def module_names(package):
+def module_names(package: Path) -> dict[str, Path]:
     """Dotted name, below the package, of each of its modules, and the module's file."""
     out = {}
     for path in sorted(package.rglob("*.py")):
@@ -195,7 +48,7 @@ def module_names(package):
     return out
 
 
-def gathered(init):
+def names_taken_by(init: Path) -> set[str]:
     """Names that the __init__ of a package takes from its modules; they hide modules so named."""
     if not init.exists():
         return set()
@@ -204,21 +57,20 @@ def gathered(init):
     return {alias.asname or alias.name for node in taken for alias in node.names}
 
 
-def imports(path, name):
+def imports(path: Path, name: str) -> list[tuple[str, bool]]:
     """Everything a module imports: (dotted absolute name, whether inside a function)."""
     is_package = path.name == "__init__.py"
     home = [PACKAGE.name, *(name.split(".") if name else [])]
     found = []
 
-    def visit(node, inside):
+    def visit(node: ast.AST, inside: bool) -> None:
         if isinstance(node, ast.Import):
             found.extend((alias.name, inside) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             n_up = node.level - is_package
             base = home[: len(home) - n_up] if node.level else []
             base = [*base, *((node.module or "").split(".") if node.module else [])]
-            for alias in node.names:
-                found.append((_module_of(base, alias.name), inside))
+            found.extend((_imported_module(base, alias.name), inside) for alias in node.names)
         inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for child in ast.iter_child_nodes(node):
             visit(child, inside)
@@ -227,22 +79,32 @@ def imports(path, name):
     return found
 
 
-def _module_of(base, name):
-    """Tell what `from base import name` imports: a module of ours, or a name from one."""
+def _imported_module(base: list[str], name: str) -> str:
+    """Name the module that `from base import name` imports: it may be one itself."""
     folder = PACKAGE.joinpath(*base[1:])
-    if base[0] == PACKAGE.name and name not in gathered(folder / "__init__.py"):
+    if base[0] == PACKAGE.name and name not in names_taken_by(folder / "__init__.py"):
         candidate = folder / name
         if candidate.with_suffix(".py").exists() or (candidate / "__init__.py").exists():
             return ".".join([*base, name])
     return ".".join(base)
 
 
-def below(module):
+def below(module: str) -> str:
     """Name of a module below the package."""
     return module.removeprefix(PACKAGE.name).removeprefix(".")
 
 
-def violations(modules):
+def place(module: str) -> tuple[int, int]:
+    """Where a module stands in the order; what the engine gathers comes after its folders."""
+    folder, _, rest = module.partition(".")
+    if folder not in ORDER:
+        return -1, 0
+    part = rest.partition(".")[0]
+    within = ENGINE_ORDER.index(part) if part in ENGINE_ORDER else len(ENGINE_ORDER)
+    return ORDER.index(folder), within if folder == "engine" else 0
+
+
+def violations(modules: dict[str, Path]) -> list[str]:
     """Every import that breaks a rule, in words."""
     out = []
     for name, path in modules.items():
@@ -251,19 +113,20 @@ def violations(modules):
             root = target.split(".")[0]
             says = f"{name or '__init__'} imports {target}"
             if root == PACKAGE.name:
-                layer = below(target)
-                draws = inside and layer.split(".")[0] in ("viz", "report")
-                if LAYERS.index(layer) >= LAYERS.index(name) and not draws:
-                    out.append(f"{says}, which is not above it")
-                if layer.split(".")[0] == "engine" and not in_engine:
-                    if layer != "engine":
-                        out.append(f"{says}; the layers above use `from .engine import ...`")
+                module = below(target)
+                folder = module.split(".")[0]
+                by_method = inside and folder in CALLED_BY_METHODS
+                if not by_method and (place(module) > place(name) or not name):
+                    out.append(f"{says}, which comes after it")
+                if folder == "engine" and not in_engine:
+                    if module != "engine":
+                        out.append(f"{says}; other folders use `from ..engine import ...`")
                     if not inside:
                         out.append(f"{says} outside a function, which loads TensorFlow")
-                if in_engine and layer.split(".")[0] != "engine":
+                if in_engine and folder != "engine":
                     out.append(f"{says}; the engine has not heard of the rest of the package")
-            elif root == "tensorflow" and name != "engine._tensorflow":
-                out.append(f"{says}; take it from engine/_tensorflow.py, which keeps it quiet")
+            elif root == "tensorflow" and name != "engine.runtime._tensorflow":
+                out.append(f"{says}; take it from engine/runtime/_tensorflow.py, which is quiet")
             elif root == "matplotlib" and not inside:
                 out.append(f"{says} outside a function")
             elif in_engine and root not in ENGINE_NEEDS | sys.stdlib_module_names:
@@ -271,68 +134,120 @@ def violations(modules):
     return out
 
 
-def test_every_module_has_its_place():
-    """A new module is entered in the list."""
-    there = set(module_names(PACKAGE))
-    assert there - set(LAYERS) == set(), "give these their place in LAYERS"
-    assert set(LAYERS) - there == set(), "these are gone: take them out of LAYERS"
-    assert len(LAYERS) == len(set(LAYERS))
+def import_graph(modules: dict[str, Path]) -> dict[str, set[str]]:
+    """What each module imports from its own folder."""
+    graph: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        targets = {below(target) for target, _ in imports(path, name) if _is_ours(target)}
+        same = {target for target in targets if place(target)[0] == place(name)[0]}
+        graph[name] = same if name in ORDER or "." in name else set()
+    return graph
 
 
-def test_imports_go_up():
-    """No module imports from one below it, and heavy libraries stay where they belong."""
+def _is_ours(target: str) -> bool:
+    return target.split(".")[0] == PACKAGE.name
+
+
+def find_circle(graph: dict[str, set[str]]) -> list[str]:
+    """Find modules that import each other in a circle; empty if there are none."""
+    done: set[str] = set()
+
+    def visit(module: str, path: list[str]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module in done:
+            return []
+        for target in sorted(graph.get(module, ())):
+            circle = visit(target, [*path, module])
+            if circle:
+                return circle
+        done.add(module)
+        return []
+
+    for module in sorted(graph):
+        circle = visit(module, [])
+        if circle:
+            return circle
+    return []
+
+
+def test_every_folder_has_its_place():
+    """What lies at the top of the package is in the order, and nothing else is."""
+    there = {name.split(".")[0] for name in module_names(PACKAGE)} - {""}
+    assert there == set(ORDER)
+
+
+def test_imports_go_one_way():
+    """No folder imports from one after it, and heavy libraries stay where they belong."""
     assert violations(module_names(PACKAGE)) == []
 
 
-def test_architecture_page_lists_the_same():
-    """The page in the documentation has every module, in the same order."""
-    text = PAGE.read_text(encoding="utf-8")
-    table = text[text.index(".. list-table::") : text.index("What is exact")]
-    files = re.findall(r"``([\w/]+)\.py``", table)
-    listed = [name.replace("/", ".").removesuffix("__init__").strip(".") for name in files]
-    assert listed == [name for name in LAYERS if name != "_utils"]
+def test_no_circles():
+    """Inside a folder no modules import each other in a circle."""
+    assert find_circle(import_graph(module_names(PACKAGE))) == []
+
+
+@pytest.mark.parametrize(
+    ("graph", "circle"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": {"a"}}, ["a", "b", "c", "a"]),
+        ({"a": {"a"}}, ["a", "a"]),
+        ({"a": {"b", "c"}, "b": {"d"}, "c": {"d"}, "d": set()}, []),
+    ],
+)
+def test_circles_are_found(graph: dict[str, Iterable[str]], circle: list[str]):
+    """A circle of any length is found, and two ways to one module are none."""
+    assert find_circle({name: set(targets) for name, targets in graph.items()}) == circle
 
 
 @pytest.mark.parametrize(
     ("name", "source", "complaint"),
     [
-        ("recording", "from .signals import Signals", "not above it"),
-        ("recording", "def f():\n    from .hmm import HMM", "not above it"),
-        ("settings", "from . import fit", "not above it"),
-        ("timeline", "import mne_hmm.io.recording", "not above it"),
-        ("_utils.check", "from ..states import PREFIX", "not above it"),
-        ("states", "from .viz import plot_states", "not above it"),
-        ("engine.gaussian", "from .em import update", "not above it"),
-        ("engine.em", "from . import train", "not above it"),
-        ("engine.em", "from ..timeline import TimeMap", "not heard of"),
-        ("engine.em", "def f():\n    import mne", "needs only"),
-        ("engine.em", "import tensorflow as tf", "keeps it quiet"),
-        ("hmm", "def f():\n    from tensorflow import function", "keeps it quiet"),
-        ("hmm", "from .engine import infer", "loads TensorFlow"),
-        ("hmm", "def f():\n    from .engine.chain import smooth", "from .engine import"),
+        ("io.recording", "from ..preparation.signals import Signals", "comes after it"),
+        ("io.recording", "def f():\n    from ..model.hmm import HMM", "comes after it"),
+        ("preparation.settings", "from ..model import fit", "comes after it"),
+        ("io.timeline", "import mne_hmm.states.visits", "comes after it"),
+        ("_utils.checks", "from ..states.time_course import PREFIX", "comes after it"),
+        ("states.time_course", "from ..viz import plot_states", "comes after it"),
+        ("engine.inference.gaussian", "from ..training.em import update", "comes after it"),
+        ("engine.runtime.memory", "from ..inference import chain", "comes after it"),
+        ("engine.training.em", "from ...io.timeline import TimeMap", "not heard of"),
+        ("engine.training.em", "def f():\n    import mne", "needs only"),
+        ("engine.training.em", "import tensorflow as tf", "which is quiet"),
+        ("model.hmm", "def f():\n    from tensorflow import function", "which is quiet"),
+        ("model.hmm", "from ..engine import infer", "loads TensorFlow"),
+        (
+            "model.hmm",
+            "def f():\n    from ..engine.inference.chain import smooth",
+            "from ..engine import",
+        ),
         ("viz.states", "import matplotlib.pyplot as plt", "outside a function"),
-        ("", "from .fit import fit_hmm", "not above it"),
+        ("", "from .model.fit import fit_hmm", "comes after it"),
     ],
 )
-def test_each_rule_bites(name, source, complaint, tmp_path):
+def test_each_rule_bites(name: str, source: str, complaint: str, tmp_path: Path):
     """The check finds what it is there to find."""
     path = tmp_path / ("module.py" if name else "__init__.py")
     path.write_text(source, encoding="utf-8")
     found = violations({name: path})
-    assert any(complaint in one for one in found), found
+    assert any(complaint in violation for violation in found), found
 
 
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("states", "def f():\n    from .viz import plot_states"),
-        ("hmm", "def f():\n    from .engine import infer"),
-        ("engine.em", "import numpy as np\nfrom scipy.linalg import cholesky\nimport time"),
+        ("states.time_course", "def f():\n    from ..viz import plot_states"),
+        ("model.hmm", "def f():\n    from ..engine import infer"),
+        ("model.hmm", "def f():\n    from ..report import add_hmm_to_report"),
+        (
+            "engine.training.em",
+            "import numpy as np\nfrom scipy.linalg import cholesky\nimport time",
+        ),
         ("viz.states", "def f():\n    import matplotlib"),
-        ("cli", "from .fit import fit_hmm"),
+        ("cli.main", "from ..model.fit import fit_hmm"),
     ],
 )
-def test_what_is_allowed(name, source, tmp_path):
+def test_what_is_allowed(name: str, source: str, tmp_path: Path):
     """The check does not complain of what is right."""
     path = tmp_path / "module.py"
     path.write_text(source, encoding="utf-8")

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from mne_hmm.simulation.simulate.state_sequences import markov_labels, markov_statistics
-from mne_hmm.states.time_course.visits import stationary_occupancy
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.model.file import Learned
+from mne_hmm.simulation.state_sequences import markov_labels, markov_statistics
+from mne_hmm.states.visits import stationary_occupancy
 from mne_hmm.validation.bootstrap import _counts, _decoded
 
 SFREQ = 100.0

@@ -12,7 +12,6 @@ import weakref
 import mne
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.prepared_data import as_prepared
 from numpy.testing import assert_array_equal
 
 import mne_hmm
@@ -20,6 +19,7 @@ from mne_hmm import Preparation, prepare, read_prepared
 from mne_hmm.engine import Shards
 from mne_hmm.io.recording import to_recordings
 from mne_hmm.preparation.prepare import prepare as preparation
+from mne_hmm.preparation.prepared_data import as_prepared
 
 SETTINGS = Preparation(n_embeddings=5, n_components=6)
 SFREQ = 250.0

@@ -8,13 +8,13 @@ import mne
 import numpy as np
 import pytest
 from h5io import read_hdf5, write_hdf5
-from mne_hmm.io.parcellation.sign_search import flips_to_template
-from mne_hmm.preparation.prepare.embedding import embed, principal_components
-from mne_hmm.preparation.prepare.prepared_data import same_features
 
 import mne_hmm
 from mne_hmm.datasets.canonical import hmm_from
 from mne_hmm.datasets.published import Published
+from mne_hmm.preparation.embedding import embed, principal_components
+from mne_hmm.preparation.prepared_data import same_features
+from mne_hmm.preparation.sign_search import flips_to_template
 from mne_hmm.report import _add_reference, _Page
 
 matplotlib = pytest.importorskip("matplotlib")

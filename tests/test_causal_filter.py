@@ -3,11 +3,11 @@
 import mne
 import numpy as np
 import pytest
-from mne_hmm.online.decoder.causal_filter import Buffer, FilterRun, design_filter
 from numpy.testing import assert_allclose
 from scipy.signal import freqz, group_delay
 
 from mne_hmm import Preparation
+from mne_hmm.online.causal_filter import Buffer, FilterRun, design_filter
 
 RATES = [160.0, 250.0, 256.0, 500.0, 512.0, 1000.0, 1200.0, 2048.0]
 

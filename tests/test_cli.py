@@ -7,9 +7,9 @@ from importlib.metadata import entry_points, version
 
 import mne
 import pytest
-from mne_hmm.cli.main.main import main
 
 import mne_hmm
+from mne_hmm.cli.main import main
 
 FILES = ["demo-hmm.h5", "demo-raw.fif", "demo.png"]
 

@@ -17,12 +17,12 @@ import mne
 import numpy as np
 import pytest
 from command_runs import fails, run
-from mne_hmm.cli.main.config import NOT_IN_FILES
-from mne_hmm.cli.main.inputs import digests, names_of
-from mne_hmm.cli.main.main import main
-from mne_hmm.cli.main.options import APPLY, FIT
 
 import mne_hmm
+from mne_hmm.cli.config import NOT_IN_FILES
+from mne_hmm.cli.inputs import digests, names_of
+from mne_hmm.cli.main import main
+from mne_hmm.cli.options import APPLY, FIT
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "command_line.rst").read_text(encoding="utf-8")

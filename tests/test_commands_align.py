@@ -6,10 +6,10 @@ import mne
 import numpy as np
 import pytest
 from command_runs import fails, run
-from mne_hmm.cli.main.options import period_or_file
-from mne_hmm.cli.main.outputs import annotations_file
 
 import mne_hmm
+from mne_hmm.cli.options import period_or_file
+from mne_hmm.cli.outputs import annotations_file
 
 pytest.importorskip("pandas")
 

@@ -14,11 +14,11 @@ import mne
 import numpy as np
 import pytest
 from command_runs import fails, run
-from mne_hmm.cli.main.config import collect_bids
-from mne_hmm.cli.main.options import BIDS
-from mne_hmm.cli.main.parser import parse
 
 import mne_hmm
+from mne_hmm.cli.config import collect_bids
+from mne_hmm.cli.options import BIDS
+from mne_hmm.cli.parser import parse
 
 mne_bids = pytest.importorskip("mne_bids")
 pd = pytest.importorskip("pandas")

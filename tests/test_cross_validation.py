@@ -8,10 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from hmmlearn.hmm import GaussianHMM
-from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm.states.matching import compare_states
 from mne_hmm.validation.cross_validation import _held_out_names
 from mne_hmm.validation.folds import check_group, folds_in_words, make_folds
 from mne_hmm.validation.model_pairs import PairSums

@@ -19,7 +19,7 @@ import mne_hmm
 from mne_hmm._utils import plain_hdf5
 from mne_hmm._utils.model_hdf5 import HEAD_SIZE, _head
 from mne_hmm.model.file import _to_content
-from mne_hmm.preparation.prepare import cache
+from mne_hmm.preparation import cache
 
 CLEAR = (OSError, ValueError)
 OSL_FOLDER = Path(__file__).parent / "data" / "osl_model"

@@ -4,16 +4,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.embedding import (
+from numpy.testing import assert_allclose, assert_array_equal
+
+from mne_hmm.preparation import embedding
+from mne_hmm.preparation.embedding import (
     embed,
     lagged_products,
     principal_components,
     project,
 )
-from mne_hmm.preparation.prepare.signals import standardize
-from numpy.testing import assert_allclose, assert_array_equal
-
-from mne_hmm.preparation.prepare import embedding
+from mne_hmm.preparation.signals import standardize
 
 N_LAGS, N_COMPONENTS = 15, 20
 

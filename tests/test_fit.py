@@ -5,10 +5,10 @@ import itertools
 import mne
 import numpy as np
 import pytest
-from mne_hmm.cli.main.demo import match_labels
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm.cli.demo import match_labels
 
 SMALL = mne_hmm.Preparation(n_components=12)
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mne_hmm.online.decoder.fixed_lag import LEAST_PROBABILITY, FixedLagSmoother
 from numpy.testing import assert_allclose
+
+from mne_hmm.online.fixed_lag import LEAST_PROBABILITY, FixedLagSmoother
 
 
 def logsumexp(terms, axis=None):

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from mne_hmm.states.time_course.matching import best_match, compare_states, correlations
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import block_diag, eigvalsh, sqrtm
 
 import mne_hmm
 from mne_hmm.model.file import Learned
+from mne_hmm.states.matching import best_match, compare_states, correlations
 
 # 0 → 1 → 2 → 0: unlike a swap it is not its own inverse.
 CYCLE = [1, 2, 0]

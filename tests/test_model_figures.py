@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.patterns import feature_patterns
-from mne_hmm.states.time_course.visits import stationary_occupancy
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm.preparation.patterns import feature_patterns
+from mne_hmm.states.visits import stationary_occupancy
 from mne_hmm.viz._colors import grid_of, state_colors
 from mne_hmm.viz.model import next_state
 
@@ -251,9 +251,8 @@ def test_channels_and_units(eegbci):
     raw = eegbci(1, preload=True)[0].crop(0, 5)
     rng = np.random.default_rng(0)
     labels = np.repeat(rng.integers(0, 3, 20), -(-raw.n_times // 20))[: raw.n_times]
-    from mne_hmm.states.time_course.time_course import StateTimeCourse
-
     from mne_hmm.io.timeline import Timeline
+    from mne_hmm.states.time_course import StateTimeCourse
 
     found = StateTimeCourse(
         np.equal.outer(np.arange(3), labels).astype(float),

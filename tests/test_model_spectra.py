@@ -5,7 +5,13 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.patterns import (
+from numpy.testing import assert_allclose
+from scipy.signal import csd, lfilter
+
+import mne_hmm
+from mne_hmm import HMM, DualEstimate, FittedPreparation, Preparation
+from mne_hmm.model.file import Learned
+from mne_hmm.preparation.patterns import (
     by_lag,
     embedded_covariances,
     feature_filters,
@@ -13,12 +19,6 @@ from mne_hmm.preparation.prepare.patterns import (
     lag_mean,
     zero_lag,
 )
-from numpy.testing import assert_allclose
-from scipy.signal import csd, lfilter
-
-import mne_hmm
-from mne_hmm import HMM, DualEstimate, FittedPreparation, Preparation
-from mne_hmm.model.file import Learned
 
 
 @pytest.fixture(scope="module")

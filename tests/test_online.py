@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mne_hmm.io.parcellation.sign_search import lagged_covariance
-from mne_hmm.online.decoder.causal_filter import design_filter
-from mne_hmm.online.decoder.stream_statistics import calibrate
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import oaconvolve
 from scipy.stats import multivariate_normal
 
 import mne_hmm
 from mne_hmm.model.file import Learned
+from mne_hmm.online.causal_filter import design_filter
+from mne_hmm.online.stream_statistics import calibrate
+from mne_hmm.preparation.sign_search import lagged_covariance
 
 N_SECONDS = 4
 

@@ -6,11 +6,11 @@ import tracemalloc
 import mne
 import numpy as np
 import pytest
-from mne_hmm.preparation.prepare.embedding import embed
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import hilbert
 
 from mne_hmm import FittedPreparation, Preparation, prepare
+from mne_hmm.preparation.embedding import embed
 
 SFREQ = 250.0
 # Keeps signals as they are, so that single steps can be switched on.

@@ -9,10 +9,10 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm.states.matching import compare_states
 from mne_hmm.validation import many_fits as selection_fits
 from mne_hmm.validation.folds import Fold
 from mne_hmm.validation.recommendation import mean_known

@@ -5,15 +5,15 @@ import hashlib
 import mne
 import numpy as np
 import pytest
-from mne_hmm.simulation.simulate.presets import PARCELS, PRESETS
-from mne_hmm.simulation.simulate.state_sequences import (
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mne_hmm
+from mne_hmm.simulation.presets import PARCELS, PRESETS
+from mne_hmm.simulation.state_sequences import (
     jump_matrix,
     markov_labels,
     markov_statistics,
 )
-from numpy.testing import assert_allclose, assert_array_equal
-
-import mne_hmm
 
 
 def test_what_is_asked_for_comes_out():

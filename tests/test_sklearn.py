@@ -7,7 +7,6 @@ import sys
 import mne
 import numpy as np
 import pytest
-from mne_hmm.states.time_course.matching import compare_states
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import fractional_matrix_power, logm
 from sklearn.base import clone
@@ -22,6 +21,7 @@ import mne_hmm
 from mne_hmm.model.file import Learned
 from mne_hmm.model.recording_features import KINDS, TangentSpace, transitions_of
 from mne_hmm.sklearn import HMMTransformer
+from mne_hmm.states.matching import compare_states
 
 AS_IS = mne_hmm.Preparation.as_is()
 SFREQ = 100.0

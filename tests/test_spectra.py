@@ -6,12 +6,12 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from mne_hmm.simulation.simulate.networks import FREQUENCIES
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import welch
 
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.simulation.networks import FREQUENCIES
 from mne_hmm.spectral.multitaper import CrossSpectra, Windows
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mne_hmm.states.time_course.visits import compute_statistics, find_visits
 from numpy.testing import assert_allclose, assert_array_equal
+
+from mne_hmm.states.visits import compute_statistics, find_visits
 
 NAMES = ("a", "b", "c")
 SPREADS = ("mean_lifetime", "std_lifetime", "mean_interval", "std_interval")

@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from mne_hmm.simulation.simulate.autoregression import (
+
+import mne_hmm
+from mne_hmm.simulation.autoregression import (
     Autoregression,
     autocovariances,
     fit_autoregression,
     simulate_switching,
 )
-
-import mne_hmm
 
 
 def companion_radius(one):

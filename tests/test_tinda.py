@@ -4,11 +4,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from mne_hmm.states.time_course.time_course import StateTimeCourse
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.states.time_course import StateTimeCourse
 from mne_hmm.statistics import tinda_order as cycles
 
 

@@ -6,18 +6,18 @@ from itertools import product
 import mne
 import numpy as np
 import pytest
-from mne_hmm.io.parcellation.sign_search import (
+from numpy.testing import assert_allclose, assert_array_equal
+
+import mne_hmm
+from mne_hmm import align_signs
+from mne_hmm.preparation.embedding import embed
+from mne_hmm.preparation.sign_search import (
     Similarity,
     best_flips,
     compared_entries,
     lagged_covariance,
     starts_of_search,
 )
-from mne_hmm.preparation.prepare.embedding import embed
-from numpy.testing import assert_allclose, assert_array_equal
-
-import mne_hmm
-from mne_hmm import align_signs
 
 SFREQ = 250.0
 
