@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import mne_hmm
-from mne_hmm.cautions import find_cautions
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.report import find_cautions
 from mne_hmm.states.time_course import StateTimeCourse
 from mne_hmm.statistics.recording_dependence import count_blocks, dependence_of
 

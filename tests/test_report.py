@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import mne_hmm
-from mne_hmm.cautions import find_cautions
 from mne_hmm.io.timeline import Timeline
+from mne_hmm.report import find_cautions
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")

@@ -1,7 +1,7 @@
 """The file of a model: HDF5, without pickles."""
 
 import platform
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from .._utils.model_hdf5 import read_model_file, write_model_file
 from ..preparation.covariance_alignment import Alignment
-from ..preparation.settings import FittedPreparation
+from ..preparation.settings import preparation_content, preparation_from
 from .training_reference import Reference
 
 # 2 added the template and spatial components of preparations, and the reference; files of version
@@ -67,26 +67,6 @@ def _check_parameters(arguments):
         array = arguments[name]
         if (array < 0).any() or not np.allclose(array.sum(-1), 1, rtol=0, atol=1e-6):
             raise ValueError(f"{name} must be probabilities that sum to 1")
-
-
-def preparation_content(preparation: FittedPreparation) -> dict[str, Any]:
-    """Put what a fitted preparation holds into the form that files take."""
-    names = [f.name for f in fields(FittedPreparation) if f.name not in preparation.settings]
-    fitted = {name: getattr(preparation, name) for name in names}
-    fitted["ch_names_"] = list(fitted["ch_names_"])
-    return {"settings": preparation.settings, "fitted": fitted}
-
-
-def preparation_from(content: dict[str, Any]) -> FittedPreparation:
-    """Make a fitted preparation of what a file holds."""
-    settings, fitted = dict(content["settings"]), dict(content["fitted"])
-    for name in ("envelope", "whiten", "standardize"):
-        settings[name] = bool(settings[name])
-    fitted["ch_names_"] = tuple(fitted["ch_names_"])
-    if fitted.get("band_") is not None:
-        fitted["band_"] = tuple(float(edge) for edge in fitted["band_"])
-    fitted["grouped_"] = bool(fitted.get("grouped_", False))
-    return FittedPreparation(**settings, **fitted)
 
 
 def _to_content(hmm):

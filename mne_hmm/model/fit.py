@@ -20,7 +20,8 @@ from ..preparation.settings import Preparation
 from ..states.time_course import StateTimeCourse
 from ..statistics.recording_dependence import count_blocks, dependence_of
 from .file import Learned, software_versions
-from .hmm import HMM, chain_lengths, default_state_names
+from .hmm import HMM, default_state_names
+from .inference import chain_lengths
 from .priors import Priors
 from .progress import Progress
 

@@ -14,7 +14,6 @@ from .._utils.docs import fill_doc
 from .._utils.files import check_target
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..io.recording import is_several
-from ..io.timeline import TimeMap
 from ..online.decoder import OnlineDecoder
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.prepare import prepare
@@ -24,6 +23,7 @@ from ..states.agreement import StateAgreement, compute_agreement
 from ..states.time_course import PREFIX, StateTimeCourse
 from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
 from .file import Learned, read_model, write_model
+from .inference import chain_lengths
 from .training_reference import Reference, ReferenceComparison
 
 
@@ -1093,8 +1093,3 @@ def draw_features(hmm: HMM, labels: np.ndarray, rng: np.random.Generator) -> np.
 def default_state_names(n_states: int) -> tuple[str, ...]:
     """Names of states nobody has named."""
     return tuple(f"state_{k}" for k in range(n_states))
-
-
-def chain_lengths(time_map: TimeMap) -> list[int]:
-    """Numbers of samples of a recording's spans."""
-    return [len(span) for span in time_map.spans]

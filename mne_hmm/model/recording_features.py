@@ -8,8 +8,8 @@ import numpy as np
 from ..preparation.prepared_data import PreparedData
 from ..states.matching import RANK_TOLERANCE
 from ..states.time_course import StateTimeCourse
-from ..validation.model_pairs import inferred
 from .dual_estimate import estimate_recording
+from .inference import infer_by_recording
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"
 TRANSITIONS, COVARIANCES = "transitions", "covariances"
@@ -49,7 +49,7 @@ def compute_recording_features(
     tangent = TangentSpace(hmm, metric) if COVARIANCES in kinds else None
     rows = []
     for number, (_, (posterior,)) in enumerate(
-        inferred([parameters], prepared, hmm.learned.covariance_type)
+        infer_by_recording([parameters], prepared, hmm.learned.covariance_type)
     ):
         found: dict[str, np.ndarray] = {TRANSITIONS: transitions_of(posterior.transitions, hmm)}
         found[OCCUPANCY], found[LIFETIMES] = _occupancy_and_lifetimes(

@@ -22,13 +22,12 @@ from .._utils.locks import lock_held
 from .._utils.model_hdf5 import read_model_file, write_model_file
 from ..io.epochs import EpochGrid
 from ..io.timeline import Span, Timeline, TimeMap
-from ..model.file import preparation_content, preparation_from
 from .cache_key import differences
 from .covariance_alignment import Alignment, Scatter
 from .embedding import LaggedMoments
 from .features import LeftOut
 from .prepared_data import PreparedData
-from .settings import FittedPreparation
+from .settings import FittedPreparation, preparation_content, preparation_from
 
 INDEX = "index.json"
 PREPARATION = "preparation.h5"

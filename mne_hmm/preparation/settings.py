@@ -290,3 +290,23 @@ def check_rate(sfreq: float, h_freq: float, name: str) -> None:
             f"{2 * h_freq:g} Hz; lower h_freq, as in Preparation(h_freq={0.4 * sfreq:g}), or "
             "set it to None"
         )
+
+
+def preparation_content(preparation: FittedPreparation) -> dict[str, Any]:
+    """Put what a fitted preparation holds into the form that files take."""
+    names = [f.name for f in fields(FittedPreparation) if f.name not in preparation.settings]
+    fitted = {name: getattr(preparation, name) for name in names}
+    fitted["ch_names_"] = list(fitted["ch_names_"])
+    return {"settings": preparation.settings, "fitted": fitted}
+
+
+def preparation_from(content: dict[str, Any]) -> FittedPreparation:
+    """Make a fitted preparation of what a file holds."""
+    settings, fitted = dict(content["settings"]), dict(content["fitted"])
+    for name in ("envelope", "whiten", "standardize"):
+        settings[name] = bool(settings[name])
+    fitted["ch_names_"] = tuple(fitted["ch_names_"])
+    if fitted.get("band_") is not None:
+        fitted["band_"] = tuple(float(edge) for edge in fitted["band_"])
+    fitted["grouped_"] = bool(fitted.get("grouped_", False))
+    return FittedPreparation(**settings, **fitted)

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.checks import check_number
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
 from ..states.time_course import StateTimeCourse, as_courses
+from ..states.windows import check_windows, occupancy_in_windows
 
 
 def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
@@ -225,41 +225,16 @@ def compute_occupancy_over_time(
         shorter than a sample.
     """
     several = as_courses(states)
-    rule = "a number of seconds above 0"
-    window = check_number(window, "window", rule=rule, above=0)
-    step = window if step is None else check_number(step, "step", rule=rule, above=0)
-    for name, one in zip(recording_names(several, names), several, strict=True):
-        n_times, sfreq = len(one.times), one.timeline.sfreq
-        for value, what in ((window, "window"), (step, "step")):
-            if round(value * sfreq) < 1:
-                raise ValueError(f"{what} must be at least a sample, {1 / sfreq:g} s, got {value}")
-        if round(window * sfreq) > n_times:
-            unit = "recording" if one.timeline.epochs is None else "the epochs of recording"
-            raise ValueError(
-                f"window must be no longer than {unit} {name} ({n_times / sfreq:g} s), got "
-                f"{window}; take a shorter one, or leave out the recording"
-            )
+    window, step = check_windows(several, recording_names(several, names), window, step)
     return _table(several, names, lambda one: _window_rows(one, window, step))
 
 
 def _window_rows(states, window, step):
-    sfreq, n_states = states.timeline.sfreq, states.n_states
-    length = round(window * sfreq)
-    n_times = len(states.times)
-    # Steps may be no whole number of samples; rounded one by one, windows do not drift.
-    n_windows = int((n_times - length) / (step * sfreq) + 1e-9) + 1
-    starts = np.round(np.arange(n_windows) * step * sfreq).astype(int)
-    labels = states.labels.reshape(-1, n_times)
-    on = labels[..., np.newaxis] == np.arange(n_states)  # (n_epochs, n_times, n_states)
-    before = np.zeros((len(labels), n_times + 1, n_states), int)
-    np.cumsum(on, axis=1, out=before[:, 1:])
-    counts = before[:, starts + length] - before[:, starts]
-    modeled = counts.sum(axis=-1, keepdims=True)
-    occupancy = np.divide(counts, modeled, out=np.full(counts.shape, np.nan), where=modeled > 0)
-    centers = states.times[starts] + (length - 1) / 2 / sfreq
+    centers, occupancy = occupancy_in_windows(states, window, step)
+    n_epochs, n_windows, n_states = occupancy.shape
     return {
-        **_epoch_columns(states, np.repeat(np.arange(len(labels)), n_windows * n_states)),
-        "state": np.tile(np.array(states.state_names, object), len(labels) * n_windows),
-        "time": np.tile(np.repeat(centers, n_states), len(labels)),
+        **_epoch_columns(states, np.repeat(np.arange(n_epochs), n_windows * n_states)),
+        "state": np.tile(np.array(states.state_names, object), n_epochs * n_windows),
+        "time": np.tile(np.repeat(centers, n_states), n_epochs),
         "occupancy": occupancy.ravel(),
     }

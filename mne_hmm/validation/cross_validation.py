@@ -14,12 +14,13 @@ from .._utils.mne_private import check_pandas
 from ..io.parcel_inputs import AtlasArguments
 from ..model.fit import check_enough_data
 from ..model.hmm import HMM
+from ..model.inference import infer_by_recording
 from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
 from .folds import Fold, folds_in_words, take
 from .many_fits import parameters_of, run_all, tasks_of, tell
-from .model_pairs import PairSums, inferred
+from .model_pairs import PairSums
 from .select import settle
 
 
@@ -361,7 +362,7 @@ def _compared(fits, prepared, covariance_type, metric):
     n = len(models)
     first, second = np.triu_indices(n, 1)
     sums = PairSums(models, list(zip(first.tolist(), second.tolist(), strict=True)))
-    for _, posteriors in inferred(models, prepared, covariance_type):
+    for _, posteriors in infer_by_recording(models, prepared, covariance_type):
         sums.add([one.probabilities for one in posteriors])
     out = []
     for values, own in zip(sums.agreement(metric), (1.0, 1.0, 0.0), strict=True):

@@ -12,12 +12,12 @@ from .._utils.checks import check_number, check_option
 from .._utils.mne_private import warn
 from .._utils.parallel import side_by_side
 from ..model.fit import fit_hmm
-from ..model.hmm import chain_lengths
+from ..model.inference import chain_lengths, infer_by_recording
 from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 from .folds import Fold, Part, take
-from .model_pairs import PairAgreement, PairSums, inferred
+from .model_pairs import PairAgreement, PairSums
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
@@ -364,7 +364,7 @@ def _compare(repeats, halves, prepared, covariance_type, metric):
     sums = PairSums(everyone, pairs)
     counts: Any = 0
     evidence = path = 0.0
-    for samples, posteriors in inferred(everyone, prepared, covariance_type):
+    for samples, posteriors in infer_by_recording(everyone, prepared, covariance_type):
         sums.add([one.probabilities for one in posteriors])
         evidence += float(posteriors[best].log_evidence.sum())
         found = most_probable_path(samples, everyone[best], covariance_type=covariance_type)

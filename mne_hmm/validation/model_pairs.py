@@ -1,12 +1,10 @@
 """How much the states of pairs of models have in common, added up recording by recording."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..model.hmm import chain_lengths
-from ..preparation.prepared_data import PreparedData
 from ..states.agreement import aligned, cohen_kappa, cross_table
 from ..states.matching import best_match, compare_states
 
@@ -29,34 +27,6 @@ class PairAgreement(NamedTuple):
     in one of the two is like none, and counts as 0."""
     distance: np.ndarray
     """Mean over states of the distance of partners' covariances (and means)."""
-
-
-def inferred(
-    models: Sequence[Any], prepared: PreparedData, covariance_type: str
-) -> Iterator[tuple[Any, list[Any]]]:
-    """Infer the states of one recording after another by several models.
-
-    Parameters
-    ----------
-    models : sequence of Parameters
-        The models.
-    prepared : PreparedData
-        The data.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-
-    Yields
-    ------
-    samples : Samples
-        A recording.
-    posteriors : list of Posterior
-        Its states, by each of the models.
-    """
-    from ..engine import Samples, infer
-
-    for number, time_map in enumerate(prepared.time_maps):
-        samples = Samples([prepared.data[number]], [chain_lengths(time_map)])
-        yield samples, [infer(samples, one, covariance_type=covariance_type) for one in models]
 
 
 class PairSums:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.arrays import mean_of_known
 from .._utils.checks import listed, plural
 
 
@@ -34,14 +35,6 @@ class Recommendation:
         )
 
 
-def mean_known(values: np.ndarray) -> np.ndarray:
-    """Mean of each row over what is known, NaN where nothing is."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1)
-    sums = np.where(known, values, 0.0).sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
-
-
 def recommend(selection: Any, min_agreement: float, min_occupancy: float) -> Recommendation:
     """Choose a number of states, and say why.
 
@@ -60,7 +53,7 @@ def recommend(selection: Any, min_agreement: float, min_occupancy: float) -> Rec
         The number, the rule and the reasons.
     """
     numbers, weakest = selection.n_states, selection.min_occupancy
-    agreement = mean_known(selection.repeats_agreement)
+    agreement = mean_of_known(selection.repeats_agreement)
     recur = np.isnan(agreement) | (agreement >= min_agreement)
     on = weakest >= min_occupancy
     eligible = recur & on

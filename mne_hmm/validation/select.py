@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import verbose
 
+from .._utils.arrays import mean_of_known
 from .._utils.checks import check_number, check_option, check_random_state, listed
 from .._utils.docs import fill_doc
 from .._utils.files import check_folder
@@ -22,7 +23,7 @@ from ..preparation.settings import Preparation
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
 from .many_fits import FOLD, REPEAT, Work, check_settings, compare, run_all, tasks_of, tell
 from .model_pairs import METRICS
-from .recommendation import Recommendation, mean_known, recommend
+from .recommendation import Recommendation, recommend
 
 CRITERIA = ("aic", "bic", "icl")
 MEASURES = ("agreement", "correlation", "distance")
@@ -199,7 +200,7 @@ class StateNumberSelection:
                 "held_out_below_best": difference,
                 "held_out_error": error,
                 **{
-                    f"repeats_{name}": mean_known(getattr(self, f"repeats_{name}"))
+                    f"repeats_{name}": mean_of_known(getattr(self, f"repeats_{name}"))
                     for name in MEASURES
                 },
                 **{f"halves_{name}": getattr(self, f"halves_{name}") for name in MEASURES},
@@ -231,7 +232,7 @@ class StateNumberSelection:
         return plot_selection(self, axes=axes, show=show)
 
     def __str__(self):
-        held_out, agreement = self.held_out.mean(axis=1), mean_known(self.repeats_agreement)
+        held_out, agreement = self.held_out.mean(axis=1), mean_of_known(self.repeats_agreement)
         _, error = self.below(int(held_out.argmax()))
         rows = [
             f"{k:6d}  {evidence:12.5f} ± {e:.5f}  {free:11.5f}  {own:7.3f}  {half:6.3f}  "

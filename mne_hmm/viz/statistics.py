@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from .._utils.arrays import mean_of_known
 from .._utils.checks import check_option
 from ..states.time_course import as_courses
-from ..statistics.tables import compute_occupancy_over_time
+from ..states.windows import check_windows, occupancy_in_windows
 from ._colors import figure_of, grid_of, show_if, state_colors
 
 # Measures that can be plotted: label of the axis, and what to multiply by.
@@ -136,15 +137,15 @@ def plot_occupancy_over_time(states, window, step=None, *, axes=None, show=True)
     several = as_courses(states)
     names = several[0].state_names
     colors = state_colors(len(names))
-    table = compute_occupancy_over_time(several, window, step)
+    window, step = check_windows(several, range(len(several)), window, step)
     width = 8.0 if len(several) == 1 else 3.5
     fig, grid = grid_of(len(several), axes, (width, 2.8), sharey=True)
     for number, (one, one_axes) in enumerate(zip(several, grid, strict=True)):
-        own = table[table["recording"] == number]
-        for name, color in zip(names, colors, strict=True):
-            course = own[own["state"] == name].groupby("time")["occupancy"].mean()
-            marker = "." if len(course) < 30 else None
-            one_axes.plot(course.index, 100 * course, color=color, label=name, marker=marker)
+        centers, occupancy = occupancy_in_windows(one, window, step)
+        marker = "." if len(centers) < 30 else None
+        for state, (name, color) in enumerate(zip(names, colors, strict=True)):
+            course = 100 * mean_of_known(occupancy[..., state].T)  # over epochs
+            one_axes.plot(centers, course, color=color, label=name, marker=marker)
         one_axes.set_xlabel("Time (s)" if one.timeline.epochs is None else "Time from event (s)")
         if len(several) > 1:
             one_axes.set_title(f"Recording {number}", fontsize="medium")
