@@ -399,24 +399,7 @@ def find_cautions(
     names: Sequence[Any],
     sessions: Sequence[Any] | None = None,
 ) -> list[str]:
-    """Find what should be known before the states are believed.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    states : sequence of StateTimeCourse
-        States of the recordings.
-    names : sequence
-        Names of the recordings.
-    sessions : sequence | None
-        The session of each recording; None takes each recording as one.
-
-    Returns
-    -------
-    cautions : list of str
-        Sentences; empty if there is nothing to say.
-    """
+    """Find what should be known before the states are believed."""
     out = []
     if not hmm.converged_:
         n_updates = max(len(hmm.history_.get("free_energy", [])) - 1, 0)

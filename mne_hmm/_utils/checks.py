@@ -19,23 +19,7 @@ def check_number(
     above: float | None = None,
     integer: bool = False,
 ) -> Any:
-    """Return a number as int or float, or say what is wrong with it.
-
-    Parameters
-    ----------
-    value : object
-        What was given.
-    name : str
-        Name of the argument.
-    rule : str
-        The rule in words, as in "n_states must be RULE".
-    low, high : float | None
-        Limits that are allowed themselves.
-    above : float | None
-        Limit that is not allowed itself.
-    integer : bool
-        Whether only whole numbers are allowed.
-    """
+    """Return a number as int or float, or say what is wrong with it."""
     kind = numbers.Integral if integer else numbers.Real
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, kind):
         raise TypeError(f"{name} must be {rule}, got {value!r} of type {type(value).__name__}")

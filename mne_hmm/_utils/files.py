@@ -23,29 +23,7 @@ WAY_OUT = "make room, or see to the rights of the folder, and try again"
 def written_atomically(
     fname: Path, *, overwrite: bool = True, way_out: str = WAY_OUT
 ) -> Iterator[Path]:
-    """Give a temporary file beside the target, which takes its place when all went well.
-
-    Parameters
-    ----------
-    fname : Path
-        The target. What is there stays until the new file is whole and on the disk.
-    overwrite : bool
-        Whether to replace it. If False, a file that appears while the new one is written stays.
-    way_out : str
-        What to do if it cannot be written, for the error.
-
-    Yields
-    ------
-    path : Path
-        The temporary file, which is there and empty.
-
-    Raises
-    ------
-    FileExistsError
-        If the target is there and ``overwrite`` is False.
-    OSError
-        If it cannot be written.
-    """
+    """Give a temporary file beside the target, which takes its place when all went well."""
     # Not longer than names may be, where that of the target is almost so long.
     path = fname.with_name(f".{fname.stem[:50]}-{secrets.token_hex(4)}{fname.suffix}")
     try:
@@ -64,17 +42,7 @@ def written_atomically(
 
 @contextlib.contextmanager
 def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None]:
-    """Say of an error while a file was written which file that was, and what to do.
-
-    Parameters
-    ----------
-    path : Path
-        The file that is written.
-    fname : Path
-        The file it will be.
-    way_out : str
-        What to do.
-    """
+    """Say of an error while a file was written which file that was, and what to do."""
     try:
         yield
     except OSError as error:
@@ -87,17 +55,7 @@ def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None
 
 
 def cannot_be_written(fname: Path, error: OSError, way_out: str = WAY_OUT) -> OSError:
-    """Make the error that says which file could not be written, and what to do.
-
-    Parameters
-    ----------
-    fname : Path
-        The file.
-    error : OSError
-        What came in the way.
-    way_out : str
-        What to do.
-    """
+    """Make the error that says which file could not be written, and what to do."""
     why = error.strerror or str(error)
     return type(error)(f"{fname} cannot be written ({why}); {way_out}")
 
@@ -132,26 +90,12 @@ def _put_in_place(path, fname, overwrite):
 
 
 def exists_already(path: Path) -> FileExistsError:
-    """Make the error for a file that is not to be replaced.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
+    """Make the error for a file that is not to be replaced."""
     return FileExistsError(f"fname={str(path)!r} exists already; pass overwrite=True to replace it")
 
 
 def check_path(value: Any, name: str) -> Path:
-    """Return the path of a file or folder.
-
-    Parameters
-    ----------
-    value : path-like
-        The path.
-    name : str
-        Name of the argument.
-    """
+    """Return the path of a file or folder."""
     if not isinstance(value, (str, os.PathLike)):
         raise TypeError(f"{name} must be a path, got {value!r} of type {type(value).__name__}")
     _check_no_null(value, name)

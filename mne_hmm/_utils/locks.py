@@ -22,23 +22,6 @@ def lock_held(path: Path, *, busy: str, wait: bool, keep: bool = False) -> Itera
     """Let one process, or thread, at a time do something.
 
     Where a file system has no locks, or nothing can be written, nobody is kept out.
-
-    Parameters
-    ----------
-    path : Path
-        The file of the lock, in a folder that exists.
-    busy : str
-        What to say where another has the lock.
-    wait : bool
-        Whether to wait until it is free, and say so in the log. If False that is an error.
-    keep : bool
-        Whether the file stays. Otherwise it goes with the lock; that of a process that was
-        killed stays in any case, and is in nobody's way.
-
-    Raises
-    ------
-    BlockingIOError
-        If another has the lock and ``wait`` is False.
     """
     file = _taken(path, busy, wait)
     try:
@@ -54,18 +37,7 @@ def lock_held(path: Path, *, busy: str, wait: bool, keep: bool = False) -> Itera
 
 @contextlib.contextmanager
 def checkpoints_held(folder: Path | None) -> Iterator[None]:
-    """Keep others out of a folder of checkpoints, which is made if there is none.
-
-    Parameters
-    ----------
-    folder : Path | None
-        The folder. None is none.
-
-    Raises
-    ------
-    BlockingIOError
-        If another training has it.
-    """
+    """Keep others out of a folder of checkpoints, which is made if there is none."""
     # What is wrong with the name is said by who opens the folder.
     if folder is None or not folder.parent.is_dir() or (folder.exists() and not folder.is_dir()):
         yield

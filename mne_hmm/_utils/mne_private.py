@@ -56,21 +56,7 @@ def unit_of(kind: str) -> tuple[float, str]:
 
 
 def place_in_raw(epochs):
-    """Find where epochs lie in the Raw they were cut out of.
-
-    Parameters
-    ----------
-    epochs : mne.BaseEpochs
-        The epochs.
-
-    Returns
-    -------
-    offset : float
-        Seconds from the event to the first sample. Unlike ``epochs.times[0]`` it does not
-        change when times are shifted, which moves no data.
-    raw_sfreq : float
-        Sampling rate of the Raw, in which events are counted.
-    """
+    """Find where epochs lie in the Raw they were cut out of."""
     offset = float(epochs._raw_times[epochs._decim_slice][0])
     return offset, float(np.ravel(epochs._raw_sfreq)[0])
 
@@ -78,19 +64,8 @@ def place_in_raw(epochs):
 def topomap_places(info, picks):
     """Find where channels of one type lie on a map of the head.
 
-    Parameters
-    ----------
-    info : mne.Info
-        The channels.
-    picks : array of int, shape (n_picks,)
-        Those to be shown, of one type.
-
-    Returns
-    -------
-    places : array, shape (n_places, 2)
-        The places in meters, from above.
-    rows : array of int, shape (n_places, n_at_a_place)
-        Channels of each place: two where planar gradiometers come in pairs.
+    Shapes: ``picks`` (n_picks,); returns ``places`` (n_places, 2), ``rows`` (n_places,
+    n_at_a_place).
     """
     picks = np.asarray(picks)
     # Maps show what is there, also channels that are marked as bad.

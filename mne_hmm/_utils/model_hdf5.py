@@ -28,21 +28,7 @@ def write_model_file(
     overwrite: bool = True,
     way_out: str = WAY_OUT,
 ) -> None:
-    """Write a dictionary as HDF5, atomically.
-
-    Parameters
-    ----------
-    fname : Path
-        The file.
-    content : dict
-        Numbers, text, arrays, lists and dictionaries of these.
-    title : str
-        What it is.
-    overwrite : bool
-        Whether to replace a file.
-    way_out : str
-        What to do if it cannot be written, for the error.
-    """
+    """Write a dictionary as HDF5, atomically."""
     # In memory, for HDF5 does not always survive a disk that is full.
     with h5py.File("model", "w", driver="core", backing_store=False) as file:
         try:
@@ -59,33 +45,7 @@ def write_model_file(
 
 
 def read_model_file(fname: Any, title: str, newest: int, unchecked: int) -> dict[str, Any]:
-    """Read what `write_model_file` wrote, or say why it cannot be read.
-
-    Parameters
-    ----------
-    fname : path-like
-        The file.
-    title : str
-        What it is.
-    newest : int
-        Newest format that can be read.
-    unchecked : int
-        Newest format that had no checksum.
-
-    Returns
-    -------
-    content : dict
-        What it holds.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file.
-    OSError
-        If it is damaged or no file of this kind.
-    ValueError
-        If it is HDF5 of something else, or of a newer version.
-    """
+    """Read what `write_model_file` wrote, or say why it cannot be read."""
     path = check_path(fname, "fname")
     if not path.exists():
         raise FileNotFoundError(f"fname={str(path)!r}: there is no such file")

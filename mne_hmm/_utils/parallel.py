@@ -18,24 +18,6 @@ def side_by_side(
     Between two calls joblib replaces a process that has come to hold far more memory than after
     its first one, as it does by loading TensorFlow. Nothing is lost, so that there is nothing to
     tell; and where warnings are errors, joblib would wait for ever after its own.
-
-    Parameters
-    ----------
-    function : callable
-        What to call.
-    n_jobs : int | None
-        Number of processes.
-    **options : object
-        Further arguments of :func:`mne.parallel.parallel_func`.
-
-    Returns
-    -------
-    parallel : callable
-        What takes the calls, and gives a list of what comes out of them.
-    run : callable
-        What makes a call of arguments.
-    n_at_once : int
-        Number of calls at a time.
     """
     parallel, run, n_at_once = parallel_func(function, n_jobs, verbose="ERROR", **options)
     if n_at_once == 1:
@@ -50,22 +32,7 @@ def side_by_side(
 
 
 def with_warnings(function: Callable[..., Any], *arguments: Any) -> tuple[Any, list[tuple]]:
-    """Call a function in another process, and keep what it warns of.
-
-    Parameters
-    ----------
-    function : callable
-        What to call.
-    *arguments : object
-        With what.
-
-    Returns
-    -------
-    result : object
-        What it returned.
-    caught : list of tuple
-        Its warnings.
-    """
+    """Call a function in another process, and keep what it warns of."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = function(*arguments)

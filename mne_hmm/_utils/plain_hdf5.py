@@ -42,18 +42,7 @@ _looked_through: set[str] = set()
 
 
 def check_harmless(path: Path) -> None:
-    """Look through a file in a process of its own: HDF5 may hang or crash where it is damaged.
-
-    Parameters
-    ----------
-    path : Path
-        The file, which has no checksum of ours.
-
-    Raises
-    ------
-    OSError
-        If the process crashed or did not come to an end.
-    """
+    """Look through a file in a process of its own: HDF5 may hang or crash where it is damaged."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest in _looked_through:
@@ -75,25 +64,7 @@ def check_harmless(path: Path) -> None:
 
 
 def read_plain(file: h5py.File, title: str) -> Any:
-    """Read what h5io's `write_hdf5` wrote.
-
-    Parameters
-    ----------
-    file : h5py.File
-        The file.
-    title : str
-        Name of what is to be read.
-
-    Returns
-    -------
-    content : dict | list | tuple | array | str | int | float | bool | None
-        What it holds.
-
-    Raises
-    ------
-    ValueError
-        If it holds anything else.
-    """
+    """Read what h5io's `write_hdf5` wrote."""
     return _read(_member(file, title), title, set())
 
 

@@ -30,27 +30,7 @@ def run_apply(
     *,
     overwrite: bool = False,
 ) -> str:
-    """Find the states of recordings and write them, and what was done.
-
-    Parameters
-    ----------
-    model : Path
-        The model's file, or a folder that fit left.
-    inputs : Inputs
-        Recordings.
-    folder : Path
-        Where to write.
-    given : dict
-        Arguments of :meth:`HMM.predict`, and the atlas; those that are missing take their
-        defaults.
-    overwrite : bool
-        Whether to replace files.
-
-    Returns
-    -------
-    text : str
-        What came out.
-    """
+    """Find the states of recordings and write them, and what was done."""
     check_tables()
     model = model_in(model)
     hmm = read_hmm(model)

@@ -22,24 +22,7 @@ OF_DATA_SET = (DESCRIPTION, "README.md", ".bidsignore", "descriptions.tsv", MODE
 
 
 class BidsOutputs(ResultOutputs):
-    """A folder of BIDS derivatives that fit or apply writes to.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    inputs : Inputs
-        The recordings, of a BIDS data set.
-    command : str
-        Name of the command.
-    overwrite : bool
-        Whether to replace files.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder holds another data set, or lies among the files of one.
-    """
+    """A folder of BIDS derivatives that fit or apply writes to."""
 
     def __init__(self, folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False):
         self.sources = inputs.bids or []
@@ -71,23 +54,6 @@ class BidsOutputs(ResultOutputs):
 def outputs_for(
     folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False
 ) -> ResultOutputs:
-    """Check what a command will write, in the form that goes with its recordings.
-
-    Parameters
-    ----------
-    folder : Path
-        Where to write.
-    inputs : Inputs
-        The recordings.
-    command : str
-        Name of the command.
-    overwrite : bool
-        Whether to replace files.
-
-    Returns
-    -------
-    outputs : ResultOutputs
-        BIDS derivatives where recordings are of a BIDS data set, else plain files.
-    """
+    """Check what a command will write, in the form that goes with its recordings."""
     kind = ResultOutputs if inputs.bids is None else BidsOutputs
     return kind(folder, inputs, command=command, overwrite=overwrite)

@@ -23,25 +23,7 @@ SUFFIXES = (".yml", ".yaml", ".json", ".toml")
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Read a file of options.
-
-    Parameters
-    ----------
-    path : Path
-        YAML, JSON or TOML.
-
-    Returns
-    -------
-    config : dict
-        What it holds.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged, or holds no names with values.
-    ImportError
-        If it is YAML and PyYAML is not there.
-    """
+    """Read a file of options."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"--config {path} must end in {', '.join(SUFFIXES)}")
@@ -73,18 +55,7 @@ def _parsed(text, suffix):
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """Get the parameters of a function that a file may hold, with their defaults.
-
-    Parameters
-    ----------
-    function : callable
-        A public function.
-
-    Returns
-    -------
-    parameters : dict
-        Defaults by name; what has none is ``inspect.Parameter.empty``.
-    """
+    """Get the parameters of a function that a file may hold, with their defaults."""
     return {
         name: parameter.default
         for name, parameter in inspect.signature(function).parameters.items()
@@ -98,29 +69,7 @@ def collect(
     options: Iterable[Option],
     known: Iterable[str],
 ) -> dict[str, Any]:
-    """Put options of the command line over those of a file.
-
-    Parameters
-    ----------
-    given : dict
-        What was given on the command line, by dotted name.
-    config : dict
-        What a file holds.
-    options : iterable of Option
-        The options of the command.
-    known : iterable of str
-        Names the Python call has.
-
-    Returns
-    -------
-    arguments : dict
-        What was given, nested; ``preparation`` is a dict with all settings.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a value is no value of it.
-    """
+    """Put options of the command line over those of a file."""
     by_name = {option.name: option for option in options}
     nested = {"preparation": fields(Preparation), "priors": fields(Priors)}
     check_names(config, known, "")
@@ -143,27 +92,7 @@ def collect(
 
 
 def collect_bids(given: Mapping[str, Any], in_file: Any, options: Iterable[Option]) -> Any:
-    """Put which recordings of a BIDS data set to take over those that a file says.
-
-    Parameters
-    ----------
-    given : dict
-        What was given on the command line, by dotted name.
-    in_file : object
-        What a file holds as ``bids``: the folder, or names with values.
-    options : iterable of Option
-        Options of BIDS data sets.
-
-    Returns
-    -------
-    choices : dict
-        Arguments of `find_bids_recordings`.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or a value is none of it.
-    """
+    """Put which recordings of a BIDS data set to take over those that a file says."""
     if isinstance(in_file, str):
         in_file = {"root": in_file}
     if not isinstance(in_file, Mapping):
@@ -206,17 +135,7 @@ def _preparation(preset, changes):
 
 
 def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Check that all names are known, or say which there are.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Names to check.
-    known : iterable of str
-        Names there are.
-    where : str
-        What they belong to; empty for the call itself.
-    """
+    """Check that all names are known, or say which there are."""
     known = sorted(known)
     for name in names:
         if name not in known:

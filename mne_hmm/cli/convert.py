@@ -18,27 +18,7 @@ def run_convert(
     preparation: Path | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Turn a model folder into a model file, or a model file into a model folder.
-
-    Parameters
-    ----------
-    source : Path
-        A folder that osl-dynamics saved, or a file that ``HMM.save`` wrote.
-    target : Path
-        The file, or the folder.
-    sfreq : float | None
-        For model folders: sampling rate of the features in hertz, which they do not tell.
-    preparation : Path | None
-        For model folders: a folder of prepared data, or a model file, with the preparation that
-        makes features of recordings. None takes features as they are given.
-    overwrite : bool
-        Whether to replace what is there.
-
-    Returns
-    -------
-    text : str
-        What came out.
-    """
+    """Turn a model folder into a model file, or a model file into a model folder."""
     if not source.exists():
         raise FileNotFoundError(
             f"there is no {source}; name a model folder of osl-dynamics, or a model file"

@@ -15,19 +15,8 @@ FILES = ("demo-raw.fif", "demo-hmm.h5", "demo.png")
 def match_labels(labels, true_labels, n_states):
     """Find which state stands for which true one.
 
-    Parameters
-    ----------
-    labels, true_labels : array of int, shape (n_times,)
-        States at each sample; samples with a negative label do not count.
-    n_states : int
-        Number of states.
-
-    Returns
-    -------
-    order : array of int, shape (n_states,)
-        ``order[i]`` is the state that stands for true state ``i``.
-    shared : array, shape (n_states, n_states)
-        Samples in true state i (row) and state j (column).
+    Shapes: ``labels, true_labels`` (n_times,); returns ``order`` (n_states,), ``shared``
+    (n_states, n_states).
     """
     both = (labels >= 0) & (true_labels >= 0)
     shared = cross_table(true_labels[both], labels[both], n_states, n_states)
@@ -35,17 +24,7 @@ def match_labels(labels, true_labels, n_states):
 
 
 def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:
-    """Simulate a recording, find its states, and say how well they are recovered.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the annotated recording, the model and the figure go.
-    seed : int
-        Seed of all randomness.
-    overwrite : bool
-        Whether to replace files of an earlier run.
-    """
+    """Simulate a recording, find its states, and say how well they are recovered."""
     paths = [folder / name for name in FILES]
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:

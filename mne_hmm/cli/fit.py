@@ -38,24 +38,7 @@ def known_arguments() -> dict[str, Any]:
 def run_fit(
     inputs: Inputs, folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
-    """Train a model and write it, the states of its recordings, and what was done.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        Recordings.
-    folder : Path
-        Where to write.
-    given : dict
-        Arguments of `fit_hmm`, as plain values; those that are missing take their defaults.
-    overwrite : bool
-        Whether to replace files.
-
-    Returns
-    -------
-    text : str
-        What came out.
-    """
+    """Train a model and write it, the states of its recordings, and what was done."""
     check_tables()
     names = inputs.names
     outputs = outputs_for(folder, inputs, command="fit", overwrite=overwrite)
@@ -111,17 +94,7 @@ class Call(NamedTuple):
 
 
 def prepare_call(inputs: Inputs, arguments: Mapping[str, Any], where: Sequence[str]) -> Call:
-    """Settle all that a training depends on before it begins.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        The recordings.
-    arguments : dict
-        All arguments, as plain values.
-    where : sequence of str
-        Names of those that change no bit of what comes out.
-    """
+    """Settle all that a training depends on before it begins."""
     aside = {name: arguments[name] for name in where}
     rest = {name: value for name, value in arguments.items() if name not in aside}
     settled, others = files_of(rest)
@@ -145,13 +118,7 @@ def files_of(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the objects that Python calls take of plain values.
-
-    Parameters
-    ----------
-    arguments : dict
-        Arguments as a run's file has them.
-    """
+    """Make the objects that Python calls take of plain values."""
     out = dict(arguments)
     if out.get("preparation") is not None:
         out["preparation"] = Preparation(**out["preparation"])
@@ -176,17 +143,7 @@ def seed_of(seed: Any, checkpoint_dir: Any) -> Any:
 def prepared_in_folder(
     inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]
 ) -> PreparedData:
-    """Prepare into a folder; what is told to preparing is not told to training again.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        The recordings.
-    calls : dict
-        Arguments of training, from which those of preparing are taken away.
-    where : dict
-        ``cache_dir`` and ``n_jobs``.
-    """
+    """Prepare into a folder; what is told to preparing is not told to training again."""
     if inputs.prepared is not None:
         raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
     names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir", "group")
@@ -211,21 +168,6 @@ def states_of(
     """Find the states of one recording after another, so that only one is in memory.
 
     Recordings that are aligned together are in memory together.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    inst : PreparedData | list of Path
-        The recordings.
-    names : list of str
-        Their names.
-    group : sequence of hashable | None
-        Which recordings are aligned together.
-    told : bool
-        Whether all warnings of these recordings have been given already.
-    **options : dict
-        Arguments of ``hmm.predict``.
     """
     labels = check_group(group, len(names))
     together = {n: [n] for n in range(len(names))}

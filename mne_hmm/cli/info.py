@@ -15,21 +15,7 @@ from .run_file import read_run
 
 
 def run_info(path: Path, *, sfreq: float | None = None) -> str:
-    """Tell what a file or a folder is.
-
-    Parameters
-    ----------
-    path : Path
-        A model, a folder of prepared data, a run (its folder, or its ``run.json``), or a
-        recording.
-    sfreq : float | None
-        Sampling rate of files of arrays in hertz.
-
-    Returns
-    -------
-    text : str
-        What it is.
-    """
+    """Tell what a file or a folder is."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; check it (working folder: {Path.cwd()})")
     if is_prepared_folder(path):

@@ -62,25 +62,7 @@ class Inputs:
 
 
 def find_inputs(entries: Sequence[str]) -> Inputs:
-    """Find the recordings that paths, folders and patterns stand for.
-
-    Parameters
-    ----------
-    entries : sequence of str
-        What was given on the command line.
-
-    Returns
-    -------
-    inputs : Inputs
-        The recordings.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If a folder of prepared data is given beside others.
-    """
+    """Find the recordings that paths, folders and patterns stand for."""
     folders = [entry for entry in entries if is_prepared_folder(Path(entry))]
     if folders:
         if len(entries) > 1:
@@ -104,36 +86,12 @@ def find_inputs(entries: Sequence[str]) -> Inputs:
 
 
 def find_bids_inputs(root: str, choices: Mapping[str, Any]) -> Inputs:
-    """Find recordings of a BIDS data set.
-
-    Parameters
-    ----------
-    root : str
-        Folder of the data set.
-    choices : dict
-        Which recordings: arguments of `find_bids_recordings`.
-
-    Returns
-    -------
-    inputs : Inputs
-        The recordings.
-    """
+    """Find recordings of a BIDS data set."""
     return _bids_inputs(find_bids_recordings(root, **choices))
 
 
 def inputs_of(run: Mapping[str, Any]) -> Inputs:
-    """Get the recordings that a run began with, called as they were.
-
-    Parameters
-    ----------
-    run : dict
-        What the file of the run holds.
-
-    Returns
-    -------
-    inputs : Inputs
-        The recordings.
-    """
+    """Get the recordings that a run began with, called as they were."""
     inputs = run["inputs"]
     if is_of_bids(run):
         bids_path = import_mne_bids().BIDSPath
@@ -168,18 +126,7 @@ def is_prepared_folder(path: Path) -> bool:
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """Name recordings by their files, with as many folders as tell them apart.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Their files.
-
-    Returns
-    -------
-    names : list of str
-        Different names that can be those of files.
-    """
+    """Name recordings by their files, with as many folders as tell them apart."""
     parts = [(*path.absolute().parts[1:-1], _stem(path)) for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
         names = ["_".join(one[-depth:]) for one in parts]
@@ -195,13 +142,7 @@ def _stem(path):
 
 
 def digests(path: Path) -> list[dict[str, Any]]:
-    """List the files a path stands for, with sizes and SHA-256 hashes.
-
-    Parameters
-    ----------
-    path : Path
-        A recording: a file with those that are read with it, or a folder.
-    """
+    """List the files a path stands for, with sizes and SHA-256 hashes."""
     return [digest(one) for one in _files_of(path.absolute())]
 
 

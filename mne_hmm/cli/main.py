@@ -18,17 +18,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Results go to files and to stdout, the log and errors to stderr.
-
-    Parameters
-    ----------
-    argv : sequence of str | None
-        Arguments. None takes those of the process.
-
-    Returns
-    -------
-    code : int
-        0 if all went well, 1 if an input was wrong, 130 if it was interrupted. Wrong usage
-        leaves with code 2, as everywhere with `argparse`.
     """
     from .parser import parse
 

@@ -249,15 +249,7 @@ REPORT = (
 
 
 def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> None:
-    """Add options to a parser; those that are not given leave no trace.
-
-    Parameters
-    ----------
-    parser : argparse.ArgumentParser
-        The parser.
-    options : iterable of Option
-        The options.
-    """
+    """Add options to a parser; those that are not given leave no trace."""
     groups: dict[str, Any] = {}
     for option in options:
         title = option.name.partition(".")[0]

@@ -24,26 +24,7 @@ TABLES = (RECORDINGS, STATES)
 
 
 class Outputs:
-    """A folder that a command writes to.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder; made when the first file is written.
-    names : sequence of str
-        All files that the command may write.
-    command : str
-        Name of the command.
-    overwrite : bool
-        Whether to replace files.
-
-    Raises
-    ------
-    FileExistsError
-        If a file is there and ``overwrite`` is False, or another command wrote to the folder.
-    OSError
-        If the folder cannot be written to.
-    """
+    """A folder that a command writes to."""
 
     def __init__(
         self, folder: Path, names: Sequence[str], *, command: str, overwrite: bool = False
@@ -68,15 +49,7 @@ class Outputs:
 
     @contextlib.contextmanager
     def writing(self, name: str, *, compared: bool = True) -> Iterator[Path]:
-        """Give a temporary file that becomes one of the folder's when all went well.
-
-        Parameters
-        ----------
-        name : str
-            Name of the file.
-        compared : bool
-            Whether the file is the same when a run is repeated into another folder.
-        """
+        """Give a temporary file that becomes one of the folder's when all went well."""
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(self.folder / name) as path:
             yield path
@@ -90,19 +63,7 @@ class Outputs:
 
 
 class ResultOutputs(Outputs):
-    """A folder that fit or apply writes to.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    inputs : Inputs
-        The recordings.
-    command : str
-        Name of the command: fit keeps the model, and apply the probabilities of states.
-    overwrite : bool
-        Whether to replace files.
-    """
+    """A folder that fit or apply writes to."""
 
     def __init__(self, folder: Path, inputs: Inputs, *, command: str, overwrite: bool = False):
         self.is_fit = command == "fit"
@@ -117,27 +78,13 @@ class ResultOutputs(Outputs):
         return [*([MODEL] if self.is_fit else []), *names, *TABLES, RUN]
 
     def write_model(self, hmm: HMM) -> None:
-        """Write the model, if it is new.
-
-        Parameters
-        ----------
-        hmm : HMM
-            The model.
-        """
+        """Write the model, if it is new."""
         if self.is_fit:
             with self.writing(MODEL) as path:
                 hmm.save(path, overwrite=True)
 
     def write_recording(self, number: int, course: StateTimeCourse) -> None:
-        """Write the states of a recording.
-
-        Parameters
-        ----------
-        number : int
-            Which of the recordings it is.
-        course : StateTimeCourse
-            Its states.
-        """
+        """Write the states of a recording."""
         name = self.recordings[number]
         try:
             annotations = course.to_annotations()
@@ -196,15 +143,7 @@ def check_state_names(names: Iterable[str]) -> None:
 
 
 def write_states(outputs: ResultOutputs, states: Iterable[tuple[str, StateTimeCourse]]) -> None:
-    """Write the states of recordings, one after another, and their tables.
-
-    Parameters
-    ----------
-    outputs : ResultOutputs
-        Where to.
-    states : iterable of tuple
-        Name and states of each recording.
-    """
+    """Write the states of recordings, one after another, and their tables."""
     tables: dict[str, list[Any]] = {name: [] for name in TABLES}
     for number, (name, course) in enumerate(states):
         outputs.write_recording(number, course)
@@ -225,17 +164,7 @@ def _write_annotations(path, annotations):
 
 
 def write_table(outputs: Outputs, fname: str, frames: Sequence[Any]) -> None:
-    """Write tables, one below the other, as one with tabs between columns.
-
-    Parameters
-    ----------
-    outputs : Outputs
-        Where to.
-    fname : str
-        Name of the file.
-    frames : sequence of pandas.DataFrame
-        The tables.
-    """
+    """Write tables, one below the other, as one with tabs between columns."""
     import pandas as pd
 
     with outputs.writing(fname) as path:

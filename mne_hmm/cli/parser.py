@@ -17,20 +17,7 @@ CODES = (
 
 
 def parse(argv: Sequence[str] | None, version: str) -> argparse.Namespace:
-    """Parse a command line, or leave with code 2.
-
-    Parameters
-    ----------
-    argv : sequence of str | None
-        Arguments. None takes those of the process.
-    version : str
-        Version of the package.
-
-    Returns
-    -------
-    arguments : argparse.Namespace
-        What was given, and ``run``, the function that takes it and gives text for stdout.
-    """
+    """Parse a command line, or leave with code 2."""
     parser, commands = _parsers(version)
     arguments, rest = parser.parse_known_args(argv)
     command = commands[arguments.command]

@@ -17,27 +17,7 @@ class DifferentOutputsError(ValueError):
 
 
 def run_repeat(path: Path, folder: Path, *, overwrite: bool = False) -> str:
-    """Do again what a run did, and compare what comes out.
-
-    Parameters
-    ----------
-    path : Path
-        The file of the run, or its folder.
-    folder : Path
-        Where to write.
-    overwrite : bool
-        Whether to replace files.
-
-    Returns
-    -------
-    text : str
-        What came out.
-
-    Raises
-    ------
-    DifferentOutputsError
-        If a file is not the same.
-    """
+    """Do again what a run did, and compare what comes out."""
     run = read_run(path)
     if folder.absolute() == run["folder"].absolute():
         raise ValueError(f"--output {folder} is the folder of the run itself; name another")

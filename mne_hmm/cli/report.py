@@ -19,24 +19,7 @@ REPORT = "report.html"
 def run_report(
     path: Path, folder: Path | None, given: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
-    """Write a report of the model and recordings of a run.
-
-    Parameters
-    ----------
-    path : Path
-        The folder that fit or apply left.
-    folder : Path | None
-        Where to write. None writes to the same folder.
-    given : dict
-        Arguments of ``hmm.report``.
-    overwrite : bool
-        Whether to replace a report that is there.
-
-    Returns
-    -------
-    text : str
-        What came out.
-    """
+    """Write a report of the model and recordings of a run."""
     run = read_run(path)
     name = BIDS_REPORT if is_of_bids(run) else REPORT
     outputs = Outputs(folder or run["folder"], [name], command="report", overwrite=overwrite)

@@ -21,13 +21,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 
 
 def environment(*, bids: bool = False) -> dict[str, Any]:
-    """Tell what the bits of results depend on besides data, arguments and seed.
-
-    Parameters
-    ----------
-    bids : bool
-        Whether recordings are of a BIDS data set, which MNE-BIDS reads.
-    """
+    """Tell what the bits of results depend on besides data, arguments and seed."""
     return {
         **software_versions(),
         "scipy": scipy.__version__,
@@ -51,23 +45,6 @@ def write_run(
     """Write what a command did.
 
     There are no dates in it, so it is the same whenever the run is repeated.
-
-    Parameters
-    ----------
-    outputs : Outputs
-        Where to; all other files have been written.
-    command : str
-        Name of the command.
-    arguments : dict
-        All arguments that results depend on.
-    inputs : list of dict
-        Recordings: their paths and files with hashes.
-    names : list of str
-        What they are called.
-    others : dict
-        Other files, by argument, with hashes.
-    results : dict
-        What is worth knowing at a glance.
     """
     content = {
         "format": FORMAT,
@@ -91,25 +68,7 @@ def _plain(value):
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read what a command did.
-
-    Parameters
-    ----------
-    path : Path
-        The file, or the folder it lies in.
-
-    Returns
-    -------
-    run : dict
-        What it holds, and ``folder``, where it lies.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is none.
-    ValueError
-        If it is damaged, something else, or of a newer version.
-    """
+    """Read what a command did."""
     if path.is_dir():
         path = path / RUN
         if not path.exists():
@@ -134,20 +93,7 @@ def read_run(path: Path) -> dict[str, Any]:
 
 
 def check_unchanged(run: dict[str, Any]) -> None:
-    """Check that all files a run began with are as they were.
-
-    Parameters
-    ----------
-    run : dict
-        What `read_run` gave.
-
-    Raises
-    ------
-    FileNotFoundError
-        If a file is gone.
-    ValueError
-        If a file has changed.
-    """
+    """Check that all files a run began with are as they were."""
     known = [file for one in run["inputs"] for file in one["files"]]
     known += [file for files in run["other_inputs"].values() for file in files]
     gone = [file["path"] for file in known if not Path(file["path"]).is_file()]

@@ -24,24 +24,7 @@ def known_arguments() -> dict[str, Any]:
 def run_select(
     inputs: Inputs, folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
-    """Compare numbers of states and write the table, a figure and the recommendation.
-
-    Parameters
-    ----------
-    inputs : Inputs
-        Recordings.
-    folder : Path
-        Where to write.
-    given : dict
-        Arguments of `select_n_states`.
-    overwrite : bool
-        Whether to replace files.
-
-    Returns
-    -------
-    text : str
-        The recommendation.
-    """
+    """Compare numbers of states and write the table, a figure and the recommendation."""
     check_tables()
     outputs = Outputs(folder, [TABLE, FIGURE, TEXT, RUN], command="select", overwrite=overwrite)
     arguments = {**known_arguments(), **given}

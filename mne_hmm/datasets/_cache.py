@@ -13,14 +13,7 @@ from .._utils.locks import lock_held
 
 
 def cache_folder(path: Any = None) -> Path:
-    """Find the folder that everything fetched is kept in.
-
-    Parameters
-    ----------
-    path : path-like | None
-        The folder; None takes the environment variable ``MNE_HMM_DATA``, or where that is not
-        set the cache folder of the operating system.
-    """
+    """Find the folder that everything fetched is kept in."""
     folder = check_folder(path, "path")
     if folder is None and os.environ.get("MNE_HMM_DATA"):
         folder = check_folder(os.environ["MNE_HMM_DATA"], "MNE_HMM_DATA")
@@ -30,13 +23,7 @@ def cache_folder(path: Any = None) -> Path:
 
 
 def by_hand(places: Mapping[str, Path]) -> str:
-    """Say which files to put where, for whoever has no network.
-
-    Parameters
-    ----------
-    places : dict
-        The place of each file, by its address.
-    """
+    """Say which files to put where, for whoever has no network."""
     todo = [f"  {address}\n    to {fname}" for address, fname in places.items()]
     way_out = (
         "Without a network, get these files on another machine and put them in their places, from "
@@ -52,11 +39,6 @@ def one_at_a_time(fname: Path) -> Iterator[None]:
 
     The lock is the operating system's, which takes it back when a process ends, however it
     ends. Where a file system has none, only the work is done twice: files appear whole anyway.
-
-    Parameters
-    ----------
-    fname : Path
-        What is to be brought. The lock file lies beside it and stays there.
     """
     fname.parent.mkdir(parents=True, exist_ok=True)
     lock = fname.with_name(f".{fname.name}.lock")

@@ -20,21 +20,7 @@ PREPARED = "_prepared"
 
 
 def recordings_in(folder: Path, name: str) -> Any:
-    """Open the recordings in a folder, or give the folder where it holds something else.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    name : str
-        Name of the data set.
-
-    Returns
-    -------
-    recordings : PreparedData | list of Raw | Path
-        Features that were prepared elsewhere, as they are; recordings, from ``.fif`` files
-        wherever they lie or from ``.npy`` files with a row per sample; or the folder.
-    """
+    """Open the recordings in a folder, or give the folder where it holds something else."""
     folder = _unwrapped(folder)
     raws = _found(folder, "**", "*raw.fif")
     if raws:

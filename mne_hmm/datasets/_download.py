@@ -33,15 +33,7 @@ WORTH_A_BAR = 1_000_000
 
 
 class UnreachableError(ConnectionError):
-    """A server that could not be reached, or did not give what it was asked for.
-
-    Parameters
-    ----------
-    message : str
-        What went wrong.
-    status : int | None
-        The number that the server answered with, if it did.
-    """
+    """A server that could not be reached, or did not give what it was asked for."""
 
     def __init__(self, message: str, status: int | None = None):
         super().__init__(message)
@@ -64,35 +56,12 @@ class Source(NamedTuple):
 
 
 def is_right(fname: Path, sha256: str | None) -> bool:
-    """Tell whether a file is there and has the hash it should have.
-
-    Parameters
-    ----------
-    fname : Path
-        The file.
-    sha256 : str | None
-        The hash; None is right for any file.
-    """
+    """Tell whether a file is there and has the hash it should have."""
     return fname.is_file() and (sha256 is None or pooch.file_hash(str(fname)) == sha256)
 
 
 def download(source: Source, fname: Path) -> None:
-    """Bring a file under its final name once it is whole and its hash is right.
-
-    Parameters
-    ----------
-    source : Source
-        Where it comes from.
-    fname : Path
-        The file. One that is there and right stays.
-
-    Raises
-    ------
-    UnreachableError
-        If the server cannot be reached, or does not give the file.
-    OSError
-        If the hash is wrong.
-    """
+    """Bring a file under its final name once it is whole and its hash is right."""
     if source.sha256 is not None and fname.is_file() and not is_right(fname, source.sha256):
         logger.info(f"{fname} is not the file it should be, and is fetched again")
     with _quiet_pooch():
@@ -114,15 +83,7 @@ def download(source: Source, fname: Path) -> None:
 
 
 def read_json(url: str, *, n_tries: int = N_TRIES) -> Any:
-    """Ask a server for JSON.
-
-    Parameters
-    ----------
-    url : str
-        The address.
-    n_tries : int
-        How often to ask.
-    """
+    """Ask a server for JSON."""
 
     def ask():
         import requests

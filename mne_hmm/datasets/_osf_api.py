@@ -28,30 +28,7 @@ class Entry(NamedTuple):
 
 
 def find_file(project: str, name: str, *, n_tries: int = N_TRIES) -> Entry:
-    """Find a file of a project by its name.
-
-    Parameters
-    ----------
-    project : str
-        The project, as in the address of its page.
-    name : str
-        The file's name in the folder ``data``, or anywhere else if only one is so called; or
-        with its folders. ``.zip`` may be left out.
-    n_tries : int
-        How often to ask a server that does not answer.
-
-    Returns
-    -------
-    entry : Entry
-        The file.
-
-    Raises
-    ------
-    ValueError
-        If there is no such project or file, or several files are called so.
-    UnreachableError
-        If OSF cannot be reached.
-    """
+    """Find a file of a project by its name."""
     site = os.environ.get("MNE_HMM_OSF_API", SITE).rstrip("/")
     try:
         top = list(_entries(f"{site}/nodes/{project}/files/osfstorage/", "", n_tries))
@@ -87,13 +64,7 @@ def find_file(project: str, name: str, *, n_tries: int = N_TRIES) -> Entry:
 
 
 def short_name(path: str) -> str:
-    """Get the shortest name of a file that `find_file` takes for sure.
-
-    Parameters
-    ----------
-    path : str
-        Folders and name.
-    """
+    """Get the shortest name of a file that `find_file` takes for sure."""
     return path.removeprefix(DATA).removesuffix(".zip")
 
 

@@ -25,13 +25,7 @@ SITE = "https://raw.githubusercontent.com"
 
 @functools.cache
 def read_registry(registry: str) -> Mapping[str, str]:
-    """Read the names of a registry's files, and the SHA-256 of each.
-
-    Parameters
-    ----------
-    registry : "canonical-hmm" | "parcellation"
-        The registry.
-    """
+    """Read the names of a registry's files, and the SHA-256 of each."""
     text = (files(__package__) / "registry" / f"{registry}.txt").read_text(encoding="utf-8")
     entries = (line.split() for line in text.splitlines() if line)
     return MappingProxyType({name: sha256.removeprefix("sha256:") for name, sha256 in entries})
@@ -41,31 +35,7 @@ def read_registry(registry: str) -> Mapping[str, str]:
 def fetch_registered(
     registry: str, fnames: Sequence[str], path: Any = None, verbose: Any = None
 ) -> list[Path]:
-    """Fetch files of a registry, or find them where they were fetched before.
-
-    Parameters
-    ----------
-    registry : "canonical-hmm" | "parcellation"
-        The registry.
-    fnames : sequence of str
-        Names in the registry.
-    path : path-like | None
-        Cache folder; None takes ``MNE_HMM_DATA`` or that of the operating system.
-    verbose : bool | str | int | None
-        As everywhere in MNE-Python.
-
-    Returns
-    -------
-    paths : list of Path
-        The files, in the cache folder under the name of the registry and their own.
-
-    Raises
-    ------
-    ConnectionError
-        If a file is not there and cannot be fetched; says which to put where.
-    OSError
-        If a file that was fetched has the wrong hash.
-    """
+    """Fetch files of a registry, or find them where they were fetched before."""
     known = read_registry(registry)
     folder = cache_folder(path) / registry
     sources = {
@@ -85,15 +55,7 @@ def fetch_registered(
 
 
 def address(registry: str, fname: str) -> str:
-    """Get the address of a file of a registry.
-
-    Parameters
-    ----------
-    registry : "canonical-hmm" | "parcellation"
-        The registry.
-    fname : str
-        Name in the registry.
-    """
+    """Get the address of a file of a registry."""
     site = os.environ.get("MNE_HMM_GITHUB", SITE).rstrip("/")
     return f"{site}/{PLACES[registry]}/{fname}"
 

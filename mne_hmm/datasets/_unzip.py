@@ -12,25 +12,7 @@ LEFT_OUT = "__MACOSX"
 
 
 def unzip(fname: Path, folder: Path) -> dict[str, int]:
-    """Unpack a zip file; the folder appears when all of it is there.
-
-    Parameters
-    ----------
-    fname : Path
-        The zip file.
-    folder : Path
-        The folder. One that is there is replaced.
-
-    Returns
-    -------
-    members : dict
-        Bytes of each file, by its path in the folder.
-
-    Raises
-    ------
-    OSError
-        If the file is no zip file, is damaged, or has members that would leave the folder.
-    """
+    """Unpack a zip file; the folder appears when all of it is there."""
     try:
         with zipfile.ZipFile(fname) as content:
             members = [one for one in content.infolist() if not _is_left_out(one)]
@@ -56,15 +38,7 @@ def unzip(fname: Path, folder: Path) -> dict[str, int]:
 
 
 def is_whole(folder: Path, members: dict[str, int]) -> bool:
-    """Tell whether the files that were unpacked are still there, as long as they were.
-
-    Parameters
-    ----------
-    folder : Path
-        The folder.
-    members : dict
-        What `unzip` gave.
-    """
+    """Tell whether the files that were unpacked are still there, as long as they were."""
     return folder.is_dir() and all(
         (folder / one).is_file() and (folder / one).stat().st_size == size
         for one, size in members.items()

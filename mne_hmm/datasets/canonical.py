@@ -110,15 +110,7 @@ def fetch_canonical_hmm(
 
 
 def hmm_from(model: Published, arrays: dict[str, np.ndarray]) -> HMM:
-    """Make a model of the arrays in its files.
-
-    Parameters
-    ----------
-    model : Published
-        Which model it is.
-    arrays : dict of array
-        The arrays, by the names of the files.
-    """
+    """Make a model of the arrays in its files."""
     initial, transition, means, covariances = (
         arrays[name].astype(float)
         for name in ("initial_state_probs", "trans_prob", "means", "covs")

@@ -59,24 +59,7 @@ class Published:
     def load(
         self, names: Sequence[str], shared: Sequence[str], path: Any, verbose: Any
     ) -> dict[str, np.ndarray]:
-        """Fetch and load arrays.
-
-        Parameters
-        ----------
-        names : sequence of str
-            Arrays of the model with this number of states, without ``.npy``.
-        shared : sequence of str
-            Arrays that all models of these channels share.
-        path : path-like | None
-            Cache folder.
-        verbose : bool | str | int | None
-            As everywhere in MNE-Python.
-
-        Returns
-        -------
-        arrays : dict of array
-            The arrays by name.
-        """
+        """Fetch and load arrays."""
         folder = f"models/{self.parcellation}"
         fnames = [f"{folder}/{self.n_states:02d}_states/{name}.npy" for name in names]
         fnames += [f"{folder}/{name}.npy" for name in shared]
@@ -87,18 +70,7 @@ class Published:
         }
 
     def atlas(self, path: Any) -> Any:
-        """Find the atlas of the parcels, if it has been fetched already.
-
-        Parameters
-        ----------
-        path : path-like | None
-            Cache folder.
-
-        Returns
-        -------
-        fname : Path | None
-            The file, or None.
-        """
+        """Find the atlas of the parcels, if it has been fetched already."""
         for name, sha256 in read_registry("parcellation").items():
             fname = cache_folder(path).joinpath("parcellation", *name.split("/"))
             if fname.name == ATLASES.get(self.parcellation) and is_right(fname, sha256):
@@ -106,13 +78,7 @@ class Published:
         return None
 
     def ch_names(self, n_channels: int) -> tuple[str, ...]:
-        """Names of the channels.
-
-        Parameters
-        ----------
-        n_channels : int
-            Their number, as the files have it.
-        """
+        """Names of the channels."""
         if self.of_parcels:
             # As `parcellate` names the parcels of an image.
             width = len(str(n_channels - 1))
@@ -127,25 +93,13 @@ class Published:
         raise OSError(f"the files of {self.parcellation} are of {n_channels} channels; none known")
 
     def info(self, n_channels: int) -> mne.Info:
-        """Describe the channels.
-
-        Parameters
-        ----------
-        n_channels : int
-            Their number, as the files have it.
-        """
+        """Describe the channels."""
         names = self.ch_names(n_channels)
         kinds = ["mag" if name.endswith("1") else "grad" for name in names]
         return mne.create_info(list(names), SFREQ, "misc" if self.of_parcels else kinds)
 
     def channels_from(self, n_channels: int) -> str:
-        """Say what the channels are and how to make them.
-
-        Parameters
-        ----------
-        n_channels : int
-            Their number, as the files have it.
-        """
+        """Say what the channels are and how to make them."""
         if not self.of_parcels:
             return f"the {n_channels} MEG sensors of Elekta systems (MEG0111 and so on)"
         names, atlas = self.ch_names(n_channels), ATLASES[self.parcellation]

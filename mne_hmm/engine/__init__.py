@@ -56,22 +56,7 @@ __all__ = [
 
 
 def infer(samples: Samples, parameters: Parameters, *, covariance_type: str = FULL) -> Posterior:
-    """Infer the states of data under a model, from densities in float64.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    parameters : Parameters
-        The model.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-
-    Returns
-    -------
-    posterior : Posterior
-        Probabilities of the states; in float32, other than the sums.
-    """
+    """Infer the states of data under a model, from densities in float64."""
     return posterior(_once(samples, parameters), parameters, covariance_type, precise=True)
 
 

@@ -48,13 +48,7 @@ class ArrayFile:
 
 
 def is_array_file(path: Path) -> bool:
-    """Tell whether a file is one of arrays, by its name.
-
-    Parameters
-    ----------
-    path : Path
-        The file. A ``.txt`` of the near-infrared system BOXY is left to MNE-Python.
-    """
+    """Tell whether a file is one of arrays, by its name."""
     suffix = path.suffix.lower()
     if suffix == ".txt" and path.is_file():
         with path.open("rb") as file:
@@ -65,24 +59,6 @@ def is_array_file(path: Path) -> bool:
 def read_array_file(path: Path) -> ArrayFile:
     """Read a file of signals.
 
-    Parameters
-    ----------
-    path : Path
-        The file; its suffix tells its kind.
-
-    Returns
-    -------
-    array_file : ArrayFile
-        The signals, channels first.
-
-    Raises
-    ------
-    UnclearFileError
-        If the file holds several arrays or none, a cell of a table is no number, or the shape
-        does not tell which axis is time.
-
-    Notes
-    -----
     Columns with names are channels. Otherwise time is the axis that is at least 5 times longer
     than the other and at least 100 long; where none is, nothing is guessed. Readers raise
     anything where a file is damaged.

@@ -203,18 +203,7 @@ def read_bids_recording(bids_path: Any) -> Any:
 
 
 def sidecars_of(bids_path: Any) -> list[Path]:
-    """List the files that `read_bids_recording` reads besides the recording itself.
-
-    Parameters
-    ----------
-    bids_path : mne_bids.BIDSPath
-        The recording.
-
-    Returns
-    -------
-    paths : list of Path
-        Those that are there, also in folders above: they tell of all recordings below.
-    """
+    """List the files that `read_bids_recording` reads besides the recording itself."""
     description = Path(bids_path.root) / "dataset_description.json"
     out = [description] if description.is_file() else []
     if _is_derivative(bids_path) and Path(bids_path.fpath).suffix == ".fif":

@@ -20,26 +20,7 @@ class ModelChannels(NamedTuple):
 def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> np.ndarray:
     """Find the channels of a model in a recording.
 
-    Parameters
-    ----------
-    raw : BaseRaw
-        The recording.
-    channels : ModelChannels
-        What the model needs.
-    label : str
-        What to call the recording in messages.
-    named : bool
-        Whether the names of the recording's channels mean anything.
-
-    Returns
-    -------
-    picks : array of int, shape (n_channels,)
-        Where the model's channels are, in its order.
-
-    Raises
-    ------
-    ValueError
-        If channels are missing, or there are more of the same kind.
+    Shapes: returns ``picks`` (n_channels,).
     """
     names, source = channels
     if not named:
@@ -102,21 +83,7 @@ def missing_channels(
     who: str,
     way_out: str = "pick channels that all recordings have (picks=...)",
 ) -> ValueError:
-    """Make the error that tells of channels a recording lacks.
-
-    Parameters
-    ----------
-    names : list of str
-        The channels.
-    raw : BaseRaw
-        The recording.
-    label : str
-        What to call it.
-    who : str
-        What has these channels.
-    way_out : str
-        What to do.
-    """
+    """Make the error that tells of channels a recording lacks."""
     bad = [name for name in names if name in raw.info["bads"]]
     absent = [name for name in names if name not in raw.ch_names]
     other = [name for name in names if name not in bad and name not in absent]

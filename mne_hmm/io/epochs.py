@@ -55,13 +55,7 @@ class EpochGrid:
 
     @classmethod
     def of(cls, epochs: mne.BaseEpochs) -> "EpochGrid":
-        """Take from epochs what is not their signals.
-
-        Parameters
-        ----------
-        epochs : mne.BaseEpochs
-            Epochs without bad ones.
-        """
+        """Take from epochs what is not their signals."""
         offset, raw_sfreq = place_in_raw(epochs)
         return cls(
             np.array(epochs.events, np.int64),
@@ -89,15 +83,7 @@ class EpochGrid:
     def places(self, starts: Any, stops: Any) -> tuple[np.ndarray, np.ndarray]:
         """Find where runs of samples, each within one epoch, lie in the Raw.
 
-        Parameters
-        ----------
-        starts, stops : array of int, shape (n_runs,)
-            First sample of each run, and the one after the last.
-
-        Returns
-        -------
-        starts, stops : array, shape (n_runs,)
-            The same in samples of the Raw, in fractions where epochs were resampled.
+        Shapes: ``starts, stops`` (n_runs,); returns ``starts, stops`` (n_runs,).
         """
         starts, stops = np.asarray(starts, np.int64), np.asarray(stops, np.int64)
         # An epoch ends with a sample of the Raw, whatever it was decimated by: what follows
@@ -116,18 +102,7 @@ class EpochGrid:
         return self.events[epochs, 0] + (self.first + inside * self.step)
 
     def overlap(self, spans: list[tuple[int, int]]) -> tuple[int, int] | None:
-        """Find two epochs that overlap in the Raw.
-
-        Parameters
-        ----------
-        spans : list of tuple of int
-            The samples that matter: runs of them, first and the one after the last.
-
-        Returns
-        -------
-        epochs : tuple of int | None
-            Numbers of the first two; None if none overlap.
-        """
+        """Find two epochs that overlap in the Raw."""
         bounds = np.array(spans, np.int64).reshape(-1, 2)
         starts, stops = self.places(*bounds.T)
         order = np.argsort(starts, kind="stable")
@@ -140,12 +115,7 @@ class EpochGrid:
     def epochs_of(self, data: np.ndarray, info: mne.Info) -> mne.EpochsArray:
         """Make epochs of other signals on the same grid.
 
-        Parameters
-        ----------
-        data : array, shape (n_epochs, n_channels, n_times)
-            The signals.
-        info : mne.Info
-            Channels and sampling rate.
+        Shapes: ``data`` (n_epochs, n_channels, n_times).
         """
         events = self.events.copy()
         # MNE-Python accepts neither repeated nor unordered events here, but makes them itself,
@@ -187,13 +157,7 @@ class EpochGrid:
 
     @classmethod
     def from_content(cls, content: dict[str, Any]) -> "EpochGrid":
-        """Read what `content` says.
-
-        Parameters
-        ----------
-        content : dict
-            What JSON gives back.
-        """
+        """Read what `content` says."""
         return cls(
             np.array(content["events"], np.int64),
             content["event_id"],

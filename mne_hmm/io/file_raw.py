@@ -10,23 +10,7 @@ from .array_files import ArrayFile, is_array_file, read_array_file
 
 
 def open_file(path: Path) -> BaseRaw | ArrayFile:
-    """Open a file of signals, whatever kind it is of.
-
-    Parameters
-    ----------
-    path : Path
-        A file of arrays, or anything :func:`mne.io.read_raw` reads.
-
-    Returns
-    -------
-    opened : BaseRaw | ArrayFile
-        Raw, or what a file of arrays holds.
-
-    Raises
-    ------
-    UnclearFileError
-        If a file of arrays does not say what its signals are.
-    """
+    """Open a file of signals, whatever kind it is of."""
     if is_array_file(path):
         return read_array_file(path)
     return mne.io.read_raw(path, verbose="ERROR")
@@ -38,17 +22,6 @@ class FileRaw(BaseRaw):
     For files of arrays, and for formats whose readers load everything at once: a list of
     such files would otherwise be in memory all together. It has no annotations: good spans
     are found when a file is opened.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    info : mne.Info
-        Channels and sampling rate.
-    n_times : int
-        Number of samples.
-    first_samp : int
-        Number of the first sample.
     """
 
     def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0):

@@ -30,13 +30,7 @@ READ_WITH = {
 
 
 def stands_for_several(entry: Any) -> bool:
-    """Tell whether an input is a folder or a pattern, which stand for any number of files.
-
-    Parameters
-    ----------
-    entry : object
-        Any input. Folders that are one recording, as those of CTF, stand for themselves.
-    """
+    """Tell whether an input is a folder or a pattern, which stand for any number of files."""
     if not isinstance(entry, (str, Path)):
         return False
     path = Path(entry)
@@ -46,25 +40,7 @@ def stands_for_several(entry: Any) -> bool:
 
 
 def expanded(entry: Any) -> list[Any]:
-    """Put the files of a folder or a pattern in its place.
-
-    Parameters
-    ----------
-    entry : object
-        Any input; what is no folder or pattern stays as it is.
-
-    Returns
-    -------
-    entries : list
-        The files, one for each recording, in natural order: 2 comes before 10.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no file that can be read.
-    ValueError
-        If there are files of several kinds, or the folder holds prepared data.
-    """
+    """Put the files of a folder or a pattern in its place."""
     if not stands_for_several(entry):
         return [entry]
     path = Path(entry)
@@ -96,13 +72,7 @@ def expanded(entry: Any) -> list[Any]:
 
 
 def needs_atlas(path: Path) -> bool:
-    """Tell whether a path is of a source estimate or a brain image.
-
-    Parameters
-    ----------
-    path : Path
-        A file, or the stem of the files of a source estimate.
-    """
+    """Tell whether a path is of a source estimate or a brain image."""
     if path.exists():
         return path.name.lower().endswith(IMAGE_SUFFIXES)
     return any(path.with_name(path.name + end).exists() for end in ("-lh.stc", "-vl.stc"))

@@ -33,16 +33,6 @@ class EpochsRaw(BaseRaw):
     Bad epochs are dropped from the epochs themselves, as by anything in MNE-Python that looks
     at their data. Nothing is glued: each epoch is a stretch of its own.
 
-    Parameters
-    ----------
-    epochs : mne.BaseEpochs
-        The epochs.
-    label : str
-        What to call them in messages.
-    path : Path | None
-        Their file, if they were just opened from one. It is open only while it is read: there
-        may be more files than may be open at once.
-
     Attributes
     ----------
     grid : EpochGrid

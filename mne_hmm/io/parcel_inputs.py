@@ -32,25 +32,7 @@ class AtlasArguments(NamedTuple):
 def with_parcels(
     inst: Any, arguments: AtlasArguments, *, remembered: bool = False, n_jobs: int | None = None
 ) -> Any:
-    """Replace source estimates and brain images by their parcels.
-
-    Parameters
-    ----------
-    inst : object
-        An input, or a list of inputs. An iterator gives source estimates that are pieces of
-        one recording.
-    arguments : AtlasArguments
-        The atlas, and where its parcels are found.
-    remembered : bool
-        Whether these are the arguments of the training, and not of this call.
-    n_jobs : int | None
-        How many to make side by side.
-
-    Returns
-    -------
-    inst : object
-        The same, with a Raw of parcels for what needs an atlas.
-    """
+    """Replace source estimates and brain images by their parcels."""
     entries = [one for entry in as_list(inst) for one in expanded(entry)]
     kinds = [_kind(entry) for entry in entries]
     if not any(kinds):

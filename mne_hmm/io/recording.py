@@ -103,28 +103,7 @@ def to_recordings(
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
 ) -> list[Recording]:
-    """Turn any input into recordings with the same channels in the same order.
-
-    Parameters
-    ----------
-    inst : Raw | Epochs | array | path-like | list of these
-        The input. Folders and patterns stand for the files they name.
-    picks : str | array-like | slice | None
-        Channels to use, as everywhere in MNE-Python.
-    ch_names : sequence of str | None
-        Names of the channels a model needs, in its order; ``picks`` is not used then.
-    channels_from : str
-        What these channels are and how to make them, for errors; empty where names say it.
-    reject_by_annotation : bool
-        Whether to leave spans annotated as bad out.
-    sfreq : float | None
-        Sampling rate of arrays in hertz.
-
-    Returns
-    -------
-    recordings : list of Recording
-        One for each input.
-    """
+    """Turn any input into recordings with the same channels in the same order."""
     entries = [one for entry in as_list(inst) for one in expanded(entry)]
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
     _check_one_kind(entries)

@@ -63,15 +63,7 @@ class Timeline:
         with the ends, runs meet where they should, and the last one does not outlast the
         recording.
 
-        Parameters
-        ----------
-        starts, stops : array of int, shape (n_runs,)
-            First sample of each run, and the one after the last.
-
-        Returns
-        -------
-        begin, end : array, shape (n_runs,)
-            Whole microseconds.
+        Shapes: ``starts, stops`` (n_runs,); returns ``begin, end`` (n_runs,).
         """
         if self.epochs is not None:
             begin, end = self.epochs.places(starts, stops)
@@ -86,18 +78,7 @@ class Timeline:
         return begin, end
 
     def overlap(self, spans: list[tuple[int, int]]) -> tuple[int, int] | None:
-        """Find two epochs that overlap in the recording they were cut out of.
-
-        Parameters
-        ----------
-        spans : list of tuple of int
-            The samples that matter: first of each run, and the one after the last.
-
-        Returns
-        -------
-        epochs : tuple of int | None
-            Numbers of the first two; None if none overlap.
-        """
+        """Find two epochs that overlap in the recording they were cut out of."""
         return None if self.epochs is None else self.epochs.overlap(spans)
 
     def where(self, sample: int) -> str:
@@ -142,15 +123,7 @@ class Span:
         return self.origin + (self.first + np.arange(len(self))) * self.down / self.up
 
     def covered(self) -> tuple[int, np.ndarray]:
-        """Find the samples of the recording this span speaks for.
-
-        Returns
-        -------
-        start : int
-            The first of them. They follow each other.
-        rows : array of int
-            For each of them the nearest row.
-        """
+        """Find the samples of the recording this span speaks for."""
         # In units of 1 / (2 * up) samples everything is a whole number, and exact.
         last = self.first + len(self) - 1
         earliest = self.origin + -(-(2 * self.first - 1) * self.down // (2 * self.up))
@@ -201,17 +174,7 @@ class TimeMap:
     def spread(self, values: np.ndarray, fill) -> np.ndarray:
         """Bring one value per row to the recording's grid, each sample from its nearest row.
 
-        Parameters
-        ----------
-        values : array, shape (n_rows, ...)
-            What is known of the prepared samples.
-        fill : scalar
-            What to write where there are none.
-
-        Returns
-        -------
-        values : array, shape (n_times, ...)
-            The same on the recording's grid.
+        Shapes: ``values`` (n_rows, ...); returns ``values`` (n_times, ...).
         """
         out = np.full((self.timeline.n_times, *values.shape[1:]), fill, values.dtype)
         for span in self.spans:

@@ -17,15 +17,7 @@ COLUMNS = ["onset", "duration", "trial_type"]
 
 
 def write_annotations(fname: Path, states: StateTimeCourse) -> None:
-    """Write the visits to states of a recording as a table.
-
-    Parameters
-    ----------
-    fname : Path
-        The file.
-    states : StateTimeCourse
-        The states of a recording that did not come as epochs.
-    """
+    """Write the visits to states of a recording as a table."""
     annotations = states.to_annotations()
     # In whole microseconds, as MNE-Python counts, so that reading gives back the same.
     onsets = np.round(1e6 * annotations.onset).astype(np.int64) - _first_microsecond(states)
@@ -38,20 +30,7 @@ def write_annotations(fname: Path, states: StateTimeCourse) -> None:
 
 
 def annotations_sidecar(states: StateTimeCourse, *, source: str, model: str) -> dict[str, Any]:
-    """Tell what the table of a recording means, as BIDS does of events.
-
-    Parameters
-    ----------
-    states : StateTimeCourse
-        The states.
-    source, model : str
-        BIDS's names of the recording and the model.
-
-    Returns
-    -------
-    sidecar : dict
-        Content of the JSON file.
-    """
+    """Tell what the table of a recording means, as BIDS does of events."""
     date = states.timeline.meas_date
     return {
         "onset": {

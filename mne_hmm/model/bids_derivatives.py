@@ -193,22 +193,7 @@ def _folders_made(folders):
 
 
 def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:
-    """Check that a folder is empty, or that of derivatives we wrote.
-
-    Parameters
-    ----------
-    root : Path
-        The folder.
-    sources : list of mne_bids.BIDSPath
-        The recordings.
-    name : str
-        What stands before the folder in errors.
-
-    Raises
-    ------
-    FileExistsError
-        If it is a file, holds another data set, or lies among the files of one.
-    """
+    """Check that a folder is empty, or that of derivatives we wrote."""
     if root.exists() and not root.is_dir():
         raise FileExistsError(f"{name}{str(root)!r} is a file; give a folder")
     source_root = Path(sources[0].root)
@@ -231,23 +216,7 @@ def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:
 
 
 def files_of_data_set(hmm: HMM, sources: list[Any], root: Path) -> dict[str, Writer]:
-    """Name the files of derivatives that are of all recordings together.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    sources : list of mne_bids.BIDSPath
-        The recordings.
-    root : Path
-        Folder of the derivatives.
-
-    Returns
-    -------
-    files : dict
-        By name, what writes each; only that of ``dataset_description.json`` depends on where
-        the folder lies.
-    """
+    """Name the files of derivatives that are of all recordings together."""
     source_root = Path(sources[0].root)
     return {
         DESCRIPTION: _json(_data_set(source_root, _link(source_root, root))),
@@ -262,25 +231,7 @@ def files_of_data_set(hmm: HMM, sources: list[Any], root: Path) -> dict[str, Wri
 
 
 def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[list[str]]:
-    """Name the files of derivatives that are of each recording.
-
-    Parameters
-    ----------
-    sources : list of mne_bids.BIDSPath
-        The recordings.
-    are_epochs : sequence of bool
-        Which of them are epochs.
-
-    Returns
-    -------
-    names : list of list of str
-        Names below the folder of the derivatives, as `files_of_recording` takes them.
-
-    Raises
-    ------
-    ValueError
-        If two recordings would have the same files.
-    """
+    """Name the files of derivatives that are of each recording."""
     mne_bids = import_mne_bids()
     out: list[list[str]] = []
     for source, is_epochs in zip(sources, are_epochs, strict=True):
@@ -305,22 +256,7 @@ def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[
 def files_of_recording(
     course: StateTimeCourse, source: Any, names: Sequence[str]
 ) -> dict[str, Writer]:
-    """Tell what writes the files of a recording.
-
-    Parameters
-    ----------
-    course : StateTimeCourse
-        Its states.
-    source : mne_bids.BIDSPath
-        The recording.
-    names : sequence of str
-        Names of the files, as `names_of_recordings` gives them.
-
-    Returns
-    -------
-    files : dict
-        By name, what writes each.
-    """
+    """Tell what writes the files of a recording."""
     saved = {"overwrite": True, "verbose": "ERROR"}
     if course.timeline.epochs is not None:
         (probabilities,) = names

@@ -63,23 +63,7 @@ def estimate_recording(
 ) -> DualEstimate:
     """Estimate what the states of a model look like in one recording.
 
-    Parameters
-    ----------
-    hmm : HMM
-        The model of the group.
-    features : array, shape (n_samples, n_features)
-        Features of the recording.
-    probabilities : array, shape (n_samples, n_states)
-        Probabilities of the states under the model.
-    sfreq : float
-        Sampling rate of both in hertz.
-    alignment : Alignment | None
-        The map of the recording, where recordings are aligned.
-
-    Returns
-    -------
-    estimate : DualEstimate
-        One weighted update of what the model learned.
+    Shapes: ``features`` (n_samples, n_features), ``probabilities`` (n_samples, n_states).
     """
     from ..engine import estimate
 

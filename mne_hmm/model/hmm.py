@@ -994,27 +994,7 @@ class Options(NamedTuple):
 
 
 def features_for(hmm: HMM, inst: Any, options: Options) -> PreparedData:
-    """Prepare recordings as a model needs them.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    inst : object
-        The recordings.
-    options : Options
-        How they are prepared.
-
-    Returns
-    -------
-    prepared : PreparedData
-        The features.
-
-    Raises
-    ------
-    ValueError
-        If they were prepared otherwise, or cannot be prepared.
-    """
+    """Prepare recordings as a model needs them."""
     prepared = as_prepared(inst)
     if prepared is None:
         return prepare(
@@ -1038,22 +1018,7 @@ def features_for(hmm: HMM, inst: Any, options: Options) -> PreparedData:
 
 
 def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
-    """Find the states of recordings by several models, preparing once where features are the same.
-
-    Parameters
-    ----------
-    hmms : sequence of HMM
-        The models.
-    inst : object
-        The recordings.
-    options : Options
-        How they are prepared. Groups are for the models that align recordings.
-
-    Returns
-    -------
-    states : list of StateTimeCourse or of list
-        What each model predicts.
-    """
+    """Find the states of recordings by several models, preparing once if features are the same."""
     first = hmms[0]
     if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
         prepared = features_for(first, inst, options)
@@ -1068,19 +1033,7 @@ def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
 def draw_features(hmm: HMM, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw features of a model, given its states.
 
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    labels : array of int, shape (n_samples,)
-        The states.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    features : array, shape (n_samples, n_features)
-        Samples that are independent of each other given the states.
+    Shapes: ``labels`` (n_samples,); returns ``features`` (n_samples, n_features).
     """
     features = rng.standard_normal((len(labels), hmm.n_features))
     for state in range(hmm.n_states):

@@ -10,24 +10,7 @@ from ..preparation.prepared_data import PreparedData
 def infer_by_recording(
     models: Sequence[Any], prepared: PreparedData, covariance_type: str
 ) -> Iterator[tuple[Any, list[Any]]]:
-    """Infer the states of one recording after another by several models.
-
-    Parameters
-    ----------
-    models : sequence of Parameters
-        The models.
-    prepared : PreparedData
-        The data.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-
-    Yields
-    ------
-    samples : Samples
-        A recording.
-    posteriors : list of Posterior
-        Its states, by each of the models.
-    """
+    """Infer the states of one recording after another by several models."""
     from ..engine import Samples, infer
 
     for number, time_map in enumerate(prepared.time_maps):

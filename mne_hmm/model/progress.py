@@ -8,15 +8,7 @@ from .._utils.mne_private import progress_note
 
 
 class Progress:
-    """A progress bar for the search and one for each other stage of training, and a log.
-
-    Parameters
-    ----------
-    log : Log | NoLog
-        Where every pass is written down.
-    silent : bool
-        Whether to show nothing.
-    """
+    """A progress bar for the search and one for each other stage of training, and a log."""
 
     def __init__(self, log: Any, *, silent: bool = False):
         self.log, self.silent = log, silent
@@ -40,22 +32,7 @@ class Progress:
     def __call__(
         self, stage: str, number: int, free_energy: float, seconds: float, most: int
     ) -> None:
-        """Show a pass.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage. Those that are alike up to a comma share a bar, which counts
-            passes, and otherwise is at their number.
-        number : int
-            Number of the pass, or of the run in a search.
-        free_energy : float
-            Nats per sample.
-        seconds : float
-            Duration of the pass.
-        most : int
-            Largest number there may be.
-        """
+        """Show a pass."""
         self.log.log(stage, number, free_energy, seconds)
         if self.silent:
             return

@@ -25,21 +25,7 @@ def compute_recording_features(
 ) -> np.ndarray:
     """Compute numbers of each recording.
 
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    prepared : PreparedData
-        The recordings, prepared as the model's own.
-    kinds : sequence of str
-        Which of KINDS, in this order.
-    metric : "riemannian" | "log_euclidean"
-        How covariances become vectors.
-
-    Returns
-    -------
-    features : array, shape (n_recordings, n_numbers)
-        Finite numbers; see `recording_feature_names` for their names.
+    Shapes: returns ``features`` (n_recordings, n_numbers).
     """
     from ..engine import Parameters
 
@@ -66,20 +52,7 @@ def compute_recording_features(
 
 
 def recording_feature_names(hmm: Any, kinds: Sequence[str]) -> list[str]:
-    """Name the numbers of a recording.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    kinds : sequence of str
-        Which of KINDS.
-
-    Returns
-    -------
-    names : list of str
-        In the order of the numbers.
-    """
+    """Name the numbers of a recording."""
     states = hmm.state_names
     entries = [f"{i}_{j}" for i, j in zip(*entries_of(hmm), strict=True)]
     names = {
@@ -94,17 +67,7 @@ def recording_feature_names(hmm: Any, kinds: Sequence[str]) -> list[str]:
 def transitions_of(steps: np.ndarray, hmm: Any) -> np.ndarray:
     """Estimate transition probabilities of a recording.
 
-    Parameters
-    ----------
-    steps : array, shape (n_states, n_states)
-        Expected numbers of steps.
-    hmm : HMM
-        The model of the group, whose probabilities count for one step from each state.
-
-    Returns
-    -------
-    transitions : array, shape (n_states, n_states)
-        Probabilities; those of the model for states that are never left or stayed in.
+    Shapes: ``steps`` (n_states, n_states); returns ``transitions`` (n_states, n_states).
     """
     counts = steps + PRIOR_STEPS * hmm.transition_matrix_
     return counts / counts.sum(axis=1, keepdims=True)
@@ -127,16 +90,7 @@ def entries_of(hmm: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 class TangentSpace:
-    """Covariances of recordings as vectors, whose origin is the covariance of the group.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model of the group.
-    metric : "riemannian" | "log_euclidean"
-        The logarithm of the covariance in coordinates in which that of the group is the identity,
-        or the difference of both logarithms.
-    """
+    """Covariances of recordings as vectors, whose origin is the covariance of the group."""
 
     def __init__(self, hmm: Any, metric: str):
         self.entries = entries_of(hmm)
@@ -151,17 +105,8 @@ class TangentSpace:
     def vectors(self, covariances: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Get the vectors of a recording's covariances.
 
-        Parameters
-        ----------
-        covariances : array, shape (n_states, n_features, n_features)
-            Covariances of the recording, of any rank; NaN for states that are never on.
-        weights : array, shape (n_states,)
-            Number of samples that each was estimated from.
-
-        Returns
-        -------
-        vectors : array, shape (n_states, n_entries)
-            Their lengths are the distances from the covariances of the group.
+        Shapes: ``covariances`` (n_states, n_features, n_features), ``weights`` (n_states,);
+        returns ``vectors`` (n_states, n_entries).
         """
         n_features = covariances.shape[1]
         rows, columns = self.entries

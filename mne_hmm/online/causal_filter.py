@@ -66,30 +66,7 @@ class CausalFilter:
 def design_filter(
     sfreq: float, preparation: Preparation, target: float, phase: str
 ) -> CausalFilter:
-    """Design the causal form of a preparation's filter and change of rate.
-
-    Parameters
-    ----------
-    sfreq : float
-        Rate of the stream in hertz.
-    preparation : Preparation
-        Its pass band is the filter's.
-    target : float
-        Rate of the features in hertz.
-    phase : "minimum" | "zero"
-        Whether the filter is the one of minimum phase with the magnitude of the preparation's, or
-        the preparation's own, which has to wait for half its length.
-
-    Returns
-    -------
-    causal_filter : CausalFilter
-        The filter.
-
-    Raises
-    ------
-    ValueError
-        If the rate is too low for the pass band, or stands in no simple ratio to the target.
-    """
+    """Design the causal form of a preparation's filter and change of rate."""
     l_freq, h_freq = preparation.l_freq, preparation.h_freq
     if h_freq is not None:
         check_rate(sfreq, h_freq, 'info["sfreq"]')
@@ -181,15 +158,7 @@ def _rate_filter(sfreq, target, up, down, h_freq):
 
 
 class Buffer:
-    """The newest samples, side by side in memory.
-
-    Parameters
-    ----------
-    n_channels : int
-        Number of channels.
-    n_kept : int
-        Number of samples that are there at any time, before those that were added last.
-    """
+    """The newest samples, side by side in memory."""
 
     def __init__(self, n_channels: int, n_kept: int):
         self.n_kept = n_kept
@@ -221,13 +190,6 @@ class FilterRun:
     """A causal filter on its way through a stream.
 
     Before the first sample the stream is taken to have stood at its value.
-
-    Parameters
-    ----------
-    design : CausalFilter
-        The filter.
-    n_channels : int
-        Number of channels.
     """
 
     def __init__(self, design: CausalFilter, n_channels: int):
@@ -252,19 +214,8 @@ class FilterRun:
     def push(self, block: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Filter a block.
 
-        Parameters
-        ----------
-        block : array, shape (n_channels, n_samples)
-            The next samples, one or more.
-        times : array, shape (n_samples,)
-            When they were, in seconds.
-
-        Returns
-        -------
-        rows : array, shape (n_rows, n_channels)
-            Filtered samples at the new rate that are known by now.
-        row_times : array, shape (n_rows,)
-            When they were.
+        Shapes: ``block`` (n_channels, n_samples), ``times`` (n_samples,); returns ``rows``
+        (n_rows, n_channels), ``row_times`` (n_rows,).
         """
         if self._n_in == 0:
             self._signals.fill(np.repeat(block[:, :1], self._n_before, axis=1))

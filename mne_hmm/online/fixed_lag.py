@@ -17,14 +17,7 @@ BLOCK_LENGTH = 4096
 class FixedLagSmoother:
     """Probability of each state at each sample, given the samples up to a fixed lag after it.
 
-    Parameters
-    ----------
-    initial_probs : array, shape (n_states,)
-        Probability of each state at the first sample.
-    transition_matrix : array, shape (n_states, n_states)
-        Probability of a step from state i to state j.
-    n_lag : int
-        Number of samples that are waited for; 0 for none.
+    Shapes: ``initial_probs`` (n_states,), ``transition_matrix`` (n_states, n_states).
     """
 
     def __init__(self, initial_probs: np.ndarray, transition_matrix: np.ndarray, n_lag: int):
@@ -44,15 +37,8 @@ class FixedLagSmoother:
     def push(self, log_densities: np.ndarray) -> np.ndarray:
         """Take the next samples.
 
-        Parameters
-        ----------
-        log_densities : array, shape (n_samples, n_states)
-            Log density of each sample under each state.
-
-        Returns
-        -------
-        probabilities : array, shape (n_out, n_states)
-            Of the samples that are ``n_lag`` or more before the last one and were not given yet.
+        Shapes: ``log_densities`` (n_samples, n_states); returns ``probabilities`` (n_out,
+        n_states).
         """
         blocks = range(0, len(log_densities), BLOCK_LENGTH)
         parts = [self._push(log_densities[begin : begin + BLOCK_LENGTH]) for begin in blocks]
@@ -109,17 +95,8 @@ def _normalized(logs):
 def _after_each(start, operators):
     """Messages after each of many steps, by pairs of steps, pairs of pairs and so on.
 
-    Parameters
-    ----------
-    start : array, shape (n_states,)
-        Message before the first step.
-    operators : array, shape (n_steps, n_states, n_states)
-        The steps.
-
-    Returns
-    -------
-    messages : array, shape (n_steps, n_states)
-        Logarithms, but for a constant each.
+    Shapes: ``start`` (n_states,), ``operators`` (n_steps, n_states, n_states); returns
+    ``messages`` (n_steps, n_states).
     """
     n = len(operators)
     messages = np.empty((n, len(start)))
@@ -160,13 +137,6 @@ class _Windows:
     Products over windows twice as long come of pairs of products, so their number is the logarithm
     of the length; those of lengths whose sum is the length are applied one after another. Each
     product is formed once, when its last operator arrives.
-
-    Parameters
-    ----------
-    n_states : int
-        Number of states.
-    length : int
-        Number of operators in a window, 1 or more.
     """
 
     def __init__(self, n_states, length):
@@ -180,15 +150,8 @@ class _Windows:
     def push(self, operators):
         """Take the next operators; messages of the windows that are complete, but for factors.
 
-        Parameters
-        ----------
-        operators : array, shape (n_steps, n_states, n_states)
-            Their logarithms.
-
-        Returns
-        -------
-        messages : array, shape (n_windows, n_states)
-            In the order of the windows' first operators.
+        Shapes: ``operators`` (n_steps, n_states, n_states); returns ``messages`` (n_windows,
+        n_states).
         """
         self._n_in += len(operators)
         new, messages, length = operators, None, 0

@@ -18,20 +18,7 @@ WAY_OUT = "Record a longer one, or train the model with fewer channels"
 
 
 def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
-    """Check that a preparation can be done as samples arrive.
-
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        The preparation.
-    sfreq : float
-        Sampling rate of the stream in hertz.
-
-    Raises
-    ------
-    ValueError
-        If it needs samples that come later, or another rate.
-    """
+    """Check that a preparation can be done as samples arrive."""
     if preparation.envelope:
         raise ValueError(
             "the model's preparation takes amplitude envelopes (envelope=True), and these need the "
@@ -57,26 +44,7 @@ def calibrate(
 
     These are means, standard deviations, signs, and the map to the mean of all recordings.
 
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        The preparation, which takes them from each recording.
-    calibration : Raw | array, shape (n_channels, n_times) | path-like | None
-        One recording; arrays have the channels of ``info``.
-    info : mne.Info
-        The stream's channels and sampling rate.
-    reject_by_annotation : bool
-        Whether bad spans are left out.
-
-    Returns
-    -------
-    statistics : Statistics
-        What `prepare` would take from the calibration.
-
-    Raises
-    ------
-    ValueError
-        If it is needed and missing, there for nothing, or cannot be prepared.
+    Shapes: ``calibration`` (n_channels, n_times).
     """
     needed = preparation.standardize or preparation.align is not None
     if calibration is None:

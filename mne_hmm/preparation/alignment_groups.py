@@ -72,17 +72,7 @@ class Groups:
         return next(place for place, own in enumerate(self.members) if number in own)
 
     def scatter(self, one: Signals, number: int, preparation: Preparation) -> Scatter:
-        """Get what the covariance of a recording is made of.
-
-        Parameters
-        ----------
-        one : Signals
-            Its signals.
-        number : int
-            Which recording it is.
-        preparation : Preparation
-            What was done to it, and is done to its reference.
-        """
+        """Get what the covariance of a recording is made of."""
         reference = self.references[number]
         if reference is None:
             return scatter_of(one.spans)
@@ -96,22 +86,7 @@ class Groups:
     def fit_mean(self, scatters: Sequence[Scatter], kind: str) -> np.ndarray:
         """Average the covariances of the groups, in as many dimensions as all of them have.
 
-        Parameters
-        ----------
-        scatters : sequence of Scatter
-            Those of all recordings.
-        kind : "euclidean" | "riemannian"
-            Which mean.
-
-        Returns
-        -------
-        mean : array, shape (n_channels, n_channels)
-            The mean.
-
-        Raises
-        ------
-        ValueError
-            If a group is too short.
+        Shapes: returns ``mean`` (n_channels, n_channels).
         """
         by_group = [[scatters[number] for number in numbers] for numbers in self.members]
         sums = [pooled(own) for own in by_group]
@@ -144,24 +119,7 @@ class Groups:
     def alignment(self, scatters: Sequence[Scatter], place: int, mean: np.ndarray) -> Alignment:
         """Find the map of one group.
 
-        Parameters
-        ----------
-        scatters : sequence of Scatter
-            Those of the recordings in the group, in order.
-        place : int
-            Which group it is.
-        mean : array, shape (n_channels, n_channels)
-            The mean that was fitted.
-
-        Returns
-        -------
-        alignment : Alignment
-            The map, which is that of each recording of the group.
-
-        Raises
-        ------
-        ValueError
-            If the group is too short.
+        Shapes: ``mean`` (n_channels, n_channels).
         """
         one = pooled(scatters)
         rank, wanted = _rank(one, scatters), rank_of(mean, of_mean=True)
@@ -205,38 +163,7 @@ def make_groups(
     sfreq: float | None,
     atlas_arguments: AtlasArguments,
 ) -> Groups | None:
-    """Check which recordings are aligned together, and on what.
-
-    Parameters
-    ----------
-    recordings : sequence of Recording
-        All recordings.
-    preparation : Preparation
-        What is done to them.
-    group : sequence of hashable | None
-        The group of each recording.
-    align_on : object
-        What to take covariances from, as the user gave it.
-    reject_by_annotation : bool
-        Whether bad spans of other recordings are left out.
-    sfreq : float | None
-        Sampling rate of arrays.
-    atlas_arguments : AtlasArguments
-        What makes parcels of source estimates.
-
-    Returns
-    -------
-    groups : Groups | None
-        The groups. None if the preparation does not align.
-
-    Raises
-    ------
-    ValueError
-        If there are groups, or something to align on, for a preparation that does not align, or
-        more or fewer than recordings.
-    TypeError
-        If labels are not hashable.
-    """
+    """Check which recordings are aligned together, and on what."""
     if not preparation.aligns:
         for name, value in (("group", group), ("align_on", align_on)):
             if value is not None:
@@ -272,20 +199,7 @@ def make_groups(
 
 
 def check_group(group: Any, n_recordings: int) -> list[Hashable] | None:
-    """Check labels of recordings.
-
-    Parameters
-    ----------
-    group : sequence of hashable | None
-        The labels.
-    n_recordings : int
-        How many there are to be.
-
-    Returns
-    -------
-    labels : list of hashable | None
-        The labels; None if there are none.
-    """
+    """Check labels of recordings."""
     if group is None:
         return None
     rule = "group must have one label for each recording, as in group=['anna', 'anna', 'ben']"

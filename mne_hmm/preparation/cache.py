@@ -50,15 +50,7 @@ WAY_OUT = (
 
 
 class Folder:
-    """A folder that is being filled, or is full.
-
-    Parameters
-    ----------
-    path : Path
-        The folder.
-    content : dict
-        What its index holds.
-    """
+    """A folder that is being filled, or is full."""
 
     def __init__(self, path: Path, content: dict[str, Any]):
         self.path = path
@@ -295,27 +287,6 @@ def opened_to_fill(
     """Open a folder for a call of `prepare`: a new one, or one that this call began.
 
     Others who want to fill it wait until this one is done.
-
-    Parameters
-    ----------
-    cache_dir : path-like
-        The folder; made if there is none.
-    identity : dict
-        What tells the call from others.
-    names : sequence of str
-        What to call the recordings.
-
-    Yields
-    ------
-    folder : Folder
-        The folder, with an index.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds the features of another call, or other files.
-    OSError
-        If it is no folder, or cannot be written to.
     """
     path = check_path(cache_dir, "cache_dir")
     if path.exists() and not path.is_dir():

@@ -35,23 +35,7 @@ ALIGNED = {
 def identity_of(
     recordings: Sequence[Recording], preparation: Preparation, groups: Groups | None
 ) -> dict[str, Any]:
-    """Describe a call in values that JSON keeps exactly.
-
-    Parameters
-    ----------
-    recordings : sequence of Recording
-        What is prepared.
-    preparation : Preparation
-        How; a fitted one counts with all it holds.
-    groups : Groups | None
-        Which recordings are aligned together, and on what; what groups are called does not count.
-
-    Returns
-    -------
-    identity : dict
-        Settings, what was fitted, and recordings. Recordings in files are known by the
-        files' names, sizes and times of change, those in memory by a hash of their signals.
-    """
+    """Describe a call in values that JSON keeps exactly."""
     fitted = preparation if isinstance(preparation, FittedPreparation) else None
     identity = {
         "settings": preparation.settings,
@@ -64,20 +48,7 @@ def identity_of(
 
 
 def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[str]) -> list[str]:
-    """Name what differs between two calls.
-
-    Parameters
-    ----------
-    there, here : dict
-        Identities of the earlier call and of this one.
-    labels : sequence of str
-        What to call the recordings of this call.
-
-    Returns
-    -------
-    differences : list of str
-        One entry for each difference; empty if there is none.
-    """
+    """Name what differs between two calls."""
     out = []
     for name, value in here["settings"].items():
         if repr(there["settings"].get(name)) != repr(value):  # 1 component is not a share of 1.0

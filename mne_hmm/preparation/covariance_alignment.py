@@ -100,15 +100,7 @@ class Scatter(NamedTuple):
 def scatter_of(spans: Sequence[np.ndarray]) -> Scatter:
     """Sum outer products of the samples of one recording about their mean.
 
-    Parameters
-    ----------
-    spans : sequence of array, shape (n_samples, n_channels)
-        Signals of each span.
-
-    Returns
-    -------
-    scatter : Scatter
-        The sum.
+    Shapes: ``spans`` (n_samples, n_channels).
     """
     n_samples, n_channels = sum(map(len, spans)), spans[0].shape[1]
     mean = sum(x.sum(axis=0, dtype=float) for x in spans) / max(n_samples, 1)
@@ -130,12 +122,7 @@ def pooled(scatters: Sequence[Scatter]) -> Scatter:
 def rank_of(covariance: np.ndarray, *, of_mean: bool = False) -> int:
     """Count the dimensions that a covariance has, but for rounding.
 
-    Parameters
-    ----------
-    covariance : array, shape (n_channels, n_channels)
-        The covariance.
-    of_mean : bool
-        Whether it is one that `mean_covariance` gave.
+    Shapes: ``covariance`` (n_channels, n_channels).
     """
     return len(_dimensions(covariance, MEAN_TOLERANCE if of_mean else RANK_TOLERANCE)[0])
 
@@ -143,19 +130,8 @@ def rank_of(covariance: np.ndarray, *, of_mean: bool = False) -> int:
 def mean_covariance(covariances: Sequence[np.ndarray], rank: int, kind: str) -> np.ndarray:
     """Average covariances.
 
-    Parameters
-    ----------
-    covariances : sequence of array, shape (n_channels, n_channels)
-        Those of the groups, each of which counts once. None has less than ``rank`` dimensions.
-    rank : int
-        Number of dimensions of the mean.
-    kind : "euclidean" | "riemannian"
-        The arithmetic mean, or the exponential of the mean of logarithms.
-
-    Returns
-    -------
-    mean : array, shape (n_channels, n_channels)
-        The mean.
+    Shapes: ``covariances`` (n_channels, n_channels); returns ``mean`` (n_channels,
+    n_channels).
     """
     _, vectors = np.linalg.eigh(np.mean(covariances, axis=0))
     basis = vectors[:, -rank:]
@@ -172,18 +148,7 @@ def mean_covariance(covariances: Sequence[np.ndarray], rank: int, kind: str) -> 
 def alignment_to(mean: np.ndarray, covariance: np.ndarray) -> Alignment:
     """Find the map that gives signals the covariance of the mean.
 
-    Parameters
-    ----------
-    mean : array, shape (n_channels, n_channels)
-        The mean, as `mean_covariance` gives it.
-    covariance : array, shape (n_channels, n_channels)
-        Covariance of the signals.
-
-    Returns
-    -------
-    alignment : Alignment
-        The map. Signals with fewer dimensions than the mean get a covariance of the mean within
-        as many.
+    Shapes: ``mean`` (n_channels, n_channels), ``covariance`` (n_channels, n_channels).
     """
     wanted, basis = _dimensions(mean, MEAN_TOLERANCE)
     values, vectors = _dimensions(covariance, RANK_TOLERANCE)

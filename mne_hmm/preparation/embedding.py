@@ -31,15 +31,7 @@ class LaggedMoments(NamedTuple):
     def mapped(self, mapping: np.ndarray) -> "LaggedMoments":
         """Get the moments of signals that were mapped, without the signals.
 
-        Parameters
-        ----------
-        mapping : array, shape (n_channels, n_channels)
-            What is applied to the channels of each sample.
-
-        Returns
-        -------
-        moments : LaggedMoments
-            Those of ``x @ mapping.T``.
+        Shapes: ``mapping`` (n_channels, n_channels).
         """
         return LaggedMoments(
             mapping @ self.latest @ mapping.T, self.heads @ mapping.T, self.tails @ mapping.T
@@ -48,10 +40,7 @@ class LaggedMoments(NamedTuple):
     def products(self) -> np.ndarray:
         """Put the products of the embedded matrix with itself together.
 
-        Returns
-        -------
-        products : array, shape (n_channels * n_lags, n_channels * n_lags)
-            Sum of outer products of the rows of the embedded matrix.
+        Shapes: returns ``products`` (n_channels * n_lags, n_channels * n_lags).
         """
         n_lags, n_channels = self.latest.shape[:2]
         out = np.zeros((n_lags, n_lags, n_channels, n_channels))
@@ -72,17 +61,7 @@ class LaggedMoments(NamedTuple):
 def lagged_moments(spans: Sequence[np.ndarray], n_lags: int) -> LaggedMoments:
     """Sum what products of the embedded signals are made of.
 
-    Parameters
-    ----------
-    spans : sequence of array, shape (n_samples, n_channels)
-        Signals of each span.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    moments : LaggedMoments
-        The sums over all spans, and the ends of each.
+    Shapes: ``spans`` (n_samples, n_channels).
     """
     n_channels = spans[0].shape[1]
     latest = np.zeros((n_channels, n_lags * n_channels))
@@ -104,17 +83,8 @@ def lagged_moments(spans: Sequence[np.ndarray], n_lags: int) -> LaggedMoments:
 def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
     """Products of the embedded matrix with itself.
 
-    Parameters
-    ----------
-    x : array, shape (n_samples, n_channels)
-        Signals of one span.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    products : array, shape (n_channels * n_lags, n_channels * n_lags)
-        Sum of outer products of the rows of the embedded matrix.
+    Shapes: ``x`` (n_samples, n_channels); returns ``products`` (n_channels * n_lags,
+    n_channels * n_lags).
     """
     return lagged_moments([x], n_lags).products()
 
@@ -122,19 +92,8 @@ def lagged_products(x: np.ndarray, n_lags: int) -> np.ndarray:
 def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:
     """Project the embedded matrix on components.
 
-    Parameters
-    ----------
-    x : array, shape (n_samples, n_channels)
-        Signals of one span, in float32.
-    components : array, shape (n_channels * n_lags, n_components)
-        The components.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    projected : array, shape (n_samples - n_lags + 1, n_components)
-        The projection, in float32.
+    Shapes: ``x`` (n_samples, n_channels), ``components`` (n_channels * n_lags,
+    n_components); returns ``projected`` (n_samples - n_lags + 1, n_components).
     """
     n_rows = len(x) - n_lags + 1
     # Within a window the earliest sample comes first.
@@ -163,17 +122,8 @@ def _phases(x, n_lags):
 def embed(x: np.ndarray, n_lags: int) -> np.ndarray:
     """Form the embedded matrix itself, for those who want no projection.
 
-    Parameters
-    ----------
-    x : array, shape (n_samples, n_channels)
-        Signals of one span.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    embedded : array, shape (n_samples - n_lags + 1, n_channels * n_lags)
-        The embedded matrix.
+    Shapes: ``x`` (n_samples, n_channels); returns ``embedded`` (n_samples - n_lags + 1,
+    n_channels * n_lags).
     """
     windows = np.lib.stride_tricks.sliding_window_view(x, n_lags, axis=0)[:, :, ::-1]
     return np.ascontiguousarray(windows).reshape(len(windows), -1)
@@ -182,17 +132,7 @@ def embed(x: np.ndarray, n_lags: int) -> np.ndarray:
 def principal_components(products: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Principal components from a matrix of products, as far as there are any.
 
-    Parameters
-    ----------
-    products : array, shape (n, n)
-        Sum of outer products; not centered, not divided by the number of samples.
-
-    Returns
-    -------
-    values : array, shape (rank,)
-        Eigenvalues, largest first.
-    vectors : array, shape (n, rank)
-        Eigenvectors. The entry of largest magnitude of each is positive.
+    Shapes: ``products`` (n, n); returns ``values`` (rank,), ``vectors`` (n, rank).
     """
     values, vectors = np.linalg.eigh(products)
     rank = int(np.sum(values > RANK_TOLERANCE * values[-1]))

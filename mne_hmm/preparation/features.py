@@ -63,21 +63,7 @@ def tell_what_is_left_out(left_out: Sequence[LeftOut], preparation: Preparation)
 
 
 def moments_of(one: Signals, preparation: Preparation) -> LaggedMoments:
-    """Sum the products of one recording; those of all recordings say what the components are.
-
-    Parameters
-    ----------
-    one : Signals
-        The recording's signals.
-    preparation : Preparation
-        What is to be fitted.
-
-    Returns
-    -------
-    moments : LaggedMoments
-        What the products are made of. Without components only those of the channels are needed,
-        for their rank; there is one lag then.
-    """
+    """Sum the products of one recording; those of all recordings say what the components are."""
     n_lags = 1 if preparation.n_components is None else preparation.n_embeddings
     return lagged_moments(one.spans, n_lags)
 
@@ -92,28 +78,8 @@ def fit_components(
 ) -> FittedPreparation:
     """Find principal components of the sum of all recordings' products.
 
-    Parameters
-    ----------
-    products : array, shape (n_channels * n_lags, n_channels * n_lags)
-        The sum.
-    recording : Recording
-        One of the recordings.
-    preparation : Preparation
-        What is to be fitted.
-    aligned_to : array, shape (n_channels, n_channels) | None
-        The mean covariance to which the recordings were aligned, if they were.
-    grouped : bool
-        Whether several recordings were aligned together.
-
-    Returns
-    -------
-    fitted : FittedPreparation
-        The preparation with its components.
-
-    Raises
-    ------
-    ValueError
-        If ``n_components`` is more than the data have.
+    Shapes: ``products`` (n_channels * n_lags, n_channels * n_lags), ``aligned_to``
+    (n_channels, n_channels).
     """
     ch_names = recording.ch_names
     sfreq = float(recording.timeline.sfreq if preparation.sfreq is None else preparation.sfreq)
@@ -183,21 +149,7 @@ def features_of(
 ) -> tuple[np.ndarray, TimeMap]:
     """Align, embed and project one recording.
 
-    Parameters
-    ----------
-    one : Signals
-        The recording's signals.
-    fitted : FittedPreparation
-        What to do with them.
-    alignment : Alignment | None
-        The map of the recording, where recordings are aligned.
-
-    Returns
-    -------
-    features : array, shape (n_samples, n_features)
-        The features in float32.
-    time_map : TimeMap
-        Where they lie in time.
+    Shapes: returns ``features`` (n_samples, n_features).
     """
     spans, _ = _embedded(one, fitted, alignment)
     time_map = one.time_map(fitted.n_lost)
@@ -222,22 +174,7 @@ class Statistics(NamedTuple):
 def statistics_of(
     one: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
 ) -> Statistics:
-    """Find what a preparation takes from one recording, for others to be prepared alike.
-
-    Parameters
-    ----------
-    one : Signals
-        The recording's signals.
-    fitted : FittedPreparation
-        What to do with them.
-    alignment : Alignment | None
-        The map of the recording, where recordings are aligned.
-
-    Returns
-    -------
-    statistics : Statistics
-        Means, standard deviations, signs and the map.
-    """
+    """Find what a preparation takes from one recording, for others to be prepared alike."""
     return _embedded(one, fitted, alignment)[1]
 
 

@@ -19,18 +19,7 @@ def feature_filters(
 ) -> np.ndarray:
     """Weights by which the embedded channels become features.
 
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        What made the features.
-    alignment : Alignment | None
-        The map of a recording, for its own channels. None is for those of the mean.
-
-    Returns
-    -------
-    filters : array, shape (n_channels * n_lags, n_features)
-        The weights. Channels are in units of their standard deviations where the preparation
-        standardizes, and so are the features.
+    Shapes: returns ``filters`` (n_channels * n_lags, n_features).
     """
     filters = input_filters(preparation)
     if alignment is not None:
@@ -44,15 +33,7 @@ def feature_filters(
 def input_filters(preparation: FittedPreparation) -> np.ndarray:
     """Weights by which what is embedded becomes features: channels, or their spatial components.
 
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        What made the features.
-
-    Returns
-    -------
-    filters : array, shape (n_inputs * n_lags, n_features)
-        The weights, as `feature_filters` gives them where channels are embedded.
+    Shapes: returns ``filters`` (n_inputs * n_lags, n_features).
     """
     directions, scales = _directions_and_scales(preparation)
     return directions / scales
@@ -69,17 +50,7 @@ def spatial_patterns(
 ) -> np.ndarray:
     """Tell what one unit of what is embedded is in the channels.
 
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        What made the features.
-    alignment : Alignment | None
-        The map of a recording, for its own channels. None is for those of the mean.
-
-    Returns
-    -------
-    patterns : array, shape (n_channels, n_inputs)
-        The identity where channels are embedded.
+    Shapes: returns ``patterns`` (n_channels, n_inputs).
     """
     if alignment is not None:
         return alignment.from_mean
@@ -112,17 +83,7 @@ def feature_patterns(
 ) -> np.ndarray:
     """Tell what one unit of a feature is in the embedded channels.
 
-    Parameters
-    ----------
-    preparation : FittedPreparation
-        What made the features.
-    alignment : Alignment | None
-        The map of a recording, for its own channels. None is for those of the mean.
-
-    Returns
-    -------
-    patterns : array, shape (n_channels * n_lags, n_features)
-        The way back, as far as there is one: what the components leave out is lost.
+    Shapes: returns ``patterns`` (n_channels * n_lags, n_features).
     """
     patterns = input_patterns(preparation)
     if preparation.spatial_components_ is None and alignment is None:
@@ -182,17 +143,9 @@ def _falling(directions):
 def embedded_covariances(covariances: np.ndarray, patterns: np.ndarray) -> np.ndarray:
     """Covariances of the embedded channels.
 
-    Parameters
-    ----------
-    covariances : array, shape (..., n_features, n_features)
-        Covariances of the features.
-    patterns : array, shape (n_channels * n_lags, n_features)
-        What one unit of a feature is in the embedded channels.
-
-    Returns
-    -------
-    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
-        The covariances.
+    Shapes: ``covariances`` (..., n_features, n_features), ``patterns`` (n_channels *
+    n_lags, n_features); returns ``embedded`` (..., n_channels * n_lags, n_channels *
+    n_lags).
     """
     return patterns @ covariances @ patterns.T
 
@@ -200,17 +153,8 @@ def embedded_covariances(covariances: np.ndarray, patterns: np.ndarray) -> np.nd
 def zero_lag(embedded: np.ndarray, n_lags: int) -> np.ndarray:
     """Covariances of the channels at the same time, from the middle of the embedding.
 
-    Parameters
-    ----------
-    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
-        Covariances of the embedded channels.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    covariances : array, shape (..., n_channels, n_channels)
-        The covariances.
+    Shapes: ``embedded`` (..., n_channels * n_lags, n_channels * n_lags); returns
+    ``covariances`` (..., n_channels, n_channels).
     """
     center = slice(n_lags // 2, None, n_lags)
     return embedded[..., center, center]
@@ -219,17 +163,8 @@ def zero_lag(embedded: np.ndarray, n_lags: int) -> np.ndarray:
 def lag_mean(embedded: np.ndarray, n_lags: int) -> np.ndarray:
     """Mean covariances of the channels over all pairs of lags.
 
-    Parameters
-    ----------
-    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
-        Covariances of the embedded channels.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    covariances : array, shape (..., n_channels, n_channels)
-        The means. Of a channel with itself only equal lags are taken, which is its variance.
+    Shapes: ``embedded`` (..., n_channels * n_lags, n_channels * n_lags); returns
+    ``covariances`` (..., n_channels, n_channels).
     """
     blocks = _blocks(embedded, n_lags)
     means = blocks.mean(axis=(-3, -1))
@@ -242,18 +177,8 @@ def lag_mean(embedded: np.ndarray, n_lags: int) -> np.ndarray:
 def by_lag(embedded: np.ndarray, n_lags: int) -> np.ndarray:
     """Autocovariances of the channels, from all pairs of lags with one difference.
 
-    Parameters
-    ----------
-    embedded : array, shape (..., n_channels * n_lags, n_channels * n_lags)
-        Covariances of the embedded channels.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    autocovariances : array, shape (..., n_channels, n_channels, 2 * n_lags - 1)
-        Entry ``[i, j]`` is the mean of ``x_i(t) x_j(t - lag)`` for lags from ``1 - n_lags`` to
-        ``n_lags - 1`` samples.
+    Shapes: ``embedded`` (..., n_channels * n_lags, n_channels * n_lags); returns
+    ``autocovariances`` (..., n_channels, n_channels, 2 * n_lags - 1).
     """
     blocks = _blocks(embedded, n_lags)
     means = [

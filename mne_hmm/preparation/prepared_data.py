@@ -144,12 +144,7 @@ class PreparedData:
 class One(Sequence[np.ndarray]):
     """One of several arrays, which is read when it is asked for.
 
-    Parameters
-    ----------
-    data : sequence of array, shape (n_samples, n_features)
-        The arrays.
-    index : int
-        The number of the one.
+    Shapes: ``data`` (n_samples, n_features).
     """
 
     def __init__(self, data: Sequence[np.ndarray], index: int):
@@ -167,10 +162,7 @@ class One(Sequence[np.ndarray]):
 class Joined(Sequence[np.ndarray]):
     """Several sequences of arrays as one, without reading any of them.
 
-    Parameters
-    ----------
-    parts : sequence of sequence of array, shape (n_samples, n_features)
-        Lists, and sequences that read an array when it is asked for.
+    Shapes: ``parts`` (n_samples, n_features).
     """
 
     def __init__(self, parts: Sequence[Sequence[np.ndarray]]):
@@ -187,13 +179,7 @@ class Joined(Sequence[np.ndarray]):
         return self.parts[part][place]
 
     def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield recordings in a given order, reading ahead where a part can.
-
-        Parameters
-        ----------
-        order : iterable of int
-            Numbers of recordings.
-        """
+        """Yield recordings in a given order, reading ahead where a part can."""
         places = [(*self._places[index], index) for index in order]
         for number, run in groupby(places, key=lambda place: place[0]):
             part, wanted = self.parts[number], list(run)
@@ -246,13 +232,7 @@ def as_prepared(inst: Any) -> PreparedData | None:
 
 
 def same_features(ours: FittedPreparation, theirs: FittedPreparation) -> bool:
-    """Tell whether two preparations make the same features of a recording.
-
-    Parameters
-    ----------
-    ours, theirs : FittedPreparation
-        The two; one that was saved and read again is the same.
-    """
+    """Tell whether two preparations make the same features of a recording."""
     if ours is theirs:
         return True
     if (ours.settings, ours.ch_names_, ours.sfreq_) != (

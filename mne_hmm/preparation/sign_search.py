@@ -58,19 +58,8 @@ def compared_entries(n_channels: int, n_lags: int) -> Entries:
 def lagged_covariance(spans: Sequence[np.ndarray], n_lags: int) -> np.ndarray:
     """Covariance of the embedded channels, every column standardized.
 
-    Parameters
-    ----------
-    spans : sequence of array, shape (n_samples, n_channels)
-        Good spans of one recording, at least ``n_lags`` samples each. Nothing is embedded across
-        their ends.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    covariance : array, shape (n_channels * n_lags, n_channels * n_lags)
-        The covariance. Its diagonal is n / (n - 1), with n the number of embedded samples, since
-        columns are divided by the standard deviation of a population.
+    Shapes: ``spans`` (n_samples, n_channels); returns ``covariance`` (n_channels * n_lags,
+    n_channels * n_lags).
     """
     n_samples = sum(len(x) - n_lags + 1 for x in spans)
     # Products of numbers far from 0 would lose digits; columns are centered below anyway.
@@ -91,16 +80,7 @@ def lagged_covariance(spans: Sequence[np.ndarray], n_lags: int) -> np.ndarray:
 def median_recording(values: np.ndarray) -> int:
     """Which recording is in the middle, by how alike it is to all others whatever the signs.
 
-    Parameters
-    ----------
-    values : array, shape (n_recordings, n_entries)
-        Entries of the recordings' covariances.
-
-    Returns
-    -------
-    index : int
-        The recording at place ``n_recordings // 2`` by the sum of the correlations of its absolute
-        values with those of all others, in ascending order.
+    Shapes: ``values`` (n_recordings, n_entries).
     """
     likeness = np.corrcoef(np.abs(values))
     np.fill_diagonal(likeness, 0)
@@ -110,14 +90,7 @@ def median_recording(values: np.ndarray) -> int:
 class Similarity:
     """How alike a recording is to a template, for any signs of its channels.
 
-    Parameters
-    ----------
-    values : array, shape (n_entries,)
-        Entries of the recording's covariance.
-    template : array, shape (n_entries,)
-        The same of the template.
-    entries : Entries
-        Which these are.
+    Shapes: ``values`` (n_entries,), ``template`` (n_entries,).
     """
 
     def __init__(self, values: np.ndarray, template: np.ndarray, entries: Entries):
@@ -137,15 +110,7 @@ class Similarity:
     def of(self, flips: np.ndarray) -> np.ndarray:
         """Similarity for some flips.
 
-        Parameters
-        ----------
-        flips : array, shape (..., n_channels)
-            Signs, 1 or -1.
-
-        Returns
-        -------
-        similarity : array, shape (...)
-            The correlations.
+        Shapes: ``flips`` (..., n_channels); returns ``similarity`` (...).
         """
         products, sums = (
             np.sum(flips * (flips @ matrix), axis=-1) / 2 for matrix in (self._products, self._sums)
@@ -155,15 +120,7 @@ class Similarity:
     def after_one_more(self, flips: np.ndarray) -> np.ndarray:
         """Similarity if one channel more were flipped, for each channel.
 
-        Parameters
-        ----------
-        flips : array, shape (..., n_channels)
-            Signs, 1 or -1.
-
-        Returns
-        -------
-        similarity : array, shape (..., n_channels)
-            The correlations.
+        Shapes: ``flips`` (..., n_channels); returns ``similarity`` (..., n_channels).
         """
         products, sums = (
             np.sum(terms, axis=-1, keepdims=True) / 2 - 2 * terms
@@ -191,18 +148,7 @@ def best_flips(similarity: Similarity, starts: np.ndarray) -> np.ndarray:
 
     From each start, the channel is flipped that brings most, until none brings anything.
 
-    Parameters
-    ----------
-    similarity : Similarity
-        How alike a recording is to the template.
-    starts : array, shape (n_starts, n_channels)
-        Signs to start from. Of starts that end equally well the first counts.
-
-    Returns
-    -------
-    flips : array of int, shape (n_channels,)
-        The best signs. As those of all channels together change nothing, they are given such that
-        fewer channels are flipped, and not the first of them if they are half.
+    Shapes: ``starts`` (n_starts, n_channels); returns ``flips`` (n_channels,).
     """
     flips = starts.astype(float)
     moving = np.arange(len(flips))
@@ -226,21 +172,8 @@ def flips_to_template(
     The result does not depend on the signs the recording has, but for those of all channels
     together.
 
-    Parameters
-    ----------
-    spans : sequence of array, shape (n_samples, n_channels)
-        Good spans of the recording.
-    template : array, shape (n_channels * n_lags, n_channels * n_lags)
-        Covariance of the template's embedded channels.
-    n_lags : int
-        Number of lags.
-
-    Returns
-    -------
-    flips : array of int, shape (n_channels,)
-        The signs, 1 or -1.
-    before, after : float
-        Similarity without the flips and with them.
+    Shapes: ``spans`` (n_samples, n_channels), ``template`` (n_channels * n_lags, n_channels
+    * n_lags); returns ``flips`` (n_channels,).
     """
     n_channels = spans[0].shape[1]
     entries = compared_entries(n_channels, n_lags)

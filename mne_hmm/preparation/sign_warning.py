@@ -34,13 +34,6 @@ class SignCheck:
 
     Only parcels are checked, which are kept as ``misc`` channels: the signs of sensors are known.
     Envelopes have no sign, and without an embedding there may be nothing between parcels.
-
-    Parameters
-    ----------
-    recordings : sequence of Recording
-        All recordings.
-    preparation : Preparation
-        What is done to them.
     """
 
     def __init__(self, recordings: Sequence[Recording], preparation: Preparation):

@@ -42,26 +42,7 @@ def simulate_channels(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make signals of a model's channels, and the states they were made with.
 
-    Parameters
-    ----------
-    hmm : HMM
-        The model, of time-delay embedded data without means.
-    n_times : int
-        Number of samples.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    signals : array, shape (n_times, n_channels)
-        The signals; in standard deviations where the model standardizes its channels.
-    labels : array of int, shape (n_times,)
-        The states.
-
-    Raises
-    ------
-    ValueError
-        If the model is of another kind.
+    Shapes: returns ``signals`` (n_times, n_channels), ``labels`` (n_times,).
     """
     from ..engine import sample_states
 
@@ -83,17 +64,7 @@ def simulate_channels(
 def autocovariances(hmm: Any) -> np.ndarray:
     """Get covariances over lags of what a model embeds.
 
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-
-    Returns
-    -------
-    autocovariances : array, shape (n_states, n_lags, n_signals, n_signals)
-        Mean of ``x_t x_(t - lag)^T`` for lags from 0 on; signals are the channels or their spatial
-        components. Long lags, of which the embedding has few pairs, are tapered by their share of
-        these, so that they are those of a process: without a taper some would have negative power.
+    Shapes: returns ``autocovariances`` (n_states, n_lags, n_signals, n_signals).
     """
     preparation = hmm.preparation_
     n_lags, n = preparation.n_embeddings, preparation.n_inputs_
@@ -110,17 +81,7 @@ def autocovariances(hmm: Any) -> np.ndarray:
 def fit_autoregression(autocovariance: np.ndarray) -> Autoregression:
     """Find the autoregression that has given covariances.
 
-    Parameters
-    ----------
-    autocovariance : array, shape (n_lags, n_signals, n_signals)
-        Mean of ``x_t x_(t - lag)^T`` for lags from 0 on, of some process.
-
-    Returns
-    -------
-    autoregression : Autoregression
-        One of order ``n_lags - 1`` with these covariances and a little noise in each signal. It
-        is stable: the Yule-Walker equations of a positive definite covariance have no other
-        solution.
+    Shapes: ``autocovariance`` (n_lags, n_signals, n_signals).
     """
     n_signals = autocovariance.shape[1]
     noisy = autocovariance.copy()
@@ -149,19 +110,7 @@ def simulate_switching(
 ) -> np.ndarray:
     """Make signals that switch with states, from silence on.
 
-    Parameters
-    ----------
-    autoregressions : sequence of Autoregression
-        The dynamics of each state, all of one order.
-    labels : array of int, shape (n_times,)
-        The state of each sample.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    signals : array, shape (n_times, n_signals)
-        The signals.
+    Shapes: ``labels`` (n_times,); returns ``signals`` (n_times, n_signals).
     """
     order, n = autoregressions[0].coefficients.shape[:2]
     noise = rng.standard_normal((len(labels), n))

@@ -32,25 +32,7 @@ class Networks(NamedTuple):
 
 
 def networks_of(preset: str | None, given: dict[str, Any]) -> Networks:
-    """Check what was given, and put defaults or those of a preset in place of the rest.
-
-    Parameters
-    ----------
-    preset : str | None
-        Name of a preset.
-    given : dict
-        Arguments of `simulate_raw` that are not None.
-
-    Returns
-    -------
-    networks : Networks
-        All there is to know of the networks.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of range, or they do not go together.
-    """
+    """Check what was given, and put defaults or those of a preset in place of the rest."""
     chosen = None
     if preset is not None:
         check_option(preset, "preset", tuple(PRESETS))

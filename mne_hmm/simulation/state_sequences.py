@@ -10,19 +10,7 @@ from ..states.visits import stationary_occupancy
 def markov_labels(transition_matrix: np.ndarray, n_times: int, rng: np.random.Generator):
     """Draw the states of a Markov chain that has been going on for long.
 
-    Parameters
-    ----------
-    transition_matrix : array, shape (n_states, n_states)
-        Probability of a step from state i to state j.
-    n_times : int
-        Number of samples.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    labels : array of int, shape (n_times,)
-        The states.
+    Shapes: ``transition_matrix`` (n_states, n_states); returns ``labels`` (n_times,).
     """
     states, lengths = [], []
     for visit in _visits(transition_matrix, n_times, 1, rng):
@@ -47,21 +35,7 @@ def markov_statistics(
 ) -> ChainStatistics:
     """Draw Markov chains side by side, and count what their states do.
 
-    Parameters
-    ----------
-    transition_matrix : array, shape (n_states, n_states)
-        Probability of a step from state i to state j.
-    n_times : int
-        Number of samples of each chain.
-    n_chains : int
-        Number of chains.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    statistics : ChainStatistics
-        The counts; no sample is ever written out.
+    Shapes: ``transition_matrix`` (n_states, n_states).
     """
     shape = (n_chains, len(transition_matrix))
     occupied, whole_samples, n_whole = (np.zeros(shape, np.int64) for _ in range(3))
@@ -110,23 +84,8 @@ def _visits(transition_matrix, n_times, n_chains, rng):
 def jump_matrix(occupancy: np.ndarray, lifetimes: np.ndarray) -> np.ndarray:
     """Find which state follows which, so that states are on for given shares of the time.
 
-    Parameters
-    ----------
-    occupancy : array, shape (n_states,)
-        Share of the time that each state is on.
-    lifetimes : array, shape (n_states,)
-        Mean duration of a visit to each.
-
-    Returns
-    -------
-    jumps : array, shape (n_states, n_states)
-        Probability that state j follows state i, 0 on the diagonal. Of all that are possible,
-        the one that depends least on where a visit comes from.
-
-    Raises
-    ------
-    ValueError
-        If a state would have to be entered more often than all others together.
+    Shapes: ``occupancy`` (n_states,), ``lifetimes`` (n_states,); returns ``jumps``
+    (n_states, n_states).
     """
     n_states = len(occupancy)
     entered = occupancy / lifetimes
@@ -162,23 +121,8 @@ def visit_labels(
 ) -> np.ndarray:
     """Draw visits one after another; half of a lifetime is certain, half by chance.
 
-    Parameters
-    ----------
-    n_times : int
-        Number of samples.
-    mean_samples : array, shape (n_states,)
-        Mean number of samples of a visit to each state.
-    jumps : array, shape (n_states, n_states) | None
-        Probability that state j follows state i; None for all others alike.
-    occupancy : array, shape (n_states,) | None
-        Probability of the first state, with ``jumps``.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    labels : array of int, shape (n_times,)
-        The states.
+    Shapes: ``mean_samples`` (n_states,), ``jumps`` (n_states, n_states), ``occupancy``
+    (n_states,); returns ``labels`` (n_times,).
     """
     n_states = len(mean_samples)
     shortest = (mean_samples / 2).astype(int)

@@ -11,25 +11,8 @@ from .._utils.checks import import_extra, plural
 def check_networks(values: Any, state_names: Sequence[str], ch_names: Sequence[str]) -> np.ndarray:
     """Check that matrices are networks without direction.
 
-    Parameters
-    ----------
-    values : array, shape (n_states, n_channels, n_channels)
-        The matrices; NaN where nothing is known.
-    state_names, ch_names : sequence of str
-        Names of the states and of the channels.
-
-    Returns
-    -------
-    values : array, shape (n_states, n_channels, n_channels)
-        The same in float64, exactly symmetric, with a diagonal of 0.
-
-    Raises
-    ------
-    TypeError
-        If values are not real numbers.
-    ValueError
-        If shapes do not fit together, there are fewer than 2 channels, or the values are infinite
-        or not symmetric.
+    Shapes: ``values`` (n_states, n_channels, n_channels); returns ``values`` (n_states,
+    n_channels, n_channels).
     """
     values = np.asarray(values)
     if values.dtype.kind not in "buif":
@@ -65,22 +48,7 @@ def check_networks(values: Any, state_names: Sequence[str], ch_names: Sequence[s
 def mixture_cut(edges: np.ndarray, seed: int) -> float:
     """Tell where the upper one of two groups of edges begins.
 
-    Parameters
-    ----------
-    edges : array, shape (n_edges,)
-        The edges of one network.
-    seed : int
-        Seed of the starts of the mixture model.
-
-    Returns
-    -------
-    cut : float
-        Edges above it are in the upper group. Infinity if there is one group only.
-
-    Raises
-    ------
-    ImportError
-        If scikit-learn is not installed.
+    Shapes: ``edges`` (n_edges,).
     """
     mixture = import_extra("sklearn.mixture", "analysis", "for networks cut by a mixture model")
     edges = np.sort(edges)

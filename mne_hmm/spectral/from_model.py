@@ -260,22 +260,7 @@ def check_dual(hmm: Any, dual: Any) -> None:
 def alignment_of(
     hmm: Any, dual: DualEstimate | None, alignment: Alignment | None
 ) -> Alignment | None:
-    """Find the map of the recording whose own channels are wanted, if there is one.
-
-    Parameters
-    ----------
-    hmm : HMM
-        The model.
-    dual : DualEstimate | None
-        An estimate of a recording, which knows its map.
-    alignment : Alignment | None
-        A map that was given instead.
-
-    Returns
-    -------
-    alignment : Alignment | None
-        The map; None for channels of the mean, and where recordings are not aligned.
-    """
+    """Find the map of the recording whose own channels are wanted, if there is one."""
     if alignment is None:
         return None if dual is None else dual.alignment
     if not isinstance(alignment, Alignment):
@@ -303,29 +288,7 @@ def _check_embedded(preparation: FittedPreparation):
 
 
 def picked_info(info: mne.Info | None, ch_names: tuple[str, ...], sfreq: float) -> mne.Info:
-    """Pick a model's channels from what is known of channels.
-
-    Parameters
-    ----------
-    info : mne.Info | None
-        What is known. None if nothing is.
-    ch_names : tuple of str
-        Names of the channels of the model.
-    sfreq : float
-        Sampling rate for channels of which nothing is known, in hertz.
-
-    Returns
-    -------
-    info : mne.Info
-        The channels in the order of the model; of type ``misc`` if nothing is known.
-
-    Raises
-    ------
-    TypeError
-        If info is none.
-    ValueError
-        If it lacks a channel.
-    """
+    """Pick a model's channels from what is known of channels."""
     if info is None:
         return mne.create_info(list(ch_names), sfreq, "misc")
     if not isinstance(info, mne.Info):
@@ -410,19 +373,9 @@ def _start(grid, n_channels):
 def _fitted(covariance, projection, power):
     """Change power by frequency so that the features' covariance comes near to what it is to be.
 
-    Parameters
-    ----------
-    covariance : array, shape (n_features, n_features)
-        Covariance of the features.
-    projection : array, shape (n_freqs, n_features, n_channels)
-        From the channels' Fourier transform to features.
-    power : array, shape (n_freqs, n_channels, n_channels)
-        Where to begin: mean of ``X_i conj(X_j)`` at each frequency.
-
-    Returns
-    -------
-    power : array, shape (n_freqs, n_channels, n_channels)
-        The power. Each step leaves it positive semidefinite.
+    Shapes: ``covariance`` (n_features, n_features), ``projection`` (n_freqs, n_features,
+    n_channels), ``power`` (n_freqs, n_channels, n_channels); returns ``power`` (n_freqs,
+    n_channels, n_channels).
     """
     n_features = len(covariance)
     flat = projection.transpose(1, 0, 2).reshape(n_features, -1).conj().T

@@ -58,23 +58,7 @@ class Windows:
         bandwidth: float | None = None,
         edges: str = "exact",
     ) -> "Windows":
-        """Check what was asked for, and make tapers of it.
-
-        Parameters
-        ----------
-        sfreq : float
-            Sampling rate in hertz.
-        method : "multitaper" | "welch"
-            Several tapers per window, or one and windows that overlap by half.
-        fmin, fmax : float
-            Frequencies to keep, in hertz.
-        window : float
-            Length of a window in seconds.
-        bandwidth : float | None
-            Full bandwidth of the tapers in hertz.
-        edges : "exact" | "osl"
-            Where windows lie.
-        """
+        """Check what was asked for, and make tapers of it."""
         check_option(method, "method", ("multitaper", "welch"))
         check_option(edges, "edges", ("exact", "osl"))
         fmin = check_number(fmin, "fmin", rule="a frequency in hertz ≥ 0", low=0)
@@ -130,18 +114,7 @@ class Windows:
         return factors[self.bins]
 
     def starts(self, n_times: int) -> np.ndarray:
-        """Find where the windows of a span begin.
-
-        Parameters
-        ----------
-        n_times : int
-            Samples of the span.
-
-        Returns
-        -------
-        starts : array of int
-            First sample of each window. Below 0 where a window begins before the span.
-        """
+        """Find where the windows of a span begin."""
         n_samples = self.n_samples
         if self.edges == "osl":
             return np.arange(n_times // n_samples) * n_samples - n_samples // 2
@@ -194,17 +167,7 @@ def _hann(n_samples, bandwidth, edges):
 
 
 class CrossSpectra:
-    """Sums over windows of the cross-spectra of signals that are weighted by states.
-
-    Parameters
-    ----------
-    windows : Windows
-        The windows.
-    n_states : int
-        Number of states.
-    n_channels : int
-        Number of channels.
-    """
+    """Sums over windows of the cross-spectra of signals that are weighted by states."""
 
     def __init__(self, windows: Windows, n_states: int, n_channels: int):
         n_freqs = len(windows.freqs)
@@ -219,12 +182,7 @@ class CrossSpectra:
     def add(self, signals: np.ndarray, weights: np.ndarray) -> None:
         """Add a span.
 
-        Parameters
-        ----------
-        signals : array, shape (n_channels, n_times)
-            The signals, without their mean.
-        weights : array, shape (n_states, n_times)
-            Probabilities of the states.
+        Shapes: ``signals`` (n_channels, n_times), ``weights`` (n_states, n_times).
         """
         n_samples = self.windows.n_samples
         starts = self.windows.starts(weights.shape[1])
@@ -265,10 +223,7 @@ class CrossSpectra:
     def density(self) -> np.ndarray:
         """Divide the sums by what they cover.
 
-        Returns
-        -------
-        csd : array, shape (n_states, n_channels, n_channels, n_freqs)
-            One-sided cross-spectral densities; NaN for states that cover nothing.
+        Shapes: returns ``csd`` (n_states, n_channels, n_channels, n_freqs).
         """
         windows = self.windows
         covered = self.covered

@@ -24,28 +24,7 @@ def pair_with_states(
     sfreq: float | None = None,
     n_jobs: int | None = None,
 ) -> tuple[list[Recording], Iterator[StateTimeCourse]]:
-    """Get recordings, with the channels their states were found in, and these states.
-
-    Parameters
-    ----------
-    inst : object
-        One input or several.
-    states : StateTimeCourse | HMM | sequence of StateTimeCourse
-        Their states, or the model to find them with.
-    reject_by_annotation : bool
-        Whether to leave spans annotated as bad out.
-    sfreq : float | None
-        Sampling rate of arrays in hertz.
-    n_jobs : int | None
-        Jobs that filter when states are found.
-
-    Returns
-    -------
-    recordings : list of Recording
-        The recordings.
-    courses : iterator of StateTimeCourse
-        The states of each; a model finds them when they are asked for.
-    """
+    """Get recordings, with the channels their states were found in, and these states."""
     if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
         raise TypeError(
             "inst is PreparedData, whose signals are features already; pass the recordings "
@@ -112,21 +91,7 @@ def _check_same_grid(recording, course):
 def common_spans(
     recording: Recording, states: StateTimeCourse
 ) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Find the spans of a recording that are good and were modeled.
-
-    Parameters
-    ----------
-    recording : Recording
-        The recording.
-    states : StateTimeCourse
-        Its states.
-
-    Returns
-    -------
-    stretches : list of tuple
-        What to read at once, as first sample and the one after the last, and the spans in it
-        in the same form.
-    """
+    """Find the spans of a recording that are good and were modeled."""
     begins = [start for start, _ in recording.pieces]
     spans = _intersection(states.spans, recording.spans)
     # Good spans never cross from one piece to the next.
@@ -159,16 +124,7 @@ def check_finite(
 ) -> None:
     """Check that a span holds numbers.
 
-    Parameters
-    ----------
-    signals : array, shape (n_channels, n_times)
-        Signals of the span.
-    weights : array, shape (n_states, n_times)
-        Probabilities of its states.
-    recording : Recording
-        The recording.
-    start, stop : int
-        First sample of the span, and the one after the last.
+    Shapes: ``signals`` (n_channels, n_times), ``weights`` (n_states, n_times).
     """
     where = f"{recording.label} {recording.timeline.where(start)}"
     seconds = (stop - start) / recording.timeline.sfreq

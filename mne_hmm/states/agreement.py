@@ -173,17 +173,7 @@ def compute_agreement(states: Any, other: Any) -> StateAgreement:
 def cross_table(first: np.ndarray, second: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
     """Count the samples in each pair of states.
 
-    Parameters
-    ----------
-    first, second : array of int, shape (n_samples,)
-        The states.
-    n_first, n_second : int
-        Numbers of states.
-
-    Returns
-    -------
-    counts : array, shape (n_first, n_second)
-        The counts.
+    Shapes: ``first, second`` (n_samples,); returns ``counts`` (n_first, n_second).
     """
     codes = np.asarray(first, np.int64) * n_second + second
     return np.bincount(codes, minlength=n_first * n_second).reshape(n_first, n_second).astype(float)
@@ -192,18 +182,7 @@ def cross_table(first: np.ndarray, second: np.ndarray, n_first: int, n_second: i
 def aligned(table: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Put partners on the diagonal of a table, which is made square.
 
-    Parameters
-    ----------
-    table : array, shape (n_first, n_second)
-        Counts or shares.
-    order : array of int, shape (n_first,)
-        Column that belongs to each row; -1 for none.
-
-    Returns
-    -------
-    table : array, shape (n, n)
-        Rows as before; columns as the rows they belong to. A row or column without a partner has
-        zeros for one.
+    Shapes: ``table`` (n_first, n_second), ``order`` (n_first,); returns ``table`` (n, n).
     """
     n_first, n_second = table.shape
     alone = np.setdiff1d(np.arange(n_second), order)

@@ -117,17 +117,7 @@ def match_states(
 
 
 def check_model(value: Any, name: str, more: str = "") -> None:
-    """Check that an argument is a model.
-
-    Parameters
-    ----------
-    value : object
-        What was given.
-    name : str
-        Name of the argument.
-    more : str
-        What else it may be, for the error.
-    """
+    """Check that an argument is a model."""
     # Models are known by what they hold: their module comes after this one.
     if not hasattr(value, "covariances_"):
         raise TypeError(
@@ -149,18 +139,7 @@ def _courses_of(hmm, reference, inst, sfreq):
 def best_match(values: np.ndarray, *, smallest: bool = False) -> np.ndarray:
     """Find the best one-to-one match of rows and columns.
 
-    Parameters
-    ----------
-    values : array, shape (n_rows, n_columns)
-        How alike each row and column are, or how far apart. NaN where nothing is known, which
-        is worse than all that is.
-    smallest : bool
-        Whether the values are distances.
-
-    Returns
-    -------
-    match : array of int, shape (n_rows,)
-        The column of each row; -1 for rows without, where there are fewer columns.
+    Shapes: ``values`` (n_rows, n_columns); returns ``match`` (n_rows,).
     """
     cost = np.array(values if smallest else -np.asarray(values), float)
     known = np.isfinite(cost)
@@ -184,23 +163,9 @@ def compare_states(
 ) -> np.ndarray:
     """Compare each state of one set with each of another.
 
-    Parameters
-    ----------
-    first : array, shape (n_first, n_features, n_features)
-        Covariances of one set.
-    second : array, shape (n_second, n_features, n_features)
-        Covariances of the other.
-    metric : str
-        One of DISTANCES or SIMILARITIES.
-    first_means : array, shape (n_first, n_features) | None
-        Means of the one set; None for zero.
-    second_means : array, shape (n_second, n_features) | None
-        Means of the other.
-
-    Returns
-    -------
-    values : array, shape (n_first, n_second)
-        Distances or similarities.
+    Shapes: ``first`` (n_first, n_features, n_features), ``second`` (n_second, n_features,
+    n_features), ``first_means`` (n_first, n_features), ``second_means`` (n_second,
+    n_features); returns ``values`` (n_first, n_second).
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     n_features = first.shape[-1]
@@ -278,20 +243,7 @@ def course_correlations(
 ) -> np.ndarray:
     """Correlate state probabilities over all samples that both sets model.
 
-    Parameters
-    ----------
-    first, second : sequence of StateTimeCourse
-        States of the same recordings by two models.
-
-    Returns
-    -------
-    correlation : array, shape (n_first, n_second)
-        Correlations; NaN for a state that never changes.
-
-    Raises
-    ------
-    ValueError
-        If the two are not of the same recordings, or no sample is modeled by both.
+    Shapes: returns ``correlation`` (n_first, n_second).
     """
     pairs = [common_samples(a, b) for a, b in same_recordings(first, second)]
     return correlations([(one[0], two[0]) for one, two in pairs])
@@ -300,15 +252,7 @@ def course_correlations(
 def correlations(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """Correlate rows of arrays over all samples of several recordings.
 
-    Parameters
-    ----------
-    pairs : sequence of tuple of array, shape (n_first, n_times), (n_second, n_times)
-        Values of each recording.
-
-    Returns
-    -------
-    correlation : array, shape (n_first, n_second)
-        Correlations; NaN for rows that never change.
+    Shapes: ``pairs`` (n_first, n_times); returns ``correlation`` (n_first, n_second).
     """
     n = sum(x.shape[1] for x, _ in pairs)
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
@@ -353,20 +297,7 @@ Values = tuple[np.ndarray, np.ndarray]
 def common_samples(one: StateTimeCourse, two: StateTimeCourse) -> tuple[Values, Values]:
     """Get probabilities and labels of the samples that both model, epochs end to end.
 
-    Parameters
-    ----------
-    one, two : StateTimeCourse
-        States of a recording by two models.
-
-    Returns
-    -------
-    one, two : tuple of array, shape (n_states, n_samples), (n_samples,)
-        Probabilities and labels of each.
-
-    Raises
-    ------
-    ValueError
-        If there is no such sample.
+    Shapes: returns ``one, two`` (n_states, n_samples).
     """
     known = (one.labels.ravel() >= 0) & (two.labels.ravel() >= 0)
     if not known.any():

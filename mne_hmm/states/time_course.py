@@ -374,25 +374,7 @@ class StateTimeCourse:
 
 
 def as_courses(states: Any) -> list[StateTimeCourse]:
-    """Get the states of one recording, or of several, as a list.
-
-    Parameters
-    ----------
-    states : StateTimeCourse | list of StateTimeCourse
-        States of one recording, or of several that belong to one model.
-
-    Returns
-    -------
-    courses : list of StateTimeCourse
-        One entry per recording.
-
-    Raises
-    ------
-    TypeError
-        If they are something else.
-    ValueError
-        If there are none, or they differ in the names of states or channels.
-    """
+    """Get the states of one recording, or of several, as a list."""
     several = [states] if isinstance(states, StateTimeCourse) else states
     if not isinstance(several, (list, tuple)) or not all(
         isinstance(one, StateTimeCourse) for one in several

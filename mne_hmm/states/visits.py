@@ -26,17 +26,7 @@ class Visits(NamedTuple):
 def find_visits(labels: np.ndarray, spans: list[tuple[int, int]]) -> Visits:
     """Find the visits in a state time course.
 
-    Parameters
-    ----------
-    labels : array of int, shape (n_times,)
-        State at each sample.
-    spans : list of tuple of int
-        First sample, and the one after the last, of each span that was modeled.
-
-    Returns
-    -------
-    visits : Visits
-        The visits; none goes on from one span to the next.
+    Shapes: ``labels`` (n_times,).
     """
     parts = []
     for number, (start, stop) in enumerate(spans):
@@ -143,24 +133,7 @@ def compute_statistics(
 ) -> StateStatistics:
     """Compute the statistics of a state time course.
 
-    Parameters
-    ----------
-    labels : array of int, shape (n_times,)
-        State at each sample.
-    spans : list of tuple of int
-        First sample, and the one after the last, of each span that was modeled.
-    sfreq : float
-        Sampling rate in hertz.
-    state_names : tuple of str
-        Names of the states.
-    include_censored : bool
-        Whether visits cut by the edge of a span count as lifetimes, at the length that is
-        seen of them.
-
-    Returns
-    -------
-    statistics : StateStatistics
-        The statistics.
+    Shapes: ``labels`` (n_times,).
     """
     n_states = len(state_names)
     visits = find_visits(labels, spans)
@@ -198,16 +171,7 @@ def compute_statistics(
 def stationary_occupancy(transition_matrix: np.ndarray) -> np.ndarray:
     """Compute the share of the time that a long chain spends in each state.
 
-    Parameters
-    ----------
-    transition_matrix : array, shape (n_states, n_states)
-        Probability of a step from state i to state j.
-
-    Returns
-    -------
-    occupancy : array, shape (n_states,)
-        The shares. Where they depend on the start, as with states that are never left, those
-        most alike.
+    Shapes: ``transition_matrix`` (n_states, n_states); returns ``occupancy`` (n_states,).
     """
     n_states = len(transition_matrix)
     stays = np.vstack([transition_matrix.T - np.eye(n_states), np.ones(n_states)])

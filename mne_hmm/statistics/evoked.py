@@ -115,14 +115,7 @@ class Trials:
     def evoked(self, data: np.ndarray, comment: str, nave: int) -> mne.EvokedArray:
         """Put a mean over trials into MNE-Python's terms.
 
-        Parameters
-        ----------
-        data : array, shape (n_states, n_times)
-            The mean.
-        comment : str
-            What it is of.
-        nave : int
-            Over how many events it is.
+        Shapes: ``data`` (n_states, n_times).
         """
         evoked = mne.EvokedArray(
             data, self.states[0].info, self.times[0], comment, nave, verbose="ERROR"
@@ -146,15 +139,7 @@ class FreeOnsets:
 
     @classmethod
     def of(cls, spans: list[tuple[int, int]], first: int, last: int) -> "FreeOnsets":
-        """Find them.
-
-        Parameters
-        ----------
-        spans : list of tuple of int
-            The spans that were modeled.
-        first, last : int
-            Samples from an event to the first and the last sample of its trial.
-        """
+        """Find them."""
         bounds = np.array(spans, int).reshape(-1, 2) - [first, last]
         bounds = bounds[bounds[:, 0] < bounds[:, 1]]
         return cls(bounds[:, 0], bounds[:, 1])
@@ -287,19 +272,8 @@ def _from_recordings(several, events, event_id, tmin, tmax):
 def take_trials(probabilities: np.ndarray, onsets: np.ndarray, first: int, last: int) -> np.ndarray:
     """Take probabilities around onsets.
 
-    Parameters
-    ----------
-    probabilities : array, shape (n_states, n_samples)
-        The state probabilities of a recording.
-    onsets : array of int, shape (n_trials,)
-        Samples at which the events are.
-    first, last : int
-        Samples from an event to the first and the last sample of its trial.
-
-    Returns
-    -------
-    data : array, shape (n_trials, n_states, n_times)
-        The trials.
+    Shapes: ``probabilities`` (n_states, n_samples), ``onsets`` (n_trials,); returns
+    ``data`` (n_trials, n_states, n_times).
     """
     samples = onsets[:, np.newaxis] + np.arange(first, last + 1)
     # States may be in single precision, whose sums over many trials are not.
@@ -363,22 +337,7 @@ def _limits(baseline, times):
 def baseline_slice(baseline: Any, times: np.ndarray) -> slice:
     """Find the samples of the baseline.
 
-    Parameters
-    ----------
-    baseline : tuple of float | None
-        First and last time in seconds; None is the end of the trial.
-    times : array, shape (n_times,)
-        Times of the trial in seconds.
-
-    Returns
-    -------
-    inside : slice
-        The samples.
-
-    Raises
-    ------
-    ValueError
-        If it is not a pair of times, the first no later than the second, inside the trial.
+    Shapes: ``times`` (n_times,).
     """
     if not isinstance(baseline, (tuple, list)) or len(baseline) != 2:
         raise ValueError(

@@ -472,19 +472,8 @@ def _runs(t, threshold, tail):
 def find_clusters(t: np.ndarray, threshold: float, tail: int) -> tuple[np.ndarray, ...]:
     """Find the clusters of a map of statistics.
 
-    Parameters
-    ----------
-    t : array, shape (n_states, n_times)
-        The statistics.
-    threshold : float
-        Values beyond it form clusters.
-    tail : 0 | 1 | -1
-        Both tails, the upper or the lower one.
-
-    Returns
-    -------
-    states, starts, stops, masses : array, shape (n_clusters,)
-        State, first sample, the one after the last, and the sum of each cluster.
+    Shapes: ``t`` (n_states, n_times); returns ``states, starts, stops, masses``
+    (n_clusters,).
     """
     return _runs(t, threshold, tail)
 
@@ -492,20 +481,7 @@ def find_clusters(t: np.ndarray, threshold: float, tail: int) -> tuple[np.ndarra
 def largest_masses(t: np.ndarray, threshold: float, tail: int) -> np.ndarray:
     """Find the largest absolute mass of all clusters in each of many maps.
 
-    Parameters
-    ----------
-    t : array, shape (n_maps, n_states, n_times)
-        The statistics.
-    threshold : float
-        Values beyond it form clusters.
-    tail : 0 | 1 | -1
-        Both tails, the upper or the lower one.
-
-    Returns
-    -------
-    masses : array, shape (n_maps,)
-        The largest. Where there are no clusters, a number below 0 in the order of the largest
-        t: without it all such maps would be ties, and p-values of tests not uniform.
+    Shapes: ``t`` (n_maps, n_states, n_times); returns ``masses`` (n_maps,).
     """
     rows, _, _, masses = _runs(t, threshold, tail)
     largest = folded(t, tail).max(axis=(1, 2)) / threshold - 1

@@ -13,19 +13,7 @@ ROUNDING = 1e-13
 def sign_flips(n_observations: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
     """Draw signs of observations, or list all where there are few.
 
-    Parameters
-    ----------
-    n_observations : int
-        Number of observations.
-    n_permutations : int
-        Number of permutations to draw. If there are no more than these, each comes once.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    signs : array, shape (n_permutations, n_observations)
-        Entries are 1 and -1. The signs as observed are not among them if all are listed.
+    Shapes: returns ``signs`` (n_permutations, n_observations).
     """
     if n_observations < 60 and 2**n_observations - 1 <= n_permutations:
         numbers = np.arange(1, 2**n_observations)
@@ -40,22 +28,8 @@ def label_shuffles(
 ) -> np.ndarray:
     """Shuffle which observations are in the first of two groups, or list all ways.
 
-    Parameters
-    ----------
-    first : array of bool, shape (n_observations,)
-        Whether each observation is in the first group.
-    blocks : array of int, shape (n_observations,)
-        Block of each observation; labels are shuffled within blocks.
-    n_permutations : int
-        Number of permutations to draw. If there are no more than these, each comes once.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    shuffled : array, shape (n_permutations, n_observations)
-        Entries are 1 (first group) and 0. The groups as observed are not among them if all
-        are listed.
+    Shapes: ``first`` (n_observations,), ``blocks`` (n_observations,); returns ``shuffled``
+    (n_permutations, n_observations).
     """
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     sizes = [int(first[inside].sum()) for inside in members]
@@ -79,19 +53,8 @@ def label_shuffles(
 def one_sample_t(values: np.ndarray, signs: np.ndarray, *, floor: float = 0.0) -> np.ndarray:
     """Compute t statistics of means against 0.
 
-    Parameters
-    ----------
-    values : array, shape (n_observations, n_variables)
-        The observations; NaN where there is none.
-    signs : array, shape (n_permutations, n_observations)
-        Signs by which they are multiplied.
-    floor : float
-        Standard deviations below this count as this.
-
-    Returns
-    -------
-    t : array, shape (n_permutations, n_variables)
-        The statistics; 0 where there are fewer than two observations, or only zeros.
+    Shapes: ``values`` (n_observations, n_variables), ``signs`` (n_permutations,
+    n_observations); returns ``t`` (n_permutations, n_variables).
     """
     known = ~np.isnan(values)
     x = np.where(known, values, 0.0)
@@ -101,21 +64,8 @@ def one_sample_t(values: np.ndarray, signs: np.ndarray, *, floor: float = 0.0) -
 def t_of_sums(sums: Any, squares: Any, n: Any, *, floor: float = 0.0) -> np.ndarray:
     """Compute t statistics of means against 0 from sums of observations.
 
-    Parameters
-    ----------
-    sums : array, shape (..., n_variables)
-        Sum of the observations.
-    squares : array, shape (..., n_variables)
-        Sum of their squares.
-    n : int | array of int, shape (n_variables,)
-        Their number.
-    floor : float
-        Standard deviations below this count as this.
-
-    Returns
-    -------
-    t : array, shape (..., n_variables)
-        The statistics; 0 where there are fewer than two observations, or only zeros.
+    Shapes: ``sums`` (..., n_variables), ``squares`` (..., n_variables), ``n``
+    (n_variables,); returns ``t`` (..., n_variables).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         means = sums / n
@@ -128,20 +78,8 @@ def t_of_sums(sums: Any, squares: Any, n: Any, *, floor: float = 0.0) -> np.ndar
 def two_sample_t(values: np.ndarray, first: np.ndarray, *, floor: float = 0.0) -> np.ndarray:
     """Compute t statistics of the differences of two groups, with pooled variances.
 
-    Parameters
-    ----------
-    values : array, shape (n_observations, n_variables)
-        The observations; NaN where there is none.
-    first : array, shape (n_permutations, n_observations)
-        Which of them are in the first group (1), and which in the second (0).
-    floor : float
-        Standard deviations below this count as this.
-
-    Returns
-    -------
-    t : array, shape (n_permutations, n_variables)
-        The statistics, first group minus second; 0 where a group has no observation or both
-        together fewer than three, and where all are the same.
+    Shapes: ``values`` (n_observations, n_variables), ``first`` (n_permutations,
+    n_observations); returns ``t`` (n_permutations, n_variables).
     """
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
@@ -168,17 +106,7 @@ def two_sample_t(values: np.ndarray, first: np.ndarray, *, floor: float = 0.0) -
 def p_values(observed: Any, null: np.ndarray) -> np.ndarray:
     """Compute p-values: the share of permutations, the observed one among them, that reach it.
 
-    Parameters
-    ----------
-    observed : array, shape (...)
-        The statistics that were observed, larger for less likely ones.
-    null : array, shape (n_permutations, ...)
-        Those of the permutations.
-
-    Returns
-    -------
-    p : array, shape (...)
-        The p-values, at least 1 / (1 + n_permutations).
+    Shapes: ``observed`` (...), ``null`` (n_permutations, ...); returns ``p`` (...).
     """
     observed = np.asarray(observed, float)
     # Permutations that are the same but for the order of sums differ in their last digits.
@@ -187,13 +115,5 @@ def p_values(observed: Any, null: np.ndarray) -> np.ndarray:
 
 
 def folded(statistics: np.ndarray, tail: int) -> np.ndarray:
-    """Turn statistics so that larger ones are less likely: both tails, the upper or the lower.
-
-    Parameters
-    ----------
-    statistics : array
-        The statistics.
-    tail : 0 | 1 | -1
-        Both tails, the upper or the lower one.
-    """
+    """Turn statistics so that larger ones are less likely: both tails, the upper or the lower."""
     return np.abs(statistics) if tail == 0 else tail * statistics

@@ -225,17 +225,7 @@ def compute_recording_dependence(
 def count_blocks(labels: np.ndarray, n_states: int) -> np.ndarray:
     """Count the samples of each state in blocks of a recording.
 
-    Parameters
-    ----------
-    labels : array of int, shape (n_samples,)
-        The state of each sample that was modeled.
-    n_states : int
-        Number of states.
-
-    Returns
-    -------
-    counts : array of int, shape (n_blocks, n_states)
-        The counts, in blocks of equal length.
+    Shapes: ``labels`` (n_samples,); returns ``counts`` (n_blocks, n_states).
     """
     n_blocks = min(N_BLOCKS, len(labels))
     block = np.arange(len(labels)) * n_blocks // len(labels)
@@ -248,19 +238,7 @@ def dependence_of(
 ) -> RecordingDependence:
     """Put the counts of recordings together.
 
-    Parameters
-    ----------
-    counts : sequence of array of int, shape (n_blocks, n_states)
-        Those of `count_blocks` for each recording.
-    state_names : sequence of str
-        Names of the states.
-    names : sequence
-        Names of the recordings.
-
-    Returns
-    -------
-    dependence : RecordingDependence
-        What they tell.
+    Shapes: ``counts`` (n_blocks, n_states).
     """
     n_samples = np.array([one.sum() for one in counts])
     occupancy = np.array([one.sum(axis=0) / one.sum() for one in counts])

@@ -11,27 +11,7 @@ from ..states.windows import check_windows, occupancy_in_windows
 
 
 def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
-    """Get the names of recordings, or number them.
-
-    Parameters
-    ----------
-    states : list of StateTimeCourse
-        The states of each recording.
-    names : sequence of str | None
-        What was given.
-
-    Returns
-    -------
-    names : list
-        One per recording.
-
-    Raises
-    ------
-    TypeError
-        If the names are one string.
-    ValueError
-        If there are more or fewer names than recordings, or some are the same.
-    """
+    """Get the names of recordings, or number them."""
     if names is None:
         return list(range(len(states)))
     if isinstance(names, str):

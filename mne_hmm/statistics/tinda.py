@@ -305,24 +305,8 @@ def interval_densities(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute how long states are on in the two halves of intervals.
 
-    Parameters
-    ----------
-    labels : array of int, shape (n_times,)
-        State at each sample.
-    visits : Visits
-        Its visits.
-    n_states : int
-        Number of states.
-    weighting : "samples" | "intervals"
-        What has equal weight.
-
-    Returns
-    -------
-    density : array, shape (n_states, n_states, 2)
-        Share of the time in the second state in the halves of the intervals between visits to
-        the first.
-    n_intervals : array of int, shape (n_states,)
-        Number of intervals of each state.
+    Shapes: ``labels`` (n_times,); returns ``density`` (n_states, n_states, 2),
+    ``n_intervals`` (n_states,).
     """
     limits = []
     for state in range(n_states):

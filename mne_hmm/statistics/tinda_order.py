@@ -16,15 +16,7 @@ BLOCK_SIZE = 2**22
 def angles_of(sequence: np.ndarray) -> np.ndarray:
     """Angles of states that lie on a circle, clockwise and evenly from the top.
 
-    Parameters
-    ----------
-    sequence : array of int, shape (..., n_states)
-        The states, in the order of their places.
-
-    Returns
-    -------
-    angles : array, shape (..., n_states)
-        Angle of each state in radians, counter-clockwise from the right, as usual.
+    Shapes: ``sequence`` (..., n_states); returns ``angles`` (..., n_states).
     """
     places = np.argsort(sequence, axis=-1)
     return np.pi / 2 - 2 * np.pi * places / sequence.shape[-1]
@@ -33,15 +25,7 @@ def angles_of(sequence: np.ndarray) -> np.ndarray:
 def cycle_weights(sequence: np.ndarray) -> np.ndarray:
     """Tell how much each pair of states adds to the strength of a cycle.
 
-    Parameters
-    ----------
-    sequence : array of int, shape (n_states,)
-        The states, in the order of the cycle.
-
-    Returns
-    -------
-    weights : array, shape (n_states, n_states)
-        Sine of the angle from the first state clockwise to the second.
+    Shapes: ``sequence`` (n_states,); returns ``weights`` (n_states, n_states).
     """
     angles = angles_of(sequence)
     return np.sin(angles[:, np.newaxis] - angles)
@@ -50,20 +34,8 @@ def cycle_weights(sequence: np.ndarray) -> np.ndarray:
 def best_sequences(asymmetry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Find the order in which states follow each other around a circle best.
 
-    Parameters
-    ----------
-    asymmetry : array, shape (n_matrices, n_states, n_states)
-        How much more the second state is on after the first than before it. Each matrix is
-        looked at by itself.
-
-    Returns
-    -------
-    sequences : array of int, shape (n_matrices, n_states)
-        The best order for each matrix, from state 0 on. Up to nine states all orders are tried.
-        Where there are more, some orders are improved by exchanging two states for as long as
-        that helps; the same matrix always gives the same order.
-    strengths : array, shape (n_matrices,)
-        Strengths of the cycles.
+    Shapes: ``asymmetry`` (n_matrices, n_states, n_states); returns ``sequences``
+    (n_matrices, n_states), ``strengths`` (n_matrices,).
     """
     n_matrices, n_states = asymmetry.shape[:2]
     exact = n_states <= MOST_TRIED

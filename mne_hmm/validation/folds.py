@@ -41,22 +41,7 @@ def folds_in_words(prepared: PreparedData, n_folds: int, group: list[int] | None
 
 
 def check_group(group: Any, n_recordings: int, n_folds: int) -> list[int] | None:
-    """Give the groups of recordings numbers, or say what is wrong with them.
-
-    Parameters
-    ----------
-    group : sequence | None
-        What recordings belong together, such as names of persons.
-    n_recordings : int
-        Number of recordings.
-    n_folds : int
-        Number of folds.
-
-    Returns
-    -------
-    group : list of int | None
-        The number of each recording's group, from 0 in order of appearance.
-    """
+    """Give the groups of recordings numbers, or say what is wrong with them."""
     if group is None:
         return None
     if isinstance(group, (str, bytes)) or not hasattr(group, "__iter__"):
@@ -85,31 +70,7 @@ def check_group(group: Any, n_recordings: int, n_folds: int) -> list[int] | None
 def make_folds(
     prepared: PreparedData, n_folds: int, gap: float, group: list[int] | None = None
 ) -> list[Fold]:
-    """Divide data into folds of about the same length.
-
-    Parameters
-    ----------
-    prepared : PreparedData
-        The data.
-    n_folds : int
-        Number of folds.
-    gap : float
-        Seconds to leave out on both sides of a held-out block. At least as much is left out
-        as an embedding reaches, so that no sample of a signal is on both sides.
-    group : list of int | None
-        Number of each recording's group, none of which is divided; None for no groups.
-
-    Returns
-    -------
-    folds : list of Fold
-        Folds of whole recordings, or groups, where there are as many. Otherwise all recordings,
-        end to end, are cut into as many blocks of equal length, and each fold holds out one.
-
-    Raises
-    ------
-    ValueError
-        If a fold would have nothing to train on, or to test on.
-    """
+    """Divide data into folds of about the same length."""
     lengths = [time_map.n_rows for time_map in prepared.time_maps]
     if group is not None or len(prepared) >= n_folds:
         held_out = _balanced(lengths, n_folds, group or range(len(lengths)))
@@ -139,41 +100,12 @@ def make_folds(
 def split_halves(
     prepared: PreparedData, gap: float, group: list[int] | None = None
 ) -> list[tuple[Part, ...]]:
-    """Divide data into two halves, as `make_folds` does.
-
-    Parameters
-    ----------
-    prepared : PreparedData
-        The data.
-    gap : float
-        Seconds to leave out between them, where they are of one recording.
-    group : list of int | None
-        Number of each recording's group.
-
-    Returns
-    -------
-    halves : list of tuple of Part
-        The two halves.
-    """
+    """Divide data into two halves, as `make_folds` does."""
     return [fold.training for fold in make_folds(prepared, 2, gap, group)]
 
 
 def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
-    """Get some rows of some recordings; what was not in a row stays apart.
-
-    Parameters
-    ----------
-    prepared : PreparedData
-        The data.
-    parts : sequence of Part
-        The rows.
-
-    Returns
-    -------
-    prepared : PreparedData
-        Their features, with a span for each run without a gap. Nothing is read from a folder
-        before it is asked for.
-    """
+    """Get some rows of some recordings; what was not in a row stays apart."""
     data: Any = _Rows(prepared.data, parts)
     if isinstance(prepared.data, list):
         data = list(data)

@@ -49,19 +49,7 @@ class Task(NamedTuple):
 
 
 def check_settings(**settings: Any) -> dict[str, Any]:
-    """Check those arguments of fit_hmm that all fits share, before the first of them.
-
-    Parameters
-    ----------
-    **settings : object
-        ``learn_means``, ``covariance_type``, ``n_init``, ``refine``, ``max_iter``, ``tol`` and
-        ``priors``.
-
-    Returns
-    -------
-    settings : dict
-        The same.
-    """
+    """Check those arguments of fit_hmm that all fits share, before the first of them."""
     whole = "a whole number ≥ 1"
     check_option(settings["learn_means"], "learn_means", ("auto", True, False))
     check_option(settings["covariance_type"], "covariance_type", ("full", "diag"))
@@ -84,27 +72,7 @@ def tasks_of(
     n_repeats: int,
     root: int,
 ) -> list[Task]:
-    """List the fits of one number of states.
-
-    Parameters
-    ----------
-    n_states : int
-        The number of states.
-    folds : sequence of Fold
-        The folds.
-    halves : sequence of tuple of Part
-        The halves.
-    n_repeats : int
-        Number of fits on all data.
-    root : int
-        What all seeds come from. The seed of a fit depends on nothing else but what it is, so
-        that it stays the same when others are added.
-
-    Returns
-    -------
-    tasks : list of Task
-        The fits.
-    """
+    """List the fits of one number of states."""
 
     def seed(*what):
         return int(np.random.SeedSequence([root, n_states, *what]).generate_state(1)[0])
@@ -142,23 +110,7 @@ class Work(NamedTuple):
         directory: Path | None,
         group: list[int] | None = None,
     ) -> "Work":
-        """Open the folder of finished fits, if there is one.
-
-        Parameters
-        ----------
-        prepared : PreparedData
-            The data.
-        settings : dict
-            Arguments of fit_hmm.
-        gap : float
-            Seconds between blocks.
-        root : int | None
-            What all seeds come from. None takes that of the folder, or a new one.
-        directory : Path | None
-            The folder.
-        group : list of int | None
-            Number of each recording's group.
-        """
+        """Open the folder of finished fits, if there is one."""
         if directory is None:
             return cls(settings, secrets.randbits(62) if root is None else root, None, {})
         from ..engine import Journal, content_hash
@@ -191,24 +143,7 @@ class Work(NamedTuple):
 def run_all(
     tasks: Sequence[Task], prepared: PreparedData, work: Work, n_jobs: Any
 ) -> list[dict[str, Any]]:
-    """Do all fits that were not done before.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        The fits.
-    prepared : PreparedData
-        The data.
-    work : Work
-        What they share.
-    n_jobs : int | None
-        Number of fits at once.
-
-    Returns
-    -------
-    fits : list of dict
-        What came out of each.
-    """
+    """Do all fits that were not done before."""
     journal = work.journal()
     fits = {task: journal.result(task.step) for task in tasks}
     # The longest come first, so that none is left over for one process at the end.
@@ -253,17 +188,7 @@ def _fit(task, prepared, work):
 
 
 def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -> None:
-    """Say once what there is to say of all fits.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        The fits.
-    fits : sequence of dict
-        What came out of them.
-    max_iter : int
-        Largest number of updates.
-    """
+    """Say once what there is to say of all fits."""
     n_unsettled = sum(not fit["converged"] for fit in fits)
     if n_unsettled:
         warn(
@@ -313,28 +238,7 @@ def compare(
     metric: str,
     n_jobs: Any,
 ) -> list[Compared]:
-    """Compare the models of each number of states.
-
-    Parameters
-    ----------
-    tasks : sequence of Task
-        All fits.
-    fits : sequence of dict
-        What came out of them.
-    prepared : PreparedData
-        The data.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-    metric : "riemannian" | "wasserstein"
-        Distance of states.
-    n_jobs : int | None
-        How many numbers to look at, at once.
-
-    Returns
-    -------
-    compared : list of Compared
-        One entry per number of states, in order of the tasks.
-    """
+    """Compare the models of each number of states."""
     models: dict[int, dict[str, list]] = {}
     for task, fit in zip(tasks, fits, strict=True):
         models.setdefault(task.n_states, {}).setdefault(task.kind, []).append(fit)

@@ -30,15 +30,7 @@ class PairAgreement(NamedTuple):
 
 
 class PairSums:
-    """Sums over samples that tell how much models of as many states have in common.
-
-    Parameters
-    ----------
-    models : sequence of Parameters
-        The models.
-    pairs : sequence of tuple of int
-        Which of them to compare.
-    """
+    """Sums over samples that tell how much models of as many states have in common."""
 
     def __init__(self, models: Sequence[Any], pairs: Sequence[tuple[int, int]]):
         self.models, self.pairs = models, pairs
@@ -52,10 +44,7 @@ class PairSums:
     def add(self, probabilities: Sequence[np.ndarray]) -> None:
         """Add a recording.
 
-        Parameters
-        ----------
-        probabilities : sequence of array, shape (n_samples, n_states)
-            Its states, by each of the models.
+        Shapes: ``probabilities`` (n_samples, n_states).
         """
         labels = [one.argmax(1) for one in probabilities]
         for place, (i, j) in enumerate(self.pairs):
@@ -70,18 +59,7 @@ class PairSums:
         self.n_samples += n_samples
 
     def agreement(self, metric: str) -> PairAgreement:
-        """Tell how much they have in common.
-
-        Parameters
-        ----------
-        metric : "riemannian" | "wasserstein"
-            Distance of the covariances.
-
-        Returns
-        -------
-        agreement : PairAgreement
-            A value per pair.
-        """
+        """Tell how much they have in common."""
         # Matched by what they have in common, which is what kappa counts.
         kappa = [cohen_kappa(aligned(table, best_match(table))) for table in self.tables]
         correlations = self._correlations()

@@ -36,22 +36,7 @@ class Recommendation:
 
 
 def recommend(selection: Any, min_agreement: float, min_occupancy: float) -> Recommendation:
-    """Choose a number of states, and say why.
-
-    Parameters
-    ----------
-    selection : StateNumberSelection
-        What is known of each number.
-    min_agreement : float
-        Mean agreement of the repeats that a number must reach.
-    min_occupancy : float
-        Share of the samples that every state must have.
-
-    Returns
-    -------
-    recommendation : Recommendation
-        The number, the rule and the reasons.
-    """
+    """Choose a number of states, and say why."""
     numbers, weakest = selection.n_states, selection.min_occupancy
     agreement = mean_of_known(selection.repeats_agreement)
     recur = np.isnan(agreement) | (agreement >= min_agreement)

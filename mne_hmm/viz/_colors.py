@@ -24,28 +24,7 @@ def figure_of(axes, figsize):
 
 
 def grid_of(n, axes, size, *, at_most=4, **kwargs):
-    """Get n given axes and their figure, or new ones in rows.
-
-    Parameters
-    ----------
-    n : int
-        How many axes are needed.
-    axes : matplotlib.axes.Axes | array-like of them | None
-        What was given.
-    size : tuple of float
-        Width and height of one of them, in inches.
-    at_most : int
-        How many there are in a row.
-    **kwargs : dict
-        For :func:`matplotlib.pyplot.subplots`.
-
-    Returns
-    -------
-    fig : matplotlib.figure.Figure
-        The figure.
-    axes : list of matplotlib.axes.Axes
-        The axes.
-    """
+    """Get n given axes and their figure, or new ones in rows."""
     import matplotlib.pyplot as plt
 
     if axes is not None:

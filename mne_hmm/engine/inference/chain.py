@@ -415,25 +415,8 @@ def smooth_rows(
 ) -> Smoothed:
     """Find the posterior of the states of independent chains.
 
-    Parameters
-    ----------
-    rows : tensor, shape (n_samples, n_states)
-        Log density of each sample under each state, but for the constants.
-    constants : array, shape (n_states,)
-        What is missing from them.
-    layout : ChunkLayout
-        Where the chains lie among the rows, and how they are cut.
-    transition : array, shape (n_states, n_states)
-        Transition probabilities.
-    initial : array, shape (n_states,)
-        Probabilities of the first state of a chain.
-    dtype : tf.float32 | tf.float64 | None
-        Type of the posterior. None is that of the rows.
-
-    Returns
-    -------
-    smoothed : Smoothed
-        The posterior as a tensor, and sums in float64.
+    Shapes: ``rows`` (n_samples, n_states), ``constants`` (n_states,), ``transition``
+    (n_states, n_states), ``initial`` (n_states,).
     """
     n_valid, is_first = layout.flags()
     dtype, groups = dtype or rows.dtype, layout.groups
@@ -462,23 +445,8 @@ def smooth_rows(
 def smooth(log_densities, lengths, transition, initial, *, chunk_length=None) -> Posterior:
     """Posterior of the states of independent chains.
 
-    Parameters
-    ----------
-    log_densities : array, shape (n_samples, n_states)
-        Log density of each sample under each state, the chains one after another.
-    lengths : sequence of int
-        Number of samples of each chain; they sum to ``n_samples``.
-    transition : array, shape (n_states, n_states)
-        Transition probabilities, rows summing to 1.
-    initial : array, shape (n_states,)
-        Probabilities of the first state of a chain.
-    chunk_length : int | None
-        Samples per chunk. None chooses.
-
-    Returns
-    -------
-    posterior : Posterior
-        Probabilities, expected transitions and evidence, in float64.
+    Shapes: ``log_densities`` (n_samples, n_states), ``transition`` (n_states, n_states),
+    ``initial`` (n_states,).
     """
     rows = tf.constant(log_densities, tf.float64)
     layout = ChunkLayout.for_lengths(lengths, chunk_length)
@@ -636,23 +604,8 @@ def decode(log_densities, lengths, transition, initial, *, chunk_length=None) ->
 
     Ties go to the state with the lower number, as in the plain recursion.
 
-    Parameters
-    ----------
-    log_densities : array, shape (n_samples, n_states)
-        Log density of each sample under each state, the chains one after another.
-    lengths : sequence of int
-        Number of samples of each chain; they sum to ``n_samples``.
-    transition : array, shape (n_states, n_states)
-        Transition probabilities, rows summing to 1.
-    initial : array, shape (n_states,)
-        Probabilities of the first state of a chain.
-    chunk_length : int | None
-        Samples per chunk. None chooses.
-
-    Returns
-    -------
-    path : Path
-        The labels, and the joint log probability of labels and data.
+    Shapes: ``log_densities`` (n_samples, n_states), ``transition`` (n_states, n_states),
+    ``initial`` (n_states,).
     """
     layout = ChunkLayout.for_lengths(lengths, chunk_length)
     n_valid, is_first = layout.flags()

@@ -36,21 +36,8 @@ def estimate(
 
     It is done once, not pass after pass, so all of it is in float64, where rounding needs no care.
 
-    Parameters
-    ----------
-    features : array, shape (n_samples, n_features)
-        The data.
-    probabilities : array, shape (n_samples, n_states)
-        Probability of each state at each sample.
-    means : array, shape (n_states, n_features) | None
-        Means to keep, with covariances about them. None estimates them.
-    covariance_type : "full" | "diag"
-        Whether to leave what is not on the diagonal at zero.
-
-    Returns
-    -------
-    estimate : Estimate
-        Maximum likelihood, with nothing added to the diagonal.
+    Shapes: ``features`` (n_samples, n_features), ``probabilities`` (n_samples, n_states),
+    ``means`` (n_states, n_features).
     """
     n_states, n_features = probabilities.shape[1], features.shape[1]
     sums = np.zeros((n_states, n_features))

@@ -315,27 +315,8 @@ def batch_moments(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add up weighted samples and their products over a batch.
 
-    Parameters
-    ----------
-    batch : Batch
-        The samples.
-    weights : tensor, shape (n_samples, n_states)
-        Weight of each sample in each state, usually its posterior probability.
-    covariance_type : "full" | "diag"
-        Whether to form outer products or squares.
-    with_sums : bool
-        Whether to form the sums of the samples; they stay 0 otherwise. States with zero
-        means do not need them.
-    precise : collection of int
-        States whose sums are formed in float64.
-
-    Returns
-    -------
-    sums : array, shape (n_states, n_features)
-        Weighted sums of the samples, in float64.
-    products : array, shape (n_states, n_features, n_features)
-        Weighted sums of their products; of their squares, shape (n_states, n_features),
-        for diagonal covariances.
+    Shapes: ``weights`` (n_samples, n_states); returns ``sums`` (n_states, n_features),
+    ``products`` (n_states, n_features, n_features).
     """
     blocks = list(batch.blocks)
     n_states, n_features = weights.shape[1], blocks[0].shape[1]
@@ -375,21 +356,7 @@ def weighted_moments(
 ) -> Moments:
     """Add up what an update needs over all data, with given weights.
 
-    Parameters
-    ----------
-    data : Data
-        The data.
-    weights : array, shape (n_samples, n_states)
-        Weight of each of this worker's samples in each state.
-    covariance_type : "full" | "diag"
-        Whether to form outer products or squares.
-    with_sums : bool
-        Whether to form the sums of the samples.
-
-    Returns
-    -------
-    moments : Moments
-        The sums over the data of all workers, in float64.
+    Shapes: ``weights`` (n_samples, n_states).
     """
     (total,) = data.workers.total([weights.sum(0, dtype=float)])
     precise = states_with_few(total, data.n_features)

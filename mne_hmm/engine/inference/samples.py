@@ -110,19 +110,6 @@ class Batch:
 class Data:
     """What one worker trains on, ready for one pass after another.
 
-    Parameters
-    ----------
-    samples : Samples
-        The data of all workers.
-    n_columns : int
-        Columns of the largest temporary that will be made of a block.
-    transform : callable | None
-        What is done to the rows first: takes and gives a tensor in float64.
-    workers : Workers
-        Who shares the work.
-    once : bool
-        Whether there will be one pass only. No more than a block of rows is then held at a time.
-
     Attributes
     ----------
     n_samples, n_features : int

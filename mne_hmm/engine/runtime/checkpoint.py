@@ -32,30 +32,7 @@ ROWS = 2**16
 
 
 class Journal:
-    """What a training has come to, on disk: finished steps, and the state of the one under way.
-
-    Parameters
-    ----------
-    directory : Path
-        The folder. It is made if there is none, within a folder that exists.
-    facts : dict
-        What must be the same to resume: numbers, strings, booleans or None by name.
-    keep : int
-        Number of states of a step to keep, at least 1.
-    seconds : float
-        Shortest time between two states that are written. 0 writes all.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder that should hold the new one does not exist.
-    NotADirectoryError
-        If ``directory`` is a file.
-    FileExistsError
-        If the folder holds files, but no journal.
-    ValueError
-        If its journal is of other facts, or cannot be read.
-    """
+    """What a training has come to, on disk: finished steps, and the state of the one under way."""
 
     def __init__(
         self,
@@ -118,36 +95,11 @@ class Journal:
             )
 
     def result(self, step: str) -> dict[str, Any] | None:
-        """Get what a step came to.
-
-        Parameters
-        ----------
-        step : str
-            Name of the step.
-
-        Returns
-        -------
-        content : dict | None
-            What `finish` was given. None if the step is not finished, or its file is damaged.
-        """
+        """Get what a step came to."""
         return _first_intact([self._result_path(step)], "the step is computed again")
 
     def finish(self, step: str, content: dict[str, Any]) -> None:
-        """Keep what a step came to, and let go of its states.
-
-        Parameters
-        ----------
-        step : str
-            Name of the step.
-        content : dict
-            Its result: nested dictionaries and lists of arrays, numbers, strings, booleans
-            and None.
-
-        Raises
-        ------
-        TypeError
-            If ``content`` holds anything else.
-        """
+        """Keep what a step came to, and let go of its states."""
         path = self._result_path(step)
         _write(path, content)
         # Parts of files that were cut off go with the states.
@@ -156,38 +108,11 @@ class Journal:
                 other.unlink(missing_ok=True)
 
     def state(self, step: str) -> dict[str, Any] | None:
-        """Get the newest state of a step that is not damaged.
-
-        Parameters
-        ----------
-        step : str
-            Name of the step.
-
-        Returns
-        -------
-        content : dict | None
-            What `update` was given. None if there is none.
-        """
+        """Get the newest state of a step that is not damaged."""
         return _first_intact(self._states(step), "an earlier state is taken, if there is one")
 
     def update(self, step: str, content: dict[str, Any], *, force: bool = False) -> None:
-        """Keep the state of a step, if the last one was written long enough ago.
-
-        Parameters
-        ----------
-        step : str
-            Name of the step.
-        content : dict
-            Its state: nested dictionaries and lists of arrays, numbers, strings, booleans
-            and None.
-        force : bool
-            Whether to write it in any case.
-
-        Raises
-        ------
-        TypeError
-            If ``content`` holds anything else.
-        """
+        """Keep the state of a step, if the last one was written long enough ago."""
         if not force and monotonic() - self._written < self.seconds:
             return
         earlier = self._states(step)
@@ -227,17 +152,7 @@ class NoJournal:
 def content_hash(arrays: Iterable[np.ndarray], lengths: Iterable[Sequence[int]]) -> str:
     """Compute a checksum of data, whatever way they lie in memory.
 
-    Parameters
-    ----------
-    arrays : iterable of array, shape (n_samples, n_features)
-        The features in float32, one array per recording. They are taken one at a time.
-    lengths : iterable of list of int
-        Number of samples of each chain, per recording.
-
-    Returns
-    -------
-    checksum : str
-        SHA-256 of all values, shapes and lengths, in hexadecimal digits.
+    Shapes: ``arrays`` (n_samples, n_features).
     """
     total = hashlib.sha256()
     for array, of_recording in zip(arrays, lengths, strict=True):

@@ -52,25 +52,7 @@ class Cluster:
 
     @classmethod
     def of(cls, resolver: "tf.distribute.cluster_resolver.ClusterResolver | None") -> "Cluster":
-        """Ask a resolver, or TF_CONFIG where there is none.
-
-        Parameters
-        ----------
-        resolver : tf.distribute.cluster_resolver.ClusterResolver | None
-            The resolver.
-
-        Returns
-        -------
-        cluster : Cluster
-            What it says.
-
-        Raises
-        ------
-        TypeError
-            If it is no resolver.
-        ValueError
-            If it does not describe workers that this process is one of.
-        """
+        """Ask a resolver, or TF_CONFIG where there is none."""
         if resolver is None:
             return cls._of_environment()
         if not isinstance(resolver, tf.distribute.cluster_resolver.ClusterResolver):
@@ -145,18 +127,7 @@ class Cluster:
         return self.jobs[self.task_type][self.task_id]
 
     def lost(self, message: str) -> WorkerError:
-        """Find out who is gone, after TensorFlow has noticed that somebody is.
-
-        Parameters
-        ----------
-        message : str
-            What TensorFlow says.
-
-        Returns
-        -------
-        error : WorkerError
-            The error to raise. It names who is gone, as far as that can be told.
-        """
+        """Find out who is gone, after TensorFlow has noticed that somebody is."""
         others = self.others
         troubles = find_troubles(others)
         gone = set(troubles)
@@ -177,18 +148,7 @@ class Cluster:
 
 
 def find_troubles(workers: dict[str, str]) -> dict[str, str]:
-    """Find who does not answer, and why.
-
-    Parameters
-    ----------
-    workers : dict
-        Addresses by name.
-
-    Returns
-    -------
-    troubles : dict
-        What is wrong with those who do not answer, by name.
-    """
+    """Find who does not answer, and why."""
     if not workers:
         return {}
     with ThreadPoolExecutor(min(len(workers), 32)) as pool:
@@ -221,20 +181,6 @@ def start_together(cluster: Cluster, timeout: float) -> Iterator[None]:
     TensorFlow would wait for an hour, and deaf to interrupts and other threads, since it
     holds Python's lock meanwhile. So nobody starts its server before all are there. Should
     one get lost between here and there, only a clock outside of Python can end the process.
-
-    Parameters
-    ----------
-    cluster : Cluster
-        The workers.
-    timeout : float
-        How long to wait for the others, and then for TensorFlow, in seconds.
-
-    Raises
-    ------
-    WorkerError
-        If another worker does not appear in time.
-    OSError
-        If another program has this worker's port.
     """
     _wait_for_all(cluster, timeout)
     faulthandler.dump_traceback_later(timeout, exit=True, file=2)

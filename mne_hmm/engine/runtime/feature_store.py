@@ -60,17 +60,7 @@ def rows_digest(rows: np.ndarray) -> str:
 def write_shard(path: str, rows: np.ndarray) -> None:
     """Write the features of one recording.
 
-    Parameters
-    ----------
-    path : str
-        The file; replaced if it exists.
-    rows : array, shape (n_samples, n_features)
-        The features.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written, as on a full disk.
+    Shapes: ``rows`` (n_samples, n_features).
     """
     length = _record_length(rows.shape[1])
     try:
@@ -90,13 +80,6 @@ class Shards(Sequence[np.ndarray]):
 
     Every file's rows are compared with their hash when they are read for the first time, and
     again when the file has changed since.
-
-    Parameters
-    ----------
-    shards : sequence of Shard
-        The files, one per recording.
-    n_features : int
-        Number of columns.
 
     Attributes
     ----------
@@ -130,22 +113,7 @@ class Shards(Sequence[np.ndarray]):
         Some three recordings are in memory at most: the one that was given out, the next,
         and what is read ahead.
 
-        Parameters
-        ----------
-        order : iterable of int
-            Numbers of recordings.
-
-        Yields
-        ------
-        index : int
-            Number of the recording.
-        rows : array, shape (n_samples, n_features)
-            Its features in float32.
-
-        Raises
-        ------
-        OSError
-            If a file is missing, damaged or another than was written.
+        Shapes: returns ``rows`` (n_samples, n_features).
         """
         order = [range(len(self))[index] for index in order]
         if not order:

@@ -18,16 +18,6 @@ class Log:
     """Curves of free energy, its change and seconds, pass by pass, one run for each stage.
 
     The change is that since the pass before, in nats per sample; below zero is better.
-
-    Parameters
-    ----------
-    log_dir : path-like
-        The folder. Each stage gets a folder in it.
-
-    Raises
-    ------
-    NotADirectoryError
-        If ``log_dir`` is a file.
     """
 
     def __init__(self, log_dir: Any):
@@ -38,19 +28,7 @@ class Log:
         self._last: dict[str, float] = {}
 
     def log(self, stage: str, iteration: int, free_energy: float, seconds: float) -> None:
-        """Write the numbers of one pass; they can be seen at once.
-
-        Parameters
-        ----------
-        stage : str
-            Name of the stage.
-        iteration : int
-            Number of updates before the pass.
-        free_energy : float
-            Nats per sample.
-        seconds : float
-            Duration of the pass.
-        """
+        """Write the numbers of one pass; they can be seen at once."""
         values = {"free_energy": free_energy, "seconds": seconds}
         if stage in self._last:
             # Taken before TensorBoard's float32 cuts the digits that still change.

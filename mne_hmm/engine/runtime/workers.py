@@ -47,25 +47,7 @@ class Workers:
 
     @classmethod
     def of(cls, strategy: "tf.distribute.Strategy | None" = None) -> "Workers":
-        """Find who takes part under a strategy.
-
-        Parameters
-        ----------
-        strategy : tf.distribute.Strategy | None
-            The strategy. None takes the one in scope.
-
-        Returns
-        -------
-        workers : Workers
-            The processes and devices that share the training.
-
-        Raises
-        ------
-        TypeError
-            If it is no strategy.
-        ValueError
-            If it is a strategy that training does not support.
-        """
+        """Find who takes part under a strategy."""
         if strategy is None:
             strategy = tf.distribute.get_strategy()
         if not isinstance(strategy, tf.distribute.Strategy):
@@ -100,17 +82,6 @@ class Workers:
         """Tell which of the recordings are this worker's.
 
         All workers come to the same shares, without a word between them.
-
-        Parameters
-        ----------
-        costs : sequence of int
-            Samples of each recording, the same on all workers.
-
-        Returns
-        -------
-        mine : list of int
-            Indices of this worker's recordings, in ascending order. Empty if there are
-            more workers than recordings.
         """
         loads = [0] * self.size
         counts = [0] * self.size
@@ -125,25 +96,7 @@ class Workers:
         return sorted(mine)
 
     def total(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Sum arrays over all workers.
-
-        Parameters
-        ----------
-        arrays : sequence of array
-            This worker's numbers, in as many arrays of the same shapes as on the others.
-
-        Returns
-        -------
-        totals : list of array
-            The sums in float64, the same to the bit on all workers. Alone: the arrays.
-
-        Raises
-        ------
-        WorkerError
-            If another worker is gone.
-        RuntimeError
-            If another worker has more numbers, or fewer.
-        """
+        """Sum arrays over all workers."""
         arrays = [np.asarray(array, np.float64) for array in arrays]
         if self._sum is None or self._cluster is None or not arrays:
             return arrays
@@ -165,25 +118,7 @@ class Workers:
         return [part.reshape(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
     def broadcast(self, content: bytes | None) -> bytes:
-        """Give the chief's bytes to all workers.
-
-        Parameters
-        ----------
-        content : bytes | None
-            The bytes, on the chief. The others' are not looked at.
-
-        Returns
-        -------
-        content : bytes
-            The chief's bytes.
-
-        Raises
-        ------
-        TypeError
-            If the chief has no bytes to give.
-        WorkerError
-            If another worker is gone.
-        """
+        """Give the chief's bytes to all workers."""
         if not self.is_chief:
             content = b""
         if not isinstance(content, bytes):
@@ -197,13 +132,7 @@ class Workers:
         return self.total([words])[0].astype("<u4").tobytes()[:length]
 
     def barrier(self) -> None:
-        """Wait until all workers are here.
-
-        Raises
-        ------
-        WorkerError
-            If another worker is gone.
-        """
+        """Wait until all workers are here."""
         self.total([np.zeros(1)])
 
 

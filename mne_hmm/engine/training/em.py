@@ -152,23 +152,6 @@ def expect(
 
     Densities, posterior and sums are computed batch by batch, so that the data are met once
     and no more than a batch of them is needed in memory.
-
-    Parameters
-    ----------
-    data : Data
-        The data.
-    parameters : Parameters
-        Parameters of the posterior.
-    rule : UpdateRule
-        What will be learned: what is not needed for that is not summed.
-    precise : collection of int
-        States whose moments are formed in float64, as those with few samples should be. Where
-        others turn out to have few samples, the pass is made again.
-
-    Returns
-    -------
-    statistics : Statistics
-        The sums over the data of all workers.
     """
     return _expected(data, parameters, rule, precise)[0]
 
@@ -313,34 +296,7 @@ def converge(
     enough: Enough | None = None,
     watch: Watch | None = None,
 ) -> Run:
-    """Update until the free energy has settled.
-
-    Parameters
-    ----------
-    data : Data
-        The data.
-    run : Run
-        Where to start or go on; it is changed in place.
-    rule : UpdateRule
-        What to learn.
-    max_iter : int
-        Largest number of updates, those already done included.
-    tol : float
-        Settled means that a pass lowered the free energy by less than this share of
-        what all passes have lowered it by. (A share of the free energy itself would
-        depend on the units of the data.)
-    prior : Prior
-        What is believed of the parameters; part of the free energy.
-    enough : callable | None
-        Asked after every pass, with the run, whether to stop for another reason.
-    watch : callable | None
-        Called with the run after every pass.
-
-    Returns
-    -------
-    run : Run
-        The same run, with the statistics of its last parameters.
-    """
+    """Update until the free energy has settled."""
     while True:
         began = time.perf_counter()
         if run.statistics is None:
@@ -416,22 +372,7 @@ def _are_moments(moments):
 
 
 def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
-    """Whether the last pass lowered the free energy by next to nothing.
-
-    Parameters
-    ----------
-    free_energy : list of float
-        Nats per sample, pass by pass.
-    tol : float
-        Share of the whole decrease that counts as nothing.
-    before : float
-        Decrease in an earlier run that led to this one.
-
-    Returns
-    -------
-    settled : bool
-        Whether the last decrease is that small, or mere rounding.
-    """
+    """Whether the last pass lowered the free energy by next to nothing."""
     if len(free_energy) < 2:
         return False
     last = free_energy[-2] - free_energy[-1]

@@ -30,24 +30,7 @@ def kmeans_labels(
 ) -> np.ndarray:
     """Cluster the logarithm of smoothed power.
 
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    n_states : int
-        Number of clusters.
-    rng : numpy.random.Generator
-        Source of the first cluster centers.
-    attempt : int
-        Number of the start; starts differ in the width of smoothing.
-    use_means : bool
-        Whether states differ in their means too. The first start then clusters the
-        samples themselves.
-
-    Returns
-    -------
-    labels : array of int, shape (n_samples,)
-        Cluster of each sample.
+    Shapes: returns ``labels`` (n_samples,).
     """
     window = POWER_WINDOWS[attempt % len(POWER_WINDOWS)]
     if use_means and window == POWER_WINDOWS[0]:
@@ -62,19 +45,7 @@ def kmeans_labels(
 def cluster(features: np.ndarray, n_clusters: int, rng: np.random.Generator) -> np.ndarray:
     """Find clusters by k-means.
 
-    Parameters
-    ----------
-    features : array, shape (n, n_features)
-        What to cluster.
-    n_clusters : int
-        Number of clusters.
-    rng : numpy.random.Generator
-        Source of the first centers, which are drawn by k-means++.
-
-    Returns
-    -------
-    labels : array of int, shape (n,)
-        The nearest center of each.
+    Shapes: ``features`` (n, n_features); returns ``labels`` (n,).
     """
     some = features
     if len(features) > MOST_CLUSTERED:
@@ -89,19 +60,7 @@ def cluster(features: np.ndarray, n_clusters: int, rng: np.random.Generator) -> 
 def log_power(arrays, lengths, window: int) -> np.ndarray:
     """Get the logarithm of smoothed power at every fifth sample of every chain.
 
-    Parameters
-    ----------
-    arrays : list of array, shape (n_samples, n_features)
-        Features, one array per recording.
-    lengths : list of list of int
-        Number of samples of each chain, per recording.
-    window : int
-        Number of samples over which power is averaged.
-
-    Returns
-    -------
-    log_power : array, shape (n, n_features)
-        One row for every fifth sample, in float64.
+    Shapes: ``arrays`` (n_samples, n_features); returns ``log_power`` (n, n_features).
     """
     out = []
     for array, of_recording in zip(arrays, lengths, strict=True):
@@ -139,21 +98,8 @@ def sample_states(
 ) -> np.ndarray:
     """Draw a state sequence from a Markov chain.
 
-    Parameters
-    ----------
-    n_samples : int
-        Length of the sequence.
-    initial : array, shape (n_states,)
-        Probabilities of the first state.
-    transition : array, shape (n_states, n_states)
-        Transition probabilities.
-    rng : numpy.random.Generator
-        Source of randomness.
-
-    Returns
-    -------
-    states : array of int, shape (n_samples,)
-        The sequence.
+    Shapes: ``initial`` (n_states,), ``transition`` (n_states, n_states); returns ``states``
+    (n_samples,).
     """
     # Each sample's next state for every state it may be in is drawn at once; following
     # them is a look-up per visit, not per sample.

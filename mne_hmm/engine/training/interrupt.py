@@ -25,11 +25,6 @@ class Interrupt:
     A first Ctrl-C is noted, and training ends where it looks the next time: after a pass, so
     that nothing is cut off halfway. Without a model, and the second time, Ctrl-C is what it
     always is. Only the main thread hears of signals; in others this does nothing.
-
-    Parameters
-    ----------
-    wanted : bool
-        Whether Ctrl-C asks for the best model. If not, this does nothing.
     """
 
     def __init__(self, wanted: bool = False):
@@ -60,16 +55,7 @@ class Interrupt:
             sys.stderr.flush()
 
     def offer(self, run: Run, level: int) -> None:
-        """Keep a model if it is the best so far.
-
-        Parameters
-        ----------
-        run : Run
-            The model, after a whole pass.
-        level : ON_PART | ON_BATCHES | ON_ALL
-            What it was trained on. Any of a higher level is better than those of a lower one;
-            within a level the lowest free energy is best.
-        """
+        """Keep a model if it is the best so far."""
         if not self.wanted or level < self.level:
             return
         higher = level > self.level or self.best is None

@@ -72,35 +72,7 @@ def train_on_batches(
     report: Report | None = None,
     interrupt: Interrupt | None = None,
 ) -> Trained:
-    """Update after every mini-batch until the free energy has settled.
-
-    Parameters
-    ----------
-    data : Data
-        The data.
-    parameters : Parameters
-        Where to start.
-    rule : UpdateRule
-        What to learn.
-    batches : MiniBatches
-        Size of mini-batches, of all workers together.
-    rng : numpy.random.Generator
-        Source of their order.
-    prior : Prior
-        What is believed of the parameters.
-    journal : SharedJournal
-        Where passes that are done are remembered.
-    report : callable | None
-        Called after every pass with the stage, its number, the mean free energy of its
-        mini-batches and its seconds.
-    interrupt : Interrupt | None
-        Who is offered the model after every pass, and may end all.
-
-    Returns
-    -------
-    trained : Trained
-        The last parameters, and the free energy on the way.
-    """
+    """Update after every mini-batch until the free energy has settled."""
     epochs = rng.spawn(MOST_EPOCHS)
     state = journal.state(STAGE)
     run = Run(parameters) if state is None else run_from(state["run"])

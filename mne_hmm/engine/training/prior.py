@@ -45,20 +45,7 @@ class Prior:
         return self.transitions * sticky_chain(n_states)[1]
 
     def log_density(self, parameters: Parameters, rule) -> float:
-        """Log density of the parameters in the engine's coordinates, but for a constant.
-
-        Parameters
-        ----------
-        parameters : Parameters
-            In coordinates in which the pooled data have mean 0 and unit covariance.
-        rule : UpdateRule
-            What is learned: what is not has no prior.
-
-        Returns
-        -------
-        log_density : float
-            In nats.
-        """
+        """Log density of the parameters in the engine's coordinates, but for a constant."""
         total = 0.0
         covariances = parameters.covariances
         if rule.learn_transitions:

@@ -47,15 +47,7 @@ def run_from(content: dict[str, Any]) -> Run:
 
 
 class SharedJournal:
-    """The chief's journal, as all workers see it.
-
-    Parameters
-    ----------
-    journal : Journal | NoJournal
-        The journal, on the chief. The others' are not looked at.
-    workers : Workers
-        Who shares the work. All of them ask for the same steps in the same order.
-    """
+    """The chief's journal, as all workers see it."""
 
     def __init__(self, journal: Journal | NoJournal, workers: Workers):
         self.of_chief = journal if workers.is_chief else NoJournal()

@@ -49,24 +49,6 @@ class Candidates:
     """Models that training on all data should try, found on a part of the data.
 
     Each worker finds its own on the same part; those of the chief count.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data of all workers.
-    plan : Plan
-        How to train.
-    coordinates : Coordinates
-        Those of the engine.
-    workers : Workers
-        Who shares the work.
-    journal : SharedJournal
-        Where steps that are done are remembered.
-    tell : callable
-        Called after every run of EM with the name of the stage, and the number of runs in
-        place of that of passes.
-    interrupt : Interrupt
-        Who is offered every start.
     """
 
     def __init__(
@@ -91,13 +73,7 @@ class Candidates:
         return self.search.n_passes
 
     def begin(self, rng: np.random.Generator) -> Begun:
-        """Start several times, each briefly, and take the best.
-
-        Parameters
-        ----------
-        rng : numpy.random.Generator
-            Source of the starts.
-        """
+        """Start several times, each briefly, and take the best."""
         plan = self.plan
         most = MOST_PASSES if plan.refining else plan.n_init
         self._count("search, starts", most, self._offer)
@@ -127,17 +103,7 @@ class Candidates:
         return Begun(Run(Parameters(**judged[best]["parameters"]), before=before), starts)
 
     def propose(self, run: Run, number: int, rng: np.random.Generator) -> Proposed:
-        """Try moves out of the optimum that a run has come to.
-
-        Parameters
-        ----------
-        run : Run
-            The run on all data.
-        number : int
-            Number of the round.
-        rng : numpy.random.Generator
-            Source of the splits.
-        """
+        """Try moves out of the optimum that a run has come to."""
         stage, search = f"search, round {number}, moves", self.search
         self._count(stage, MOST_PASSES)
 

@@ -105,22 +105,7 @@ class Plan:
 def training_facts(
     samples: Samples, plan: Plan, seed: str
 ) -> dict[str, str | int | float | bool | None]:
-    """Tell what must be the same for a training to be resumed.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    plan : Plan
-        How to train.
-    seed : str
-        What all randomness comes from.
-
-    Returns
-    -------
-    facts : dict
-        Numbers and hashes by name.
-    """
+    """Tell what must be the same for a training to be resumed."""
     digests = getattr(samples.arrays, "digests", None)
     if digests is None:
         data = content_hash(samples.arrays, samples.lengths)

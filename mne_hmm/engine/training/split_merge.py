@@ -124,15 +124,7 @@ class Search:
         return np.flatnonzero(of_part >= 2 * self.least).tolist()
 
     def moves(self, run: Run, rng: np.random.Generator) -> list[Move]:
-        """Propose moves: every split, with the merges that then cost least.
-
-        Parameters
-        ----------
-        run : Run
-            The model, with its statistics of all data.
-        rng : numpy.random.Generator
-            Source of the splits.
-        """
+        """Propose moves: every split, with the merges that then cost least."""
         assert run.statistics is not None
         states = self.divisible(run)
         if not states:
@@ -155,15 +147,7 @@ class Search:
         return moves
 
     def best_moves(self, run: Run, rng: np.random.Generator) -> list[Proposal]:
-        """Propose moves and update each a few times, best first.
-
-        Parameters
-        ----------
-        run : Run
-            The model, with its statistics of all data.
-        rng : numpy.random.Generator
-            Source of the splits.
-        """
+        """Propose moves and update each a few times, best first."""
         here = self._likeliest(run.parameters)
         proposals = []
         for move in self.moves(run, rng):
@@ -230,10 +214,7 @@ class Search:
 def have_same_states(labels: np.ndarray, others: np.ndarray) -> bool:
     """Tell whether two models put samples into the same states, whatever their numbers.
 
-    Parameters
-    ----------
-    labels, others : array of int, shape (n_samples,)
-        States of the same samples under the models.
+    Shapes: ``labels, others`` (n_samples,).
     """
     counts = np.zeros((labels.max() + 1, others.max() + 1))
     np.add.at(counts, (labels, others), 1)
@@ -246,21 +227,7 @@ def have_same_states(labels: np.ndarray, others: np.ndarray) -> bool:
 def divided(statistics: Statistics, state: int, steps: np.ndarray, halves: Moments) -> Statistics:
     """Statistics with one state made two.
 
-    Parameters
-    ----------
-    statistics : Statistics
-        Sums over the data, per state.
-    state : int
-        The state. Its first half takes its place, the second comes after all others.
-    steps : array, shape (2, 2)
-        Steps within and between the halves, in some samples of the state.
-    halves : Moments
-        Sums over these samples, per half.
-
-    Returns
-    -------
-    more : Statistics
-        Of one state more. What is known of the whole state is divided as those samples are.
+    Shapes: ``steps`` (2, 2).
     """
     shares = halves.weights / halves.weights.sum()
 
@@ -286,20 +253,7 @@ def divided(statistics: Statistics, state: int, steps: np.ndarray, halves: Momen
 
 
 def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int, int]]:
-    """Order pairs of states by what is lost when they are one.
-
-    Parameters
-    ----------
-    statistics : Statistics
-        Sums over the data, per state.
-    rule : UpdateRule
-        What is learned.
-
-    Returns
-    -------
-    pairs : list of tuple of int
-        The pair that loses least of the log likelihood of samples given their states first.
-    """
+    """Order pairs of states by what is lost when they are one."""
     moments = statistics.moments
     n_states, n_features = moments.sums.shape
 
@@ -322,24 +276,7 @@ def cheapest_merges(statistics: Statistics, rule: UpdateRule) -> list[tuple[int,
 def merged(
     statistics: Statistics, i: int, j: int, rule: UpdateRule, prior: Prior = NO_PRIOR
 ) -> Parameters:
-    """Parameters with two states made one.
-
-    Parameters
-    ----------
-    statistics : Statistics
-        Sums over the data, per state.
-    i, j : int
-        The states; the new one takes the place of the first.
-    rule : UpdateRule
-        What is learned.
-    prior : Prior
-        What is believed of the parameters.
-
-    Returns
-    -------
-    parameters : Parameters
-        Those that the statistics give when all samples of `j` belong to `i`.
-    """
+    """Parameters with two states made one."""
     n_states, n_features = len(statistics.initial), statistics.moments.sums.shape[1]
     # Row j is added to row i, column by column, and goes.
     onto = np.eye(n_states)

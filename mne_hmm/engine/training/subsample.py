@@ -48,17 +48,6 @@ class Part:
         """Take windows at even distances out of all chains of all workers.
 
         Every worker has the same part, and it does not depend on the number of workers.
-
-        Parameters
-        ----------
-        samples : Samples
-            The data of all workers.
-        coordinates : Coordinates
-            Where to carry them.
-        n_states : int
-            Number of states that will be looked for.
-        workers : Workers
-            Who shares the work.
         """
         windows = _chosen_windows(samples, n_states)
         lengths = [stop - start for of_recording in windows for start, stop in of_recording]

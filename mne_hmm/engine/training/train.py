@@ -73,33 +73,7 @@ def train(
     report: Report | None = None,
     interrupt: Interrupt | None = None,
 ) -> Training:
-    """Train a hidden Markov model with Gaussian states.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data of all workers.
-    plan : Plan
-        How to train.
-    rng : numpy.random.Generator
-        Source of all randomness.
-    workers : Workers
-        Who shares the work.
-    journal : Journal | None
-        Where steps that are done are remembered.
-    report : callable | None
-        Called after every pass over all data with the name of the stage, the number of
-        updates, the free energy, the seconds it took and the largest number of updates; and
-        after every run of EM on a part of the data, with the number of runs. Names of stages
-        before the last begin with "search, ".
-    interrupt : Interrupt | None
-        Who may ask for the best model so far.
-
-    Returns
-    -------
-    training : Training
-        Parameters and history.
-    """
+    """Train a hidden Markov model with Gaussian states."""
     trainer = _Trainer(
         samples, plan, workers, journal or NoJournal(), report, interrupt or Interrupt()
     )

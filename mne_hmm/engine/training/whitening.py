@@ -70,20 +70,7 @@ class Coordinates:
         covariance_type: str,
         workers: Workers = ALONE,
     ) -> "Coordinates":
-        """Find the coordinates in which the pooled data have unit covariance.
-
-        Parameters
-        ----------
-        samples : Samples
-            The data.
-        centered : bool
-            Whether to move the origin to the mean of the data; not where states have
-            zero means by definition.
-        covariance_type : "full" | "diag"
-            For diagonal covariances features are scaled but not mixed.
-        workers : Workers
-            Who shares the work.
-        """
+        """Find the coordinates in which the pooled data have unit covariance."""
         center, covariance = _pooled_moments(samples, centered, workers)
         scale = np.sqrt(np.diagonal(covariance))
         if covariance_type == DIAGONAL:

@@ -24,38 +24,6 @@ def find_parcels(
 ) -> Parcels:
     """Find the sources of each parcel.
 
-    Parameters
-    ----------
-    stc : SourceEstimate | VolSourceEstimate | VectorSourceEstimate | VolVectorSourceEstimate
-        Tells which sources there are. Its time courses are not looked at.
-    atlas : list of Label | str | path-like | nibabel image
-        For sources on a surface, labels, or the name of a parcellation of the subject such as
-        ``"aparc"``; its labels of what is no cortex ("unknown", "corpuscallosum",
-        "Medial_wall", "???", "Background+...") are left out. For sources in a volume, a NIfTI
-        file or image in MNI space, see `read_atlas`.
-    src : SourceSpaces | path-like | Forward | InverseOperator | None
-        The source space. Sources in a volume need it. For sources on a surface it gives the
-        orientations, without which there are no flips.
-    subjects_dir : path-like | None
-        The folder of FreeSurfer subjects; None takes MNE's setting.
-
-    Returns
-    -------
-    parcels : Parcels
-        Weights and flips, with sources in the order of ``stc.data``.
-
-    Raises
-    ------
-    TypeError
-        If an argument is of a wrong kind.
-    FileNotFoundError
-        If a file of the atlas or the source space is not there.
-    ValueError
-        If stc, src and atlas do not belong together, a parcel holds no source, or positions in
-        MNI space cannot be known.
-
-    Notes
-    -----
     Positions of sources in a volume go to MNI space by the subject's
     ``mri/transforms/talairach.xfm`` (:func:`mne.read_talxfm`). Where fsaverage has no such file
     they are taken as they are, because fsaverage is in MNI space. That space is MNI305. Most

@@ -29,31 +29,7 @@ _DECIMALS = 4
 
 
 def read_atlas(atlas: Any) -> Any:
-    """Read an atlas, and check that it is one.
-
-    Parameters
-    ----------
-    atlas : path-like | nibabel image
-        A NIfTI file or an image: whole numbers in three dimensions, one number for each parcel
-        and 0 outside, or weights in four dimensions, one volume for each parcel. Four dimensions
-        of which the last has length 1 are taken as three.
-
-    Returns
-    -------
-    img : nibabel.Nifti1Image
-        The atlas in memory.
-
-    Raises
-    ------
-    TypeError
-        If it is neither a path nor an image.
-    FileNotFoundError
-        If there is no such file.
-    OSError
-        If the file cannot be read.
-    ValueError
-        If the image does not say where it lies, or holds no parcels.
-    """
+    """Read an atlas, and check that it is one."""
     img, data, name = _load(atlas)
     if data.dtype.kind not in "buif":
         kind = "complex numbers" if data.dtype.kind == "c" else f"values of type {data.dtype}"
@@ -87,23 +63,7 @@ def read_atlas(atlas: Any) -> Any:
 def weights_at(img: Any, positions: Any) -> np.ndarray:
     """Weights of parcels at the grid points nearest to positions.
 
-    Parameters
-    ----------
-    img : nibabel image
-        An atlas, as `read_atlas` gives it.
-    positions : array, shape (n_positions, 3)
-        Positions in the atlas' space, in millimeters.
-
-    Returns
-    -------
-    weights : array, shape (n_positions, n_parcels)
-        The weights, 0 outside of the grid. Labels give 1 inside and 0 outside, with parcels in
-        ascending order of their number.
-
-    Raises
-    ------
-    ValueError
-        If positions are not finite numbers in three columns.
+    Shapes: ``positions`` (n_positions, 3); returns ``weights`` (n_positions, n_parcels).
     """
     positions = np.asarray(positions, dtype=float)
     if positions.ndim != 2 or positions.shape[1] != 3 or not np.isfinite(positions).all():
@@ -127,24 +87,7 @@ def weights_at(img: Any, positions: Any) -> np.ndarray:
 def parcels_at(img: Any, positions: Any, what: str = "source") -> Parcels:
     """Parcels of an atlas at positions, with the largest weight of each parcel made 1.
 
-    Parameters
-    ----------
-    img : nibabel image
-        An atlas, as `read_atlas` gives it.
-    positions : array, shape (n_positions, 3)
-        Positions in the atlas' space, in millimeters.
-    what : str
-        What lies at the positions, for the error.
-
-    Returns
-    -------
-    parcels : Parcels
-        Names are ``parcel_0`` and so on, padded with zeros.
-
-    Raises
-    ------
-    ValueError
-        If nothing lies in a parcel.
+    Shapes: ``positions`` (n_positions, 3).
     """
     weights = weights_at(img, positions)
     n_parcels = weights.shape[1]

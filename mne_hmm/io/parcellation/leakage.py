@@ -17,28 +17,8 @@ MAX_ITERATIONS = 10_000
 def symmetric(parcels: np.ndarray, *, iterate: bool = True) -> np.ndarray:
     """Make parcels orthogonal, all alike, and as close to what they were as can be.
 
-    Parameters
-    ----------
-    parcels : array, shape (n_times, n_parcels)
-        Time courses. Their means should be 0, so that orthogonal is uncorrelated.
-    iterate : bool
-        Whether to look for the magnitudes that bring the result closest to ``parcels``
-        :footcite:`ColcloughEtAl2015`. If False, take the first step only, which keeps
-        the magnitudes; that is what osl-dynamics calls symmetric.
+    Shapes: ``parcels`` (n_times, n_parcels); returns ``orthogonal`` (n_times, n_parcels).
 
-    Returns
-    -------
-    orthogonal : array, shape (n_times, n_parcels)
-        Orthogonal time courses.
-
-    Raises
-    ------
-    ValueError
-        If the data have fewer dimensions than there are parcels, so that no such time
-        courses exist.
-
-    References
-    ----------
     .. footbibliography::
     """
     norms = np.linalg.norm(parcels, axis=0)

@@ -22,12 +22,6 @@ _AGAIN = "what is no iterator must give the same in every pass: pass a list, or 
 class Pieces:
     """Source estimates that follow each other in time, as blocks, as often as needed.
 
-    Parameters
-    ----------
-    inst : SourceEstimate | VolSourceEstimate | iterable of these
-        One recording. An iterator is gone through once, and its blocks are kept in a
-        temporary file; anything else is gone through again in every pass.
-
     Attributes
     ----------
     first : SourceEstimate | VolSourceEstimate
@@ -68,19 +62,7 @@ class Pieces:
     def blocks(self, rows: np.ndarray, message: str, *, last: bool) -> Iterator[np.ndarray]:
         """Go through the recording.
 
-        Parameters
-        ----------
-        rows : array of int
-            Numbers of the sources to give, the same in every pass.
-        message : str
-            What the pass is for.
-        last : bool
-            Whether there will be no other pass.
-
-        Yields
-        ------
-        block : array, shape (n_rows, n_times) or (n_rows, 3, n_times)
-            Sources in single or double precision.
+        Shapes: returns ``block`` (n_rows, n_times).
         """
         if self.spool is not None:
             blocks: Iterator[np.ndarray] = iter(self.spool)

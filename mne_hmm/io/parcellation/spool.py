@@ -37,10 +37,7 @@ class Spool:
     def add(self, block: np.ndarray) -> None:
         """Keep a block.
 
-        Parameters
-        ----------
-        block : array, shape (n_sources, n_times)
-            Sources in single or double precision.
+        Shapes: ``block`` (n_sources, n_times).
         """
         coordinates = self._coordinates(block) if self.compresses else None
         kept = block if coordinates is None else coordinates

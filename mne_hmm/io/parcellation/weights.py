@@ -17,11 +17,6 @@ class Moments:
     Only products within parcels are kept. Where parcels overlap so much that they would be
     more than those of all sources, there are those. So memory is at most that of a square
     of the number of sources in parcels: 200 MB for 5000.
-
-    Parameters
-    ----------
-    members : sequence of array of int
-        Numbers of the sources of each parcel.
     """
 
     def __init__(self, members: Sequence[np.ndarray]):
@@ -35,10 +30,7 @@ class Moments:
     def add(self, block: np.ndarray) -> None:
         """Add a block of times.
 
-        Parameters
-        ----------
-        block : array, shape (n_sources, n_times)
-            Sources.
+        Shapes: ``block`` (n_sources, n_times).
         """
         if self.n_times == 0:
             # Relative to the first sample, so that a source that never changes has
@@ -74,20 +66,7 @@ class Moments:
 def parcel_weights(parcels: Parcels, method: str, moments: Moments | None = None) -> csc_array:
     """Weights of the sources, by which they add up to the time courses of parcels.
 
-    Parameters
-    ----------
-    parcels : Parcels
-        Where the parcels lie.
-    method : str
-        One of ``METHODS``, as in :func:`mne_hmm.parcellate`.
-    moments : Moments | None
-        Sums over all times, which ``"spatial_basis"`` and ``"pca_flip"`` need.
-
-    Returns
-    -------
-    weights : scipy.sparse.csc_array, shape (n_sources, n_parcels)
-        Time courses of parcels are ``weights.T @ sources``, where sources are less their
-        means for ``"spatial_basis"``.
+    Shapes: returns ``weights`` (n_sources, n_parcels).
     """
     membership = csc_array(parcels.weights, dtype=float)
     values, rows, columns = [], [], []

@@ -22,7 +22,7 @@ from mne_hmm.model.file import _to_content
 from mne_hmm.preparation import cache
 
 CLEAR = (OSError, ValueError)
-OSL_FOLDER = Path(__file__).parent / "data" / "osl_model"
+OSL_FOLDER = Path(__file__).parents[1] / "data" / "osl_model"
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -206,7 +207,7 @@ def test_processes_that_are_replaced():
     command = [sys.executable, "-W", "error::UserWarning", "-c", REPLACED]
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path]),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     run = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True, timeout=300

@@ -18,7 +18,7 @@ import mne_hmm
 
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Of uneven lengths: one worker has the first, the other the rest.
 UNEVEN = [2500, 300, 700, 400]

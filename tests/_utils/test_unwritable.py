@@ -245,7 +245,7 @@ def test_another_user():
     """Rights of folders count for everyone who is not root."""
     if sys.platform == "win32" or os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    search = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    search = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -345,7 +345,7 @@ def test_two_processes_write_the_same_file(tmp_path):
     folder.mkdir()
     models = [small_model(3, 20, seed=seed) for seed in range(2)]
     models[0].save(folder / "shared.h5")
-    search = os.pathsep.join([os.path.dirname(__file__), *sys.path])
+    search = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITERS, str(folder), str(seed)],

@@ -187,7 +187,7 @@ def counted(monkeypatch):
             raise KeyboardInterrupt
         return fit(*args, **kwargs)
 
-    fit = selection_fits.fit_hmm
+    fit = many_fits.fit_hmm
     watched.stop, watched.calls = None, calls
     monkeypatch.setattr(selection_fits, "fit_hmm", watched)
     return watched
@@ -262,8 +262,8 @@ def test_without_a_seed(counted, tmp_path):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import test_selection
-from mne_hmm import selection_fits
+import test_select
+from mne_hmm.validation import many_fits
 
 def last(*args, count=[0], **kwargs):
     count[0] += 1
@@ -271,9 +271,9 @@ def last(*args, count=[0], **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return fit(*args, **kwargs)
 
-fit = selection_fits.fit_hmm
-selection_fits.fit_hmm = last
-test_selection.select(test_selection.three_states(), checkpoint_dir=sys.argv[2])
+fit = many_fits.fit_hmm
+many_fits.fit_hmm = last
+test_select.select(test_select.three_states(), checkpoint_dir=sys.argv[2])
 """
 
 

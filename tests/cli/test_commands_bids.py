@@ -225,7 +225,7 @@ def test_select(data_set, tmp_path):
 
 def test_page():
     """What the page says can be typed, and stand in a file."""
-    page = (Path(__file__).parents[1] / "docs" / "command_line.rst").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "command_line.rst").read_text(encoding="utf-8")
     (block,) = re.findall(r"\.\. code-block:: bash\n\n((?:   .*\n)+)", page)
     for line in block.splitlines():
         parse(shlex.split(line)[1:], "0")

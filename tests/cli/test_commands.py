@@ -24,7 +24,7 @@ from mne_hmm.cli.inputs import digests, names_of
 from mne_hmm.cli.main import main
 from mne_hmm.cli.options import APPLY, FIT
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "command_line.rst").read_text(encoding="utf-8")
 QUICK = shlex.split("--n-states 3 --n-components 12 --n-init 1 --no-refine --tol 0.01 --seed 0")
 # Two options that make the commands of the page quick.
@@ -641,7 +641,7 @@ def test_select(tmp_path, capsys):
 
 # Models of osl-dynamics
 
-OSL_MODEL = Path(__file__).parent / "data" / "osl_model"
+OSL_MODEL = Path(__file__).parents[1] / "data" / "osl_model"
 
 
 def test_convert(fitted, tmp_path):

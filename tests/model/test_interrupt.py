@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -303,7 +304,7 @@ print("model", hmm.converged_, round(hmm.free_energy_, 9), round(hmm.free_energy
 )
 def test_from_outside(moment):
     """The signal comes whenever it comes: a model, or KeyboardInterrupt where there is none."""
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parent)
     plan = {"refine": False} if moment.startswith("training") else {}
     command = [sys.executable, "-c", CHILD, repr(plan), moment]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])}

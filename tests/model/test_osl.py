@@ -15,7 +15,7 @@ import mne_hmm
 from mne_hmm.model import osl_folder
 from mne_hmm.model.file import Learned
 
-FOLDER = Path(__file__).parent / "data" / "osl_model"
+FOLDER = Path(__file__).parents[1] / "data" / "osl_model"
 PARAMETERS = ("initial_probs", "transition_matrix", "means", "covariances")
 # Parameters are float32, and osl-dynamics computes covariances in float32.
 FLOAT32 = {"rtol": 1e-6, "atol": 2e-6}
@@ -371,7 +371,7 @@ def osl():
         pytest.skip("MNE_HMM_OSL_PYTHON does not name a Python with osl-dynamics")
 
     def run(*arguments):
-        script = Path(__file__).with_name("osl_side.py")
+        script = Path(__file__).parents[1] / "osl_side.py"
         ran = subprocess.run(
             [python, script, *arguments], capture_output=True, text=True, check=False
         )
