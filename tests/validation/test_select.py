@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm._utils.arrays import mean_of_known
 from mne_hmm.states.matching import compare_states
-from mne_hmm.validation import many_fits as selection_fits
+from mne_hmm.validation import many_fits as many_fits
 from mne_hmm.validation.folds import Fold
 from mne_hmm.validation.select import StateNumberSelection
 
@@ -78,18 +78,14 @@ def test_numbers_by_another_way(done):
     selection, folder = done
     x = three_states()
     n = x.shape[1]
-    work = selection_fits.Work.begin(
+    work = many_fits.Work.begin(
         mne_hmm.prepare(x, AS_IS, sfreq=SFREQ),
         {"learn_means": True, "covariance_type": "full", "n_init": 1, "refine": False,
          "max_iter": 100, "tol": 1e-4, "priors": None},
         1.0, int(np.random.default_rng(0).integers(2**62)), folder,
     )  # fmt: skip
     (fold, *_), repeats = [
-        [
-            t
-            for t in selection_fits.tasks_of(3, [Fold(None, None)] * 2, [], 2, work.root)
-            if t[1] == k
-        ]
+        [t for t in many_fits.tasks_of(3, [Fold(None, None)] * 2, [], 2, work.root) if t[1] == k]
         for k in ("fold", "repeat")
     ]
     settings = {"n_init": 1, "refine": False, "verbose": "WARNING"}
@@ -189,7 +185,7 @@ def counted(monkeypatch):
 
     fit = many_fits.fit_hmm
     watched.stop, watched.calls = None, calls
-    monkeypatch.setattr(selection_fits, "fit_hmm", watched)
+    monkeypatch.setattr(many_fits, "fit_hmm", watched)
     return watched
 
 
@@ -335,12 +331,12 @@ def test_finds_other_truths(n_true):
 
 def test_unsettled():
     """Fits that had not settled are counted, and told of once."""
-    tasks = selection_fits.tasks_of(2, [], [], 3, 0)
+    tasks = many_fits.tasks_of(2, [], [], 3, 0)
     fits = [{"converged": number == 1, "warnings": []} for number in range(3)]
     with pytest.warns(
         RuntimeWarning, match="2 of 3 fits had not settled after max_iter=9 "
     ) as told:
-        selection_fits.tell(tasks, fits, 9)
+        many_fits.tell(tasks, fits, 9)
     assert len(told) == 1
     found = known(EVIDENCE, GOOD, ON, n_unsettled=np.arange(6)).recommend()
     assert "4 fits with this number had not settled" in str(found)
@@ -359,21 +355,21 @@ def test_nothing_settles():
 
 def test_warnings_are_told_once():
     """The same warning of many fits is one, with the numbers of states."""
-    tasks = selection_fits.tasks_of(2, [], [], 2, 0) + selection_fits.tasks_of(5, [], [], 1, 0)
+    tasks = many_fits.tasks_of(2, [], [], 2, 0) + many_fits.tasks_of(5, [], [], 1, 0)
     fits = [{"converged": True, "warnings": ["Rank is low."]} for _ in tasks]
     with pytest.warns(RuntimeWarning, match="Rank is low. .in 3 of 3 fits, with 2, 5 st") as told:
-        selection_fits.tell(tasks, fits, 100)
+        many_fits.tell(tasks, fits, 100)
     assert len(told) == 1
 
 
 def test_seeds_depend_on_the_fit_alone():
     """Other numbers, folds or repeats beside it change nothing."""
-    few = selection_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 2, 7)
-    more = selection_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 5, 7)
+    few = many_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 2, 7)
+    more = many_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 5, 7)
     seeds = {task.step: task.seed for task in more}
     assert all(seeds[task.step] == task.seed for task in few)
     assert len(set(seeds.values())) == len(seeds) == 9
-    other = selection_fits.tasks_of(3, [Fold(None, None)] * 3, [], 0, 7)
+    other = many_fits.tasks_of(3, [Fold(None, None)] * 3, [], 0, 7)
     assert not {task.step for task in other} & set(seeds)  # other folds are other data
 
 
