@@ -44,7 +44,7 @@ class PreparedData:
     alignments: list[Alignment] = field(default_factory=list, repr=False)
 
     def recording(self, number: int) -> "PreparedData":
-        """Get one recording alone.
+        """Get one recording alone, as ``prepared[number]`` does.
 
         Parameters
         ----------
@@ -56,13 +56,7 @@ class PreparedData:
         prepared : PreparedData
             The recording.
         """
-        return PreparedData(
-            [self.data[number]],
-            self.preparation,
-            [self.time_maps[number]],
-            [self.names[number]],
-            [self.alignments[number]] if self.alignments else [],
-        )
+        return self[number]
 
     @property
     def spans(self) -> list[list[tuple[int, int]]]:
@@ -107,7 +101,7 @@ class PreparedData:
         return len(self.data)
 
     def __getitem__(self, index: int) -> "PreparedData":
-        # As scikit-learn picks rows.
+        """Get one recording alone; scikit-learn picks rows so."""
         if not isinstance(index, (int, np.integer)):
             raise TypeError(
                 f"PreparedData are indexed by the number of a recording, got {index!r}; for "
@@ -122,6 +116,7 @@ class PreparedData:
             self.preparation,
             [self.time_maps[index]],
             [self.names[index]] if self.names else [],
+            [self.alignments[index]] if self.alignments else [],
         )
 
     def __str__(self):

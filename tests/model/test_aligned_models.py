@@ -311,6 +311,20 @@ def test_embedded_covariances_in_own_channels(group, align):
         assert np.abs(total - mean).max() < 0.12
 
 
+def test_one_of_several_prepared_recordings(group, model):
+    """A recording that is taken out of prepared data keeps its map to the mean channels."""
+    prepared = mne_hmm.prepare(group[0], ALIGNED, sfreq=SFREQ)
+    together = model.dual_estimate(prepared)
+    for index, expected in enumerate(together):
+        for recording in (prepared[index], prepared[index - 5], prepared.recording(index)):
+            (alone,) = model.dual_estimate(recording)
+            assert_array_equal(alone.alignment.content(), prepared.alignments[index].content())
+            assert_array_equal(alone.covariances, expected.covariances)
+            own = mne_hmm.model_autocovariance(model, dual=alone)
+            both = mne_hmm.model_autocovariance(model, dual=expected)
+            assert_array_equal(own.covariances, both.covariances)
+
+
 def test_filters_of_own_channels_make_the_features(group, model):
     """Weights on the recording's own embedded channels give what was prepared; patterns invert."""
     prepared = mne_hmm.prepare(group[0], ALIGNED, sfreq=SFREQ)
