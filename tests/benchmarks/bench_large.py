@@ -13,7 +13,7 @@ import pytest
 from parcels import embedded, parcels
 
 import mne_hmm
-from mne_hmm.engine.training import mini_batches as stochastic
+from mne_hmm.engine.training import mini_batches
 
 T, K, N_TIMES = 75_000, 6, 10
 BATCH_SIZE, SEQUENCE_LENGTH = 16, 500
@@ -87,7 +87,7 @@ def test_mini_batches(folder, capsys, monkeypatch):
     full = mne_hmm.fit_hmm(prepared, K, verbose="ERROR", **settings).history_["free_energy"]
     courses = {"full passes": full, "mini-batches": full[:1]}
     for n_passes in range(1, 6):
-        monkeypatch.setattr(stochastic, "MOST_EPOCHS", n_passes)
+        monkeypatch.setattr(mini_batches, "MOST_EPOCHS", n_passes)
         hmm = mne_hmm.fit_hmm(prepared, K, max_iter=1, verbose="ERROR", **sizes, **settings)
         reached = hmm.history_["free_energy"][0]
         courses["mini-batches"] = np.append(courses["mini-batches"], reached)

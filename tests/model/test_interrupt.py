@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.engine.training import search as candidates
+from mne_hmm.engine.training import search as search_module
 from mne_hmm.engine.training.em import Run
 from mne_hmm.engine.training.interrupt import ON_ALL, ON_PART, Interrupt
 from mne_hmm.model.progress import Progress
@@ -146,7 +146,7 @@ def test_before_any_model(data, monkeypatch):
     def pressed(*args, **kwargs):
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(candidates, "kmeans_labels", pressed)
+    monkeypatch.setattr(search_module, "kmeans_labels", pressed)
     with pytest.raises(KeyboardInterrupt):
         fit(data)
 

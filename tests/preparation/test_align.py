@@ -14,6 +14,7 @@ from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspa
 
 import mne_hmm
 from mne_hmm import Preparation, prepare
+from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.covariance_alignment import (
     Scatter,
     alignment_to,
@@ -22,7 +23,6 @@ from mne_hmm.preparation.covariance_alignment import (
     scatter_of,
 )
 from mne_hmm.preparation.embedding import embed, lagged_moments
-from mne_hmm.preparation.prepare import prepare as preparation
 from mne_hmm.preparation.prepared_data import as_prepared, same_features
 from mne_hmm.validation import folds
 
@@ -487,8 +487,8 @@ def test_folders_are_read_twice_for_groups(tmp_path, fnames, monkeypatch):
         counts.append(1)
         return original(*args)
 
-    original = preparation.prepare_signals
-    monkeypatch.setattr(preparation, "prepare_signals", counted)
+    original = prepare_module.prepare_signals
+    monkeypatch.setattr(prepare_module, "prepare_signals", counted)
     expected = {"a": (SETTINGS, None, 8), "b": (fitted, None, 4), "c": (fitted, [0, 0, 1, 2], 6)}
     for name, (settings, group, n_read) in expected.items():
         counts.clear()
@@ -498,7 +498,8 @@ def test_folders_are_read_twice_for_groups(tmp_path, fnames, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from mne_hmm import Preparation, cache, engine, prepare, preparation
+from mne_hmm import Preparation, engine, prepare
+from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.prepare import Folder
 
 def die(*args, **kwargs):
@@ -513,9 +514,9 @@ def third(function):
 
 folder, where, *fnames = sys.argv[1:]
 if where == "first pass":
-    preparation.prepare_signals = third(preparation.prepare_signals)
+    prepare_module.prepare_signals = third(prepare_module.prepare_signals)
 elif where == "mean":
-    preparation.fit_components = die
+    prepare_module.fit_components = die
 elif where == "maps":
     Folder.keep_alignment = third(Folder.keep_alignment)
 else:
@@ -546,8 +547,8 @@ def test_a_killed_call_goes_on(tmp_path, fnames, monkeypatch, where, n_read):
         counts.append(1)
         return original(*args)
 
-    original = preparation.prepare_signals
-    monkeypatch.setattr(preparation, "prepare_signals", counted)
+    original = prepare_module.prepare_signals
+    monkeypatch.setattr(prepare_module, "prepare_signals", counted)
     group = [0, 1, 1, 0]
     got = prepare(fnames, SETTINGS, cache_dir=folder, group=group)
     assert len(counts) == n_read

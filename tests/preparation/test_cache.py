@@ -18,7 +18,7 @@ import mne_hmm
 from mne_hmm import Preparation, prepare, read_prepared
 from mne_hmm.engine import Shards
 from mne_hmm.io.recording import to_recordings
-from mne_hmm.preparation.prepare import prepare as preparation
+from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.prepared_data import as_prepared
 
 SETTINGS = Preparation(n_embeddings=5, n_components=6)
@@ -161,8 +161,8 @@ def test_a_fitted_preparation_needs_one_pass(tmp_path, fnames, in_memory, monkey
         calls.append(recording.label)
         return original(recording, *args)
 
-    original = preparation.prepare_signals
-    monkeypatch.setattr(preparation, "prepare_signals", counted)
+    original = prepare_module.prepare_signals
+    monkeypatch.setattr(prepare_module, "prepare_signals", counted)
     got = into(tmp_path, fnames, in_memory.preparation)
     assert calls == in_memory.names
     assert_same(got, in_memory)
@@ -226,8 +226,8 @@ def test_signals_of_one_recording_are_in_memory(tmp_path, fnames, monkeypatch, k
         order.append(recording.label)
         return signals
 
-    original = preparation.prepare_signals
-    monkeypatch.setattr(preparation, "prepare_signals", watched)
+    original = prepare_module.prepare_signals
+    monkeypatch.setattr(prepare_module, "prepare_signals", watched)
     gc.disable()  # nothing may wait for it
     try:
         if kind == "fif":
@@ -251,8 +251,8 @@ def test_signals_of_as_many_as_jobs_are_in_memory(tmp_path, fnames, monkeypatch)
         most = max(most, sum(one() is not None for one in alive))
         return signals
 
-    original = preparation.Signals
-    monkeypatch.setattr(preparation, "Signals", watched)
+    original = prepare_module.Signals
+    monkeypatch.setattr(prepare_module, "Signals", watched)
     into(tmp_path, fnames, n_jobs=2)
     assert len(alive) == 8
     assert most == 1  # and one more that waits for its turn
@@ -359,12 +359,13 @@ def test_real_eeg(tmp_path, eegbci):
 # Dies at the third recording of a pass, in the middle of the third shard, or in between.
 KILLED = """
 import os, signal, sys
-from mne_hmm import Preparation, engine, prepare, preparation
+from mne_hmm import Preparation, engine, prepare
+from mne_hmm.preparation import prepare as prepare_module
 
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
 
-def prepare_signals(*args, original=preparation.prepare_signals, calls=[]):
+def prepare_signals(*args, original=prepare_module.prepare_signals, calls=[]):
     calls.append(args[0].label)
     return die() if len(calls) == 3 else original(*args)
 
@@ -376,9 +377,9 @@ def write_shard(path, rows, original=engine.write_shard, calls=[]):
 
 folder, where, *fnames = sys.argv[1:]
 if where == "first pass":
-    preparation.prepare_signals = prepare_signals
+    prepare_module.prepare_signals = prepare_signals
 elif where == "between":
-    preparation.fit_components = die
+    prepare_module.fit_components = die
 else:
     engine.write_shard = write_shard
 prepare(fnames, Preparation(n_embeddings=5, n_components=6), cache_dir=folder)
@@ -410,8 +411,8 @@ def test_a_killed_call_goes_on(tmp_path, fnames, in_memory, monkeypatch, where, 
         calls.append(recording.label)
         return original(recording, *args)
 
-    original = preparation.prepare_signals
-    monkeypatch.setattr(preparation, "prepare_signals", counted)
+    original = prepare_module.prepare_signals
+    monkeypatch.setattr(prepare_module, "prepare_signals", counted)
     assert_same(into(folder, fnames), in_memory)
     assert len(calls) == n_read
     after = state_of(folder)
@@ -421,7 +422,7 @@ def test_a_killed_call_goes_on(tmp_path, fnames, in_memory, monkeypatch, where, 
 
 
 def test_a_finished_folder_is_returned(filled, fnames, in_memory, monkeypatch):
-    monkeypatch.setattr(preparation, "prepare_signals", no_reading)
+    monkeypatch.setattr(prepare_module, "prepare_signals", no_reading)
     before = state_of(filled)
     with mne.utils.catch_logging(verbose=True) as log:
         got = prepare(fnames, SETTINGS, cache_dir=filled, verbose=True)
@@ -609,7 +610,7 @@ def test_an_index_that_lacks_something_deep(filled):
 
 def test_damaged_products_are_summed_anew(tmp_path, fnames, in_memory, monkeypatch):
     with monkeypatch.context() as context:
-        context.setattr(preparation, "fit_components", _interrupted)
+        context.setattr(prepare_module, "fit_components", _interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare(fnames, SETTINGS, cache_dir=tmp_path)
     flip(tmp_path / "products.npz", at=3000)

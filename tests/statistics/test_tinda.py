@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm.io.timeline import Timeline
 from mne_hmm.states.time_course import StateTimeCourse
-from mne_hmm.statistics import tinda_order as cycles
+from mne_hmm.statistics import tinda_order
 
 
 def states_of(labels, spans=None, n_states=None):
@@ -188,7 +188,7 @@ def strength_of(sequence, asymmetry):
 def test_best_of_all_orders():
     """For noise, which has no cycle that is easy to find."""
     matrices = np.random.default_rng(0).standard_normal((5, 5, 5))
-    sequences, strengths = cycles.best_sequences(matrices)
+    sequences, strengths = tinda_order.best_sequences(matrices)
     for matrix, sequence, strength in zip(matrices, sequences, strengths, strict=True):
         orders = [(0, *rest) for rest in permutations(range(1, 5))]
         best = max(orders, key=lambda order, m=matrix: strength_of(order, m))
@@ -200,20 +200,20 @@ def test_best_of_all_orders():
 def test_search_finds_the_best(n_states):
     """The search for many states, where all orders can still be tried, on noise."""
     matrices = np.random.default_rng(n_states).standard_normal((60, n_states, n_states))
-    assert_array_equal(cycles._exchange(matrices), cycles._try_all(matrices))
+    assert_array_equal(tinda_order._exchange(matrices), tinda_order._try_all(matrices))
 
 
 def test_search_goes_by_no_names():
     """Twelve states under other names, and in other company, have the same cycle."""
     rng = np.random.default_rng(0)
     matrices = rng.standard_normal((20, 12, 12))
-    sequences, strengths = cycles.best_sequences(matrices)
+    sequences, strengths = tinda_order.best_sequences(matrices)
     assert_array_equal(sequences[:, 0], 0)
     assert_array_equal(np.sort(sequences, axis=1), np.tile(np.arange(12), (20, 1)))
-    alone, _ = cycles.best_sequences(matrices[7:8])
+    alone, _ = tinda_order.best_sequences(matrices[7:8])
     assert_array_equal(alone[0], sequences[7])
     order = rng.permutation(12)
-    _, renamed = cycles.best_sequences(matrices[:, order][:, :, order])
+    _, renamed = tinda_order.best_sequences(matrices[:, order][:, :, order])
     assert_allclose(renamed, strengths, rtol=1e-9)
 
 

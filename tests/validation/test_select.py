@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm._utils.arrays import mean_of_known
 from mne_hmm.states.matching import compare_states
-from mne_hmm.validation import many_fits as many_fits
+from mne_hmm.validation import many_fits
 from mne_hmm.validation.folds import Fold
 from mne_hmm.validation.select import StateNumberSelection
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mne_hmm.engine import Shard, Shards, rows_digest, write_shard
-from mne_hmm.engine.runtime import feature_store as shards
+from mne_hmm.engine.runtime import feature_store
 
 N_FEATURES = 3
 LENGTHS = [50, 7, 50, 1]
@@ -24,7 +24,7 @@ def arrays():
 @pytest.fixture
 def kept(tmp_path, arrays, monkeypatch):
     """Four shards of records of sixteen rows."""
-    monkeypatch.setattr(shards, "RECORD_SIZE", 16 * N_FEATURES * 4)
+    monkeypatch.setattr(feature_store, "RECORD_SIZE", 16 * N_FEATURES * 4)
     out = []
     for i, rows in enumerate(arrays):
         path = tmp_path / f"{i}.tfrecord"

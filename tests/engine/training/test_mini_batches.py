@@ -21,7 +21,7 @@ from mne_hmm.engine import (
 )
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.runtime.workers import ALONE
-from mne_hmm.engine.training import mini_batches as stochastic_module
+from mne_hmm.engine.training import mini_batches
 from mne_hmm.engine.training.em import Run, converge, expect, update
 from mne_hmm.engine.training.mini_batches import (
     MOST_EPOCHS,
@@ -79,7 +79,7 @@ def _own_means(start, rule):
 @pytest.mark.parametrize("prior", [Prior(), Prior(1.0, 30.0, 20.0, 10.0)], ids=["none", "all"])
 def test_one_mini_batch_of_all_chains_is_an_update_of_em(monkeypatch, rule, prior):
     # The first mini-batch takes all of the running sums. Chains are shorter than a sequence.
-    monkeypatch.setattr(stochastic_module, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(mini_batches, "MOST_EPOCHS", 1)
     samples, start = _simulated(1500, [[600, 1], [399, 500]])
     start, data = _own_means(start, rule), _data(samples)
     trained = _trained(data, start, MiniBatches(4, 600), rule=rule, prior=prior)

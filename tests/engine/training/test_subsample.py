@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from mne_hmm.engine import Samples
 from mne_hmm.engine.runtime.workers import ALONE
-from mne_hmm.engine.training import subsample as part_module
+from mne_hmm.engine.training import subsample
 from mne_hmm.engine.training.subsample import (
     LARGEST_SHARE,
     LEAST_PER_FEATURE,
@@ -57,7 +57,7 @@ RECORDINGS = st.lists(
 @given(lengths=RECORDINGS, n_states=st.integers(1, 4))
 def test_windows_are_whole_and_their_rows_those_of_the_data(lengths, n_states):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(part_module, "WINDOW", SHORT)
+        patch.setattr(subsample, "WINDOW", SHORT)
         samples = _numbered(lengths)
         windows = _chosen_windows(samples, n_states)
         part = Part.of(samples, Coordinates.identity(2), n_states, ALONE)
@@ -160,7 +160,7 @@ def test_few_features_do_not_make_a_part_of_one_window():
 @pytest.mark.parametrize("size", [2, 3, 7])
 def test_all_workers_have_the_part_of_one(monkeypatch, size):
     # More workers than recordings, too: some then have nothing to read.
-    monkeypatch.setattr(part_module, "WINDOW", SHORT)
+    monkeypatch.setattr(subsample, "WINDOW", SHORT)
     samples = _numbered([[33, 90], [1], [64, 2, 300], [20]])
     coordinates = Coordinates(
         np.array([3.0, -1.0]), np.diag([0.5, 0.25]), np.diag([2.0, 4.0]), np.zeros((2, 2))
@@ -178,7 +178,7 @@ def test_all_workers_have_the_part_of_one(monkeypatch, size):
 
 
 def test_a_subset_is_half_of_the_windows(monkeypatch):
-    monkeypatch.setattr(part_module, "WINDOW", SHORT)
+    monkeypatch.setattr(subsample, "WINDOW", SHORT)
     part = Part.of(_numbered([[100], [7], [45, 300]]), Coordinates.identity(2), 4, ALONE)
     chains = np.split(part.samples.arrays[0], np.cumsum(part.data.chains)[:-1])
     firsts = {float(chain[0, 0]): chain for chain in chains}
@@ -200,7 +200,7 @@ def test_a_subset_is_half_of_the_windows(monkeypatch):
 
 
 def test_the_part_is_in_the_coordinates_of_training(monkeypatch):
-    monkeypatch.setattr(part_module, "WINDOW", SHORT)
+    monkeypatch.setattr(subsample, "WINDOW", SHORT)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) + 5.0
     x = x.astype(np.float32)

@@ -28,8 +28,8 @@ from mne_hmm.engine import (
 )
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.training import em as em_module
-from mne_hmm.engine.training import search as candidates_module
-from mne_hmm.engine.training import subsample as part_module
+from mne_hmm.engine.training import search as search_module
+from mne_hmm.engine.training import subsample
 from mne_hmm.engine.training.em import Run, has_settled
 from mne_hmm.engine.training.initialization import (
     STRIDE,
@@ -255,7 +255,7 @@ def test_labels_say_where_to_start():
 
 
 def test_a_start_on_a_subset_goes_on_on_all_of_the_part(monkeypatch):
-    monkeypatch.setattr(part_module, "WINDOW", 100)
+    monkeypatch.setattr(subsample, "WINDOW", 100)
     samples = _samples(_simulated()[0])
     training = _train(samples, N_STATES, MEANS, init="subset", n_init=3)
     courses = [start["free_energy"] for start in training.starts]
@@ -373,7 +373,7 @@ def _long(seed, n_states=3, n_samples=6000, n_features=4, spread=0.3):
 @pytest.mark.parametrize("n_features", [4, 40])
 def test_what_a_start_gains_counts_up_to_a_nat(n_features, monkeypatch):
     """A random start of many features gains tens of nats, a thousandth of which is no trifle."""
-    monkeypatch.setattr(candidates_module, "BRIEF", 4)  # so that there is a way to go
+    monkeypatch.setattr(search_module, "BRIEF", 4)  # so that there is a way to go
     samples = _long(0, n_features=n_features)
     tol = 1e-3
     training = _train(samples, N_STATES, MEANS, init="random", n_init=1, tol=tol)
@@ -392,7 +392,7 @@ def test_what_a_start_gains_counts_up_to_a_nat(n_features, monkeypatch):
 @pytest.mark.parametrize("init", ["kmeans", "subset"])
 @pytest.mark.parametrize("refine", [False, True])
 def test_passes_are_counted(monkeypatch, init, refine):
-    monkeypatch.setattr(part_module, "WINDOW", 500)  # a part that is not all there is
+    monkeypatch.setattr(subsample, "WINDOW", 500)  # a part that is not all there is
     samples = _long(0)
     counted = _Counted(monkeypatch, samples.n_samples, N_STATES)
     reports = []
@@ -523,7 +523,7 @@ class _Streamed:
 
 def test_streamed_data_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1000)
-    monkeypatch.setattr(part_module, "WINDOW", 500)
+    monkeypatch.setattr(subsample, "WINDOW", 500)
     samples = _long(1)
     streamed = Samples(_Streamed(samples.arrays), samples.lengths)
     assert streamed.streamed
@@ -543,7 +543,7 @@ def test_streamed_data_give_the_same_bits(monkeypatch):
 @pytest.mark.slow
 def test_several_workers_come_to_what_one_does(monkeypatch):
     # Four workers on three recordings: one of them has nothing to do.
-    monkeypatch.setattr(part_module, "WINDOW", 500)
+    monkeypatch.setattr(subsample, "WINDOW", 500)
     samples = _long(0)
     plan = Plan(N_STATES, MEANS, n_init=2, refine=True)
 

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mne_hmm import Preparation, fit_hmm, parcellate_nifti, prepare
-from mne_hmm.io.parcellation import nifti as fmri
+from mne_hmm.io.parcellation import nifti as nifti_module
 
 SHAPE = (6, 7, 5)
 N_VOLUMES = 120
@@ -128,8 +128,8 @@ def test_images_of_another_grid_meet_in_space():
 def test_blocks_change_nothing(tmp_path, monkeypatch, size):
     nibabel.save(make_image(random_data()), tmp_path / "bold.nii.gz")
     expected = parcellate_nifti(tmp_path / "bold.nii.gz", make_labels()).get_data()
-    monkeypatch.setattr(fmri, "BLOCK_SIZE", int(size))
-    monkeypatch.setattr(fmri, "N_POSITIONS", 17)
+    monkeypatch.setattr(nifti_module, "BLOCK_SIZE", int(size))
+    monkeypatch.setattr(nifti_module, "N_POSITIONS", 17)
     got = parcellate_nifti(tmp_path / "bold.nii.gz", make_labels()).get_data()
     np.testing.assert_array_equal(got, expected)
 
@@ -145,7 +145,7 @@ def test_the_image_is_read_in_blocks(monkeypatch):
 
     img = make_image(random_data())
     img._dataobj = img.get_fdata().view(Watched)
-    monkeypatch.setattr(fmri, "BLOCK_SIZE", 50 * int(np.prod(SHAPE)))
+    monkeypatch.setattr(nifti_module, "BLOCK_SIZE", 50 * int(np.prod(SHAPE)))
     parcellate_nifti(img, make_labels())
     assert asked == [(*SHAPE, 50), (*SHAPE, 50), (*SHAPE, 20)]
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array
 
 import mne_hmm
-from mne_hmm.io.parcellation import source_blocks as pieces_module
+from mne_hmm.io.parcellation import source_blocks
 from mne_hmm.io.parcellation.parcels import Parcels
 
 SFREQ, TMIN, N_TIMES = 200.0, 1.5, 900
@@ -150,7 +150,7 @@ def test_pieces_are_the_whole(asked, sources, method, orthogonalize, monkeypatch
     kwargs = {"method": method, "orthogonalize": orthogonalize}
     whole = parcellate(made_stc(sources), **kwargs)
     pieces = in_pieces(sources)
-    monkeypatch.setattr(pieces_module, "BLOCK_VALUES", 70 * N_SOURCES)
+    monkeypatch.setattr(source_blocks, "BLOCK_VALUES", 70 * N_SOURCES)
     for inst in (made_stc(sources), pieces, tuple(pieces), iter(pieces), Again(pieces)):
         raw = parcellate(inst, **kwargs)
         assert raw.first_time == whole.first_time
@@ -170,7 +170,7 @@ def test_means_keep_nothing_of_an_iterator(asked, sources, monkeypatch):
     def fails():
         raise AssertionError("nothing to keep")
 
-    monkeypatch.setattr(pieces_module, "Spool", fails)
+    monkeypatch.setattr(source_blocks, "Spool", fails)
     for method in ("mean", "mean_flip"):
         parcellate(iter(in_pieces(sources)), method=method)
     with pytest.raises(AssertionError, match="nothing to keep"):
