@@ -8,6 +8,12 @@ from typing import Any
 import numpy as np
 
 from .._utils.checks import listed, plural
+from .._utils.feature_sequence import (
+    FeatureSequence,
+    lengths_of,
+    n_features_of,
+    stream_features,
+)
 from ..io.recording import as_list
 from ..io.timeline import TimeMap
 from .covariance_alignment import Alignment
@@ -66,12 +72,12 @@ class PreparedData:
     @property
     def n_features(self) -> int:
         """Number of features."""
-        return _n_features(self.data)
+        return n_features_of(self.data)
 
     @property
     def n_samples(self) -> int:
         """Number of samples of all recordings."""
-        return sum(_lengths(self.data))
+        return sum(lengths_of(self.data))
 
     @property
     def ch_names(self) -> list[str]:
@@ -110,7 +116,7 @@ class PreparedData:
         if not -len(self) <= index < len(self):
             raise IndexError(f"there are {plural(len(self), 'recording')}, got index {index}")
         index = int(index) % len(self)
-        data: Any = One(self.data, index)
+        data: Any = SingleRecording(self.data, index)
         return PreparedData(
             list(data) if isinstance(self.data, list) else data,
             self.preparation,
@@ -136,38 +142,33 @@ class PreparedData:
     __repr__ = __str__
 
 
-class One(Sequence[np.ndarray]):
-    """One of several arrays, which is read when it is asked for.
-
-    Shapes: ``data`` (n_samples, n_features).
-    """
+class SingleRecording(FeatureSequence):
+    """One of several arrays, which is read when it is asked for."""
 
     def __init__(self, data: Sequence[np.ndarray], index: int):
-        self.data, self.place = data, index
-        self.lengths = [_lengths(data)[index]]
-        self.n_features = _n_features(data)
-
-    def __len__(self):
-        return 1
+        self.data, self.index = data, index
+        self.lengths = [lengths_of(data)[index]]
+        self.n_features = n_features_of(data)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.data[[self.place][index]]
+        return self.data[[self.index][index]]
+
+    def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the recording, as often as it is asked for."""
+        order = list(order)
+        read = stream_features(self.data, [[self.index][index] for index in order])
+        for index, (_, features) in zip(order, read, strict=True):
+            yield index, features
 
 
-class Joined(Sequence[np.ndarray]):
-    """Several sequences of arrays as one, without reading any of them.
-
-    Shapes: ``parts`` (n_samples, n_features).
-    """
+class JoinedRecordings(FeatureSequence):
+    """Several sequences of arrays as one, without reading any of them."""
 
     def __init__(self, parts: Sequence[Sequence[np.ndarray]]):
         self.parts = list(parts)
-        self.lengths = [length for part in self.parts for length in _lengths(part)]
-        self.n_features = _n_features(self.parts[0])
+        self.lengths = [length for part in self.parts for length in lengths_of(part)]
+        self.n_features = n_features_of(self.parts[0])
         self._places = [(p, i) for p, part in enumerate(self.parts) for i in range(len(part))]
-
-    def __len__(self):
-        return len(self._places)
 
     def __getitem__(self, index: Any) -> Any:
         part, place = self._places[index]
@@ -176,24 +177,11 @@ class Joined(Sequence[np.ndarray]):
     def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield recordings in a given order, reading ahead where a part can."""
         places = [(*self._places[index], index) for index in order]
-        for number, run in groupby(places, key=lambda place: place[0]):
-            part, wanted = self.parts[number], list(run)
-            if hasattr(part, "stream"):
-                read = part.stream([place for _, place, _ in wanted])
-                for _, _, index in wanted:
-                    yield index, next(read)[1]
-            else:
-                for _, place, index in wanted:
-                    yield index, part[place]
-
-
-def _lengths(data):
-    """Rows of each recording, without reading what need not be read."""
-    return data.lengths if hasattr(data, "lengths") else [len(x) for x in data]
-
-
-def _n_features(data):
-    return data.n_features if hasattr(data, "n_features") else data[0].shape[1]
+        for i_part, run in groupby(places, key=lambda place: place[0]):
+            wanted = list(run)
+            read = stream_features(self.parts[i_part], [place for _, place, _ in wanted])
+            for (_, _, index), (_, features) in zip(wanted, read, strict=True):
+                yield index, features
 
 
 def as_prepared(inst: Any) -> PreparedData | None:
@@ -218,7 +206,7 @@ def as_prepared(inst: Any) -> PreparedData | None:
     return PreparedData(
         [x for entry in entries for x in entry.data]
         if in_memory
-        else Joined([entry.data for entry in entries]),
+        else JoinedRecordings([entry.data for entry in entries]),
         first.preparation,
         [time_map for entry in entries for time_map in entry.time_maps],
         [name for entry in entries for name in entry.names],

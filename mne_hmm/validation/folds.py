@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._utils.checks import plural
+from .._utils.feature_sequence import FeatureSequence, n_features_of, stream_features
 from ..io.timeline import TimeMap
 from ..preparation.prepared_data import PreparedData
 
@@ -106,7 +107,7 @@ def split_halves(
 
 def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
     """Get some rows of some recordings; what was not in a row stays apart."""
-    data: Any = _Rows(prepared.data, parts)
+    data: Any = SelectedRows(prepared.data, parts)
     if isinstance(prepared.data, list):
         data = list(data)
     return PreparedData(
@@ -118,16 +119,13 @@ def take(prepared: PreparedData, parts: Sequence[Part]) -> PreparedData:
     )
 
 
-class _Rows(Sequence[np.ndarray]):
+class SelectedRows(FeatureSequence):
     """Some rows of some recordings, which are read when they are asked for."""
 
-    def __init__(self, data: Any, parts: Sequence[Part]):
+    def __init__(self, data: Sequence[np.ndarray], parts: Sequence[Part]):
         self.data, self.parts = data, list(parts)
         self.lengths = [part.n_rows for part in parts]
-        self.n_features = int(data.n_features if hasattr(data, "n_features") else data[0].shape[1])
-
-    def __len__(self):
-        return len(self.parts)
+        self.n_features = n_features_of(data)
 
     def __getitem__(self, index: Any) -> Any:
         part = self.parts[index]
@@ -136,7 +134,7 @@ class _Rows(Sequence[np.ndarray]):
     def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield parts in a given order, reading ahead."""
         order = list(order)
-        read = self.data.stream([self.parts[index].recording for index in order])
+        read = stream_features(self.data, [self.parts[index].recording for index in order])
         for index, (_, features) in zip(order, read, strict=True):
             yield index, _rows(features, self.parts[index].runs)
 

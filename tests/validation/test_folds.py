@@ -184,6 +184,17 @@ def test_from_a_folder(three, tmp_path):
             assert_allclose(features, memory.data[i], rtol=0, atol=1e-4)
 
 
+def test_one_recording_of_a_folder(three, tmp_path):
+    """Parts of one recording that was taken out of a folder are read ahead as well."""
+    mne_hmm.prepare(recordings([30, 11, 20]), SETTINGS, cache_dir=tmp_path / "prepared")
+    second = mne_hmm.read_prepared(tmp_path / "prepared")[1]
+    folder = take(second, [Part(0, ((100, 200), (300, 450)))])
+    ((index, features),) = folder.data.stream([0])
+    assert index == 0
+    whole = second.data[0]
+    assert_array_equal(features, np.concatenate([whole[100:200], whole[300:450]]))
+
+
 def test_too_little(one):
     with pytest.raises(ValueError, match=r"cannot be cut into 3 blocks with gaps of 30.00 s; use"):
         make_folds(one, 3, 30.0)

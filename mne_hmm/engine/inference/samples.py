@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._utils.feature_sequence import FeatureSequence, n_features_of, stream_features
 from ..runtime._tensorflow import tf
 from ..runtime.workers import ALONE, Workers
 from .chain import ChunkLayout, best_chunk_length
@@ -34,8 +35,8 @@ class Samples:
     Parameters
     ----------
     arrays : sequence of array, shape (n_samples, n_features)
-        The features in float32, one array per recording. What has a method ``stream`` is
-        read anew in every pass; anything else is kept in memory.
+        The features in float32, one array per recording. A `FeatureSequence` is read anew in
+        every pass; anything else is kept in memory.
     lengths : list of list of int
         Number of samples of each chain, per recording. They sum to the recording's
         samples.
@@ -52,8 +53,7 @@ class Samples:
     @property
     def n_features(self) -> int:
         """Number of columns."""
-        known = getattr(self.arrays, "n_features", None)
-        return int(self.arrays[0].shape[1] if known is None else known)
+        return n_features_of(self.arrays)
 
     @property
     def sizes(self) -> list[int]:
@@ -68,16 +68,12 @@ class Samples:
     @property
     def streamed(self) -> bool:
         """Whether the rows are read anew in every pass."""
-        return hasattr(self.arrays, "stream")
+        return isinstance(self.arrays, FeatureSequence)
 
     def stream(self, recordings: Sequence[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
         """Yield recordings, all or the given ones, with their numbers."""
         recordings = range(len(self.lengths)) if recordings is None else recordings
-        if self.streamed:
-            yield from self.arrays.stream(list(recordings))  # type: ignore[attr-defined]
-        else:
-            for number in recordings:
-                yield number, self.arrays[number]
+        yield from stream_features(self.arrays, list(recordings))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._utils.feature_sequence import FeatureSequence
 from ._tensorflow import tf
 
 # Bytes of a record, which holds whole rows: large enough to read at the speed of the disk.
@@ -75,7 +76,7 @@ def _record_length(n_features):
     return max(RECORD_SIZE // (4 * n_features), 1)
 
 
-class Shards(Sequence[np.ndarray]):
+class Shards(FeatureSequence):
     """Features of recordings that lie in files, read when they are asked for.
 
     Every file's rows are compared with their hash when they are read for the first time, and
@@ -99,9 +100,6 @@ class Shards(Sequence[np.ndarray]):
     def digests(self) -> list[str]:
         """SHA-256 of the rows of each recording."""
         return [shard.rows_sha256 for shard in self._shards]
-
-    def __len__(self):
-        return len(self._shards)
 
     def __getitem__(self, index: Any) -> Any:
         ((_, rows),) = self.stream([operator.index(index)])

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..._utils.feature_sequence import FeatureSequence
 from ..inference.gaussian import Parameters
 from ..inference.samples import Samples
 from ..runtime.checkpoint import content_hash
@@ -106,7 +107,7 @@ def training_facts(
     samples: Samples, plan: Plan, seed: str
 ) -> dict[str, str | int | float | bool | None]:
     """Tell what must be the same for a training to be resumed."""
-    digests = getattr(samples.arrays, "digests", None)
+    digests = samples.arrays.digests if isinstance(samples.arrays, FeatureSequence) else None
     if digests is None:
         data = content_hash(samples.arrays, samples.lengths)
     else:  # of a folder, whose index has them
