@@ -35,6 +35,8 @@ ORDER = (
 ENGINE_ORDER = ("runtime", "inference", "training")
 # A method may call a figure or the report when it runs: `states.plot()`, `hmm.report(raw)`.
 CALLED_BY_METHODS = ("viz", "report")
+# Figures may name the classes of what they show, for the type checker alone.
+NAMES_TYPES = ("viz",)
 # What the engine may import besides itself and the standard library.
 ENGINE_NEEDS = {"numpy", "scipy", "tensorflow"}
 # What it shares with the folders that feed it: the features of recordings that lie in files.
@@ -60,24 +62,35 @@ def names_taken_by(init: Path) -> set[str]:
 
 
 def imports(path: Path, name: str) -> list[tuple[str, bool]]:
-    """Everything a module imports: (dotted absolute name, whether inside a function)."""
+    """Everything a module imports: (dotted absolute name, whether inside a function).
+
+    What is under `if TYPE_CHECKING:` never runs, and counts only where it is of this package.
+    """
     is_package = path.name == "__init__.py"
     home = [PACKAGE.name, *(name.split(".") if name else [])]
     found = []
 
-    def visit(node: ast.AST, inside: bool) -> None:
+    def visit(node: ast.AST, inside: bool, for_types: bool) -> None:
+        targets = []
         if isinstance(node, ast.Import):
-            found.extend((alias.name, inside) for alias in node.names)
+            targets = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             n_up = node.level - is_package
             base = home[: len(home) - n_up] if node.level else []
             base = [*base, *((node.module or "").split(".") if node.module else [])]
-            found.extend((_imported_module(base, alias.name), inside) for alias in node.names)
+            targets = [_imported_module(base, alias.name) for alias in node.names]
+        if for_types:
+            names_any = name.split(".")[0] in NAMES_TYPES
+            targets = [target for target in targets if _is_ours(target) and not names_any]
+        found.extend((target, inside) for target in targets)
         inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for_types = for_types or (
+            isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        )
         for child in ast.iter_child_nodes(node):
-            visit(child, inside)
+            visit(child, inside, for_types)
 
-    visit(ast.parse(path.read_text(encoding="utf-8")), False)
+    visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
     return found
 
 
@@ -225,6 +238,11 @@ def test_circles_are_found(graph: dict[str, Iterable[str]], circle: list[str]):
             "from ..engine import",
         ),
         ("viz.states", "import matplotlib.pyplot as plt", "outside a function"),
+        (
+            "statistics.tinda",
+            "if TYPE_CHECKING:\n    from ..spectral.maps import StateMaps",
+            "comes after it",
+        ),
         ("", "from .model.fit import fit_hmm", "comes after it"),
     ],
 )
@@ -247,6 +265,8 @@ def test_each_rule_bites(name: str, source: str, complaint: str, tmp_path: Path)
             "import numpy as np\nfrom scipy.linalg import cholesky\nimport time",
         ),
         ("viz.states", "def f():\n    import matplotlib"),
+        ("model.hmm", "if TYPE_CHECKING:\n    from matplotlib.axes import Axes"),
+        ("viz.maps", "if TYPE_CHECKING:\n    from ..spectral.maps import StateMaps"),
         ("cli.main", "from ..model.fit import fit_hmm"),
     ],
 )

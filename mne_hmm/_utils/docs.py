@@ -104,6 +104,26 @@ baseline : tuple of float | None
     None in the tuple is the start or the end of the trial. None takes nothing off.
 """.strip()
 
+_docdict["axes"] = """
+axes : matplotlib.axes.Axes | None
+    Where to plot. None makes a new figure.
+""".strip()
+
+_docdict["axes_of_states"] = """
+axes : array-like of matplotlib.axes.Axes | None
+    Where to plot, one for each state. None makes a new figure.
+""".strip()
+
+_docdict["show"] = """
+show : bool
+    Whether to show the figure.
+""".strip()
+
+_docdict["fig"] = """
+fig : matplotlib.figure.Figure
+    The figure.
+""".strip()
+
 
 def fill_doc(obj):
     """Put the shared parameter texts into a docstring."""
