@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, random_model
 
+from mne_hmm._utils.feature_sequence import FeatureSequence
 from mne_hmm.engine import (
     Data,
     MiniBatches,
@@ -39,6 +40,20 @@ RULES = {
     for learn in (True, False)
 }
 RULE = RULES["full, means"]
+
+
+class _Streamed(FeatureSequence):
+    """Recordings that a function reads, one after another."""
+
+    def __init__(self, lengths, n_features, read):
+        self.lengths, self.n_features, self._read = lengths, n_features, read
+
+    def __getitem__(self, index):
+        raise AssertionError("recordings are streamed")
+
+    def stream(self, order):
+        for index in order:
+            yield index, self._read(index)
 
 
 def _simulated(n_samples, lengths, seed=0):
@@ -131,15 +146,11 @@ def test_mini_batches_are_drawn_at_random_and_wait_in_few():
     x = np.arange(4000, dtype=np.float32)[:, None]
     read = []
 
-    class Recordings:
-        n_features = 1
+    def read_one(index):
+        read.append(index)
+        return x[100 * index : 100 * index + 100]
 
-        def stream(self, order):
-            for number in order:
-                read.append(number)
-                yield number, x[100 * number : 100 * number + 100]
-
-    data = Data(Samples(Recordings(), [[100]] * 40), 1)
+    data = Data(Samples(_Streamed([100] * 40, 1, read_one), [[100]] * 40), 1)
     orders = []
     for seed in (0, 0, 1):
         read.clear()
@@ -213,17 +224,10 @@ def test_the_same_seed_gives_the_same_bits():
 def test_streamed_data_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1000)
     samples, start = _simulated(6000, [[2000], [2000], [2000]])
-
-    class Recordings:
-        n_features = N_FEATURES
-
-        def stream(self, order):
-            for number in order:
-                yield number, samples.arrays[number].copy()
-
+    streamed = _Streamed([2000] * 3, N_FEATURES, lambda index: samples.arrays[index].copy())
     one, other = (
         _trained(_data(some), start, MiniBatches(8, 100))
-        for some in (samples, Samples(Recordings(), samples.lengths))
+        for some in (samples, Samples(streamed, samples.lengths))
     )
     assert one.free_energy == other.free_energy
     for a, b in zip(one.parameters, other.parameters, strict=True):

@@ -1,7 +1,5 @@
 """The part of the data that is searched: where its windows are, and whose."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from fake_workers import together
@@ -9,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
+from mne_hmm._utils.feature_sequence import FeatureSequence
 from mne_hmm.engine import Samples
 from mne_hmm.engine.runtime.workers import ALONE
 from mne_hmm.engine.training import subsample
@@ -28,14 +27,16 @@ from mne_hmm.engine.training.whitening import Coordinates
 SHORT = 20  # samples of a window in tests that have the samples
 
 
-@dataclass
-class _Unread:
+class _Unread(FeatureSequence):
     """Data that nobody may look at."""
 
-    n_features: int
+    def __init__(self, n_features):
+        self.n_features, self.lengths = n_features, []
 
     def __getitem__(self, index):
         raise AssertionError("the windows depend on lengths only")
+
+    stream = __getitem__
 
 
 def _numbered(lengths, n_features=2):

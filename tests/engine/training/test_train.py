@@ -16,6 +16,7 @@ from oracle import (
 )
 from scipy.optimize import linear_sum_assignment
 
+from mne_hmm._utils.feature_sequence import FeatureSequence
 from mne_hmm.engine import (
     GivenParameters,
     Parameters,
@@ -506,14 +507,15 @@ def test_moves_never_end_worse():
     assert max(gains) > 0.05
 
 
-class _Streamed:
+class _Streamed(FeatureSequence):
     """Recordings that are read anew in every pass."""
 
     def __init__(self, arrays):
         self.rows, self.n_features, self.n_read = arrays, arrays[0].shape[1], 0
+        self.lengths = [len(array) for array in arrays]
 
-    def __len__(self):
-        return len(self.rows)
+    def __getitem__(self, index):
+        raise AssertionError("recordings are streamed")
 
     def stream(self, order):
         for number in order:
