@@ -13,7 +13,8 @@ import numpy as np
 from ._utils.checks import check_option, import_extra, listed, plural
 from .io.bids import is_bids_path
 from .io.parcel_inputs import AtlasArguments
-from .model.fit import fit_hmm, prepared_of
+from .model.fit import fit_prepared, prepared_of
+from .model.fit_settings import FitSettings, check_n_states
 from .model.hmm import HMM, Options, features_for
 from .model.recording_features import (
     KINDS,
@@ -169,13 +170,13 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         picks=None,
         reject_by_annotation=True,
         sfreq=None,
-        learn_means="auto",
-        covariance_type="full",
-        n_init=3,
-        refine=True,
-        max_iter=100,
-        tol=1e-4,
-        priors=None,
+        learn_means=FitSettings.learn_means,
+        covariance_type=FitSettings.covariance_type,
+        n_init=FitSettings.n_init,
+        refine=FitSettings.refine,
+        max_iter=FitSettings.max_iter,
+        tol=FitSettings.tol,
+        priors=FitSettings.priors,
         random_state=None,
         n_jobs=None,
         verbose=None,
@@ -295,6 +296,16 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         check_option(self.metric, "metric", METRICS)
         recordings = self._recordings(X, reset=True)
         if self.hmm is None:
+            n_states = check_n_states(self.n_states)
+            settings = FitSettings(
+                learn_means=self.learn_means,
+                covariance_type=self.covariance_type,
+                n_init=self.n_init,
+                refine=self.refine,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                priors=self.priors,
+            )
             prepared = prepared_of(
                 recordings,
                 self.preparation,
@@ -305,20 +316,7 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
                 self.n_jobs,
             )
             _check_rows(prepared, recordings)
-            hmm = fit_hmm(
-                prepared,
-                self.n_states,
-                learn_means=self.learn_means,
-                covariance_type=self.covariance_type,
-                n_init=self.n_init,
-                refine=self.refine,
-                max_iter=self.max_iter,
-                tol=self.tol,
-                priors=self.priors,
-                random_state=self.random_state,
-                n_jobs=self.n_jobs,
-                verbose=self.verbose,
-            )
+            hmm = fit_prepared(prepared, n_states, settings, self.random_state)
         else:
             if not isinstance(self.hmm, HMM):
                 raise TypeError(

@@ -1,18 +1,17 @@
 """One call from recordings to a trained model."""
 
-from bisect import bisect_right
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
 from mne.utils import logger, verbose
 
-from .._utils.checks import check_number, check_option, check_random_state, listed, plural
+from .._utils.checks import check_random_state, listed, plural
 from .._utils.docs import fill_doc
-from .._utils.files import check_folder
 from .._utils.locks import checkpoints_held
 from .._utils.mne_private import warn
+from .._utils.typing import RandomState
 from ..io.parcel_inputs import AtlasArguments
 from ..preparation.prepare import prepare
 from ..preparation.prepared_data import PreparedData, as_prepared
@@ -20,13 +19,16 @@ from ..preparation.settings import Preparation
 from ..states.time_course import StateTimeCourse
 from ..statistics.recording_dependence import count_blocks, dependence_of
 from .file import Learned, software_versions
+from .fit_settings import FitSettings, check_enough_data, check_n_states
 from .hmm import HMM, default_state_names
 from .inference import chain_lengths
 from .priors import Priors
 from .progress import Progress
 
-# Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
-SEQUENCE_LENGTH = 1000
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from ..engine import Parameters, Training, Workers
 
 
 @verbose
@@ -39,26 +41,26 @@ def fit_hmm(
     picks: Any = None,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
-    learn_means: bool | str = "auto",
-    learn_covariances: bool = True,
-    learn_transitions: bool = True,
-    covariance_type: str = "full",
-    initial_means: np.ndarray | None = None,
-    initial_covariances: np.ndarray | None = None,
-    initial_transition_matrix: np.ndarray | None = None,
-    initial_probs: np.ndarray | None = None,
-    init: Any = "kmeans",
-    n_init: int = 3,
-    refine: bool = True,
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    priors: Priors | None = None,
-    sequence_length: int | None = None,
-    batch_size: int | None = None,
-    strategy: Any = None,
-    checkpoint_dir: Any = None,
-    log_dir: Any = None,
-    on_interrupt: str = "raise",
+    learn_means: bool | str = FitSettings.learn_means,
+    learn_covariances: bool = FitSettings.learn_covariances,
+    learn_transitions: bool = FitSettings.learn_transitions,
+    covariance_type: str = FitSettings.covariance_type,
+    initial_means: np.ndarray | None = FitSettings.initial_means,
+    initial_covariances: np.ndarray | None = FitSettings.initial_covariances,
+    initial_transition_matrix: np.ndarray | None = FitSettings.initial_transition_matrix,
+    initial_probs: np.ndarray | None = FitSettings.initial_probs,
+    init: Any = FitSettings.init,
+    n_init: int = FitSettings.n_init,
+    refine: bool = FitSettings.refine,
+    max_iter: int = FitSettings.max_iter,
+    tol: float = FitSettings.tol,
+    priors: Priors | None = FitSettings.priors,
+    sequence_length: int | None = FitSettings.sequence_length,
+    batch_size: int | None = FitSettings.batch_size,
+    strategy: Any = FitSettings.strategy,
+    checkpoint_dir: Any = FitSettings.checkpoint_dir,
+    log_dir: Any = FitSettings.log_dir,
+    on_interrupt: str = FitSettings.on_interrupt,
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
@@ -205,102 +207,65 @@ def fit_hmm(
     >>> sorted(set(raw.annotations.description.tolist()))
     ['hmm/state_0', 'hmm/state_1']
     """
-    n_states = check_number(n_states, "n_states", rule="a whole number ≥ 2", low=2, integer=True)
-    n_init = check_number(n_init, "n_init", rule="a whole number ≥ 1", low=1, integer=True)
-    max_iter = check_number(max_iter, "max_iter", rule="a whole number ≥ 1", low=1, integer=True)
-    tol = check_number(tol, "tol", rule="a number ≥ 0", low=0)
-    check_option(learn_means, "learn_means", ("auto", True, False))
-    check_option(learn_covariances, "learn_covariances", (True, False))
-    check_option(refine, "refine", (True, False))
-    check_option(learn_transitions, "learn_transitions", (True, False))
-    check_option(covariance_type, "covariance_type", ("full", "diag"))
-    check_option(on_interrupt, "on_interrupt", ("raise", "return"))
-    if priors is not None and not isinstance(priors, Priors):
-        raise TypeError(
-            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
-        )
-    batches = _check_batches(batch_size, sequence_length)
-    checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
-    log_dir = check_folder(log_dir, "log_dir")
-    rng = check_random_state(random_state)
-
+    n_states = check_n_states(n_states)
+    settings = FitSettings(
+        learn_means=learn_means,
+        learn_covariances=learn_covariances,
+        learn_transitions=learn_transitions,
+        covariance_type=covariance_type,
+        initial_means=initial_means,
+        initial_covariances=initial_covariances,
+        initial_transition_matrix=initial_transition_matrix,
+        initial_probs=initial_probs,
+        init=init,
+        n_init=n_init,
+        refine=refine,
+        max_iter=max_iter,
+        tol=tol,
+        priors=priors,
+        sequence_length=sequence_length,
+        batch_size=batch_size,
+        strategy=strategy,
+        checkpoint_dir=checkpoint_dir,
+        log_dir=log_dir,
+        on_interrupt=on_interrupt,
+    )
+    check_random_state(random_state)
     # TensorFlow takes seconds to load: unless it is needed for that, what is wrong with the data
     # is said before.
-    workers = None if strategy is None else _workers(strategy)
+    workers = None if strategy is None else _workers_of(strategy)
     arguments = AtlasArguments(atlas, src, subjects_dir)
     prepared = prepared_of(
         inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group
     )
+    return fit_prepared(prepared, n_states, settings, random_state, arguments, workers)
 
-    from ..engine import (
-        GivenParameters,
-        Interrupt,
-        Journal,
-        Log,
-        NoJournal,
-        NoLog,
-        Plan,
-        Prior,
-        Samples,
-        UpdateRule,
-        train,
-        training_facts,
-    )
 
-    workers = workers or _workers(None)
-    if workers.size > 1 and on_interrupt != "raise":
+def fit_prepared(
+    prepared: PreparedData,
+    n_states: int,
+    settings: FitSettings,
+    random_state: RandomState = None,
+    atlas_arguments: AtlasArguments | None = None,
+    workers: "Workers | None" = None,
+) -> HMM:
+    """Train a model on data that are prepared, and annotate their states."""
+    workers = workers or _workers_of(settings.strategy)
+    if workers.size > 1 and settings.on_interrupt != "raise":
         raise ValueError(
             'on_interrupt="return" is for training in one process, but the strategy has '
             f"{workers.size} workers; leave it out, and give a checkpoint_dir to go on later"
         )
-    if learn_means == "auto":
-        learn_means = prepared.preparation.n_embeddings == 1
-    learned = Learned(bool(learn_means), learn_covariances, learn_transitions, covariance_type)
+    learned = settings.learned(prepared)
     check_enough_data(prepared, n_states, learned)
-    given = _check_given(
-        n_states,
-        prepared.n_features,
-        initial_probs=initial_probs,
-        transition_matrix=initial_transition_matrix,
-        means=initial_means,
-        covariances=initial_covariances,
-    )
-    strengths = (priors or Priors()).strengths(prepared.n_features, prepared.sfreq)
-    plan = Plan(
-        n_states,
-        UpdateRule(learned.means, learn_covariances, learn_transitions, covariance_type),
-        init=_check_init(init, prepared, n_states),
-        n_init=n_init,
-        given=GivenParameters(**given),
-        refine=refine,
-        prior=Prior(**strengths),
-        max_iter=max_iter,
-        tol=tol,
-        batches=batches,
-    )
-    samples = Samples(prepared.data, [chain_lengths(one) for one in prepared.time_maps])
-    journal: Any = NoJournal()
-    with checkpoints_held(checkpoint_dir if workers.is_chief else None):
-        if checkpoint_dir is not None and workers.is_chief:
-            seed = random_state
-            if isinstance(random_state, np.random.Generator):
-                # All randomness comes from its children, which depend on nothing else.
-                seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
-            journal = Journal(checkpoint_dir, training_facts(samples, plan, repr(seed)))
-        log = NoLog() if log_dir is None or not workers.is_chief else Log(log_dir)
-        interrupt = Interrupt(on_interrupt == "return")
-        with interrupt, Progress(log, silent=not workers.is_chief) as progress:
-            training = train(
-                samples,
-                plan,
-                rng=rng,
-                workers=workers,
-                journal=journal,
-                report=progress,
-                interrupt=interrupt,
-            )
+    training = _train(prepared, n_states, settings, random_state, workers)
     if workers.is_chief:
-        _tell(training, prepared, n_states, max_iter)
+        _report_training(training, prepared, n_states, settings.max_iter)
+    names = default_state_names(n_states)
+    labels = _labels_of(prepared, training.parameters, learned, workers)
+    dependence = dependence_of(
+        [count_blocks(states, n_states) for states in labels], names, prepared.names
+    )
     hmm = HMM(
         *training.parameters,
         preparation=prepared.preparation,
@@ -315,53 +280,79 @@ def fit_hmm(
         },
         free_energy=training.free_energy[-1],
         converged=training.converged,
+        annotations=_annotate(prepared, labels, names, workers),
         random_state=None if isinstance(random_state, np.random.Generator) else random_state,
         versions=software_versions(),
         alignments=prepared.alignments,
+        explained_by_recording=dependence.explained,
+        atlas_arguments=atlas_arguments,
     )
-    hmm.atlas_arguments = arguments
-    labels = _labels_of(prepared, samples, training.parameters, learned, workers)
-    hmm.annotations_ = _annotate(prepared, labels, n_states, workers)
-    dependence = dependence_of(
-        [count_blocks(one, n_states) for one in labels], hmm.state_names, prepared.names
-    )
-    hmm.explained_by_recording_ = dependence.explained
     if dependence.are_recordings and workers.is_chief:
         warn(dependence.advice(prepared.preparation.align))
     workers.barrier()  # nobody leaves before the last has all sums
     return hmm
 
 
-def _workers(strategy):
-    """Who shares the work: by a strategy, or by the one in scope."""
+def _workers_of(strategy: "tf.distribute.Strategy | None") -> "Workers":
+    """Find who shares the work: by a strategy, or by the one in scope."""
     from ..engine import Workers
 
     return Workers.of(strategy)
 
 
-def _check_batches(batch_size, sequence_length):
-    """Sizes of mini-batches, as the engine takes them."""
-    if batch_size is None:
-        if sequence_length is not None:
-            raise ValueError(
-                f"sequence_length={sequence_length} is for training on mini-batches only; give a "
-                "batch_size with it, or leave it out: chains are never cut otherwise"
-            )
-        return None
-    from ..engine import MiniBatches
-
-    rule = "None or a whole number ≥ 1"
-    batch_size = check_number(batch_size, "batch_size", rule=rule, low=1, integer=True)
-    if sequence_length is None:
-        sequence_length = SEQUENCE_LENGTH
-    rule = "None or a whole number ≥ 2"
-    return MiniBatches(
-        batch_size, check_number(sequence_length, "sequence_length", rule=rule, low=2, integer=True)
+def _train(
+    prepared: PreparedData,
+    n_states: int,
+    settings: FitSettings,
+    random_state: RandomState,
+    workers: "Workers",
+) -> "Training":
+    """Train the parameters, with checkpoints, a log and a progress bar."""
+    from ..engine import (
+        Interrupt,
+        Journal,
+        Log,
+        NoJournal,
+        NoLog,
+        Samples,
+        train,
+        training_facts,
     )
+
+    samples = Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps])
+    plan = settings.for_engine(prepared, n_states)
+    folder = settings.checkpoint_folder if workers.is_chief else None
+    journal: Journal | NoJournal = NoJournal()
+    with checkpoints_held(folder):
+        if folder is not None:
+            seed = random_state
+            if isinstance(random_state, np.random.Generator):
+                # All randomness comes from its children, which depend on nothing else.
+                seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
+            journal = Journal(folder, training_facts(samples, plan, repr(seed)))
+        log = Log(settings.log_dir) if settings.log_dir and workers.is_chief else NoLog()
+        interrupt = Interrupt(settings.on_interrupt == "return")
+        with interrupt, Progress(log, silent=not workers.is_chief) as progress:
+            return train(
+                samples,
+                plan,
+                rng=check_random_state(random_state),
+                workers=workers,
+                journal=journal,
+                report=progress,
+                interrupt=interrupt,
+            )
 
 
 def prepared_of(
-    inst, preparation, picks, reject_by_annotation, sfreq, arguments, n_jobs, group=None
+    inst: Any,
+    preparation: Preparation | None,
+    picks: Any,
+    reject_by_annotation: bool,
+    sfreq: float | None,
+    arguments: AtlasArguments,
+    n_jobs: int | None,
+    group: Sequence[Hashable] | None = None,
 ) -> PreparedData:
     """Prepare recordings, or take what is prepared already."""
     prepared = as_prepared(inst)
@@ -386,102 +377,10 @@ def prepared_of(
     return prepared
 
 
-def check_enough_data(prepared: PreparedData, n_states: int, learned: Learned) -> None:
-    """Check that there are no more free parameters than values."""
-    d = prepared.n_features
-    per_state = (d if learned.means else 0) + (
-        (d * (d + 1) // 2 if learned.covariance_type == "full" else d) if learned.covariances else 0
-    )
-
-    def n_free(k):
-        return k * per_state + ((k - 1) * (k + 1) if learned.transitions else 0)
-
-    n_values = prepared.n_samples * d
-    if n_free(n_states) <= n_values:
-        return
-    # The numbers grow with k, and reach n_values before k does.
-    fitting = bisect_right(range(min(n_states, n_values + 2)), n_values, key=n_free) - 1
-    ways = "" if fitting < 2 else f"use n_states≤{fitting}, "
-    raise ValueError(
-        f"n_states={n_states} has {n_free(n_states):,} free parameters, but the data are only "
-        f"{prepared.n_samples:,} samples × {d} features = {n_values:,} values; {ways}fewer "
-        'features (Preparation(n_components=...)), covariance_type="diag", or more data'
-    )
-
-
-def _check_given(n_states, n_features, **given):
-    """Get initial values as float64 arrays of the right shape."""
-    shapes = {
-        "initial_probs": (n_states,),
-        "transition_matrix": (n_states, n_states),
-        "means": (n_states, n_features),
-        "covariances": (n_states, n_features, n_features),
-    }
-    out = {}
-    for name, value in given.items():
-        if value is None:
-            continue
-        argument = name if name.startswith("initial") else f"initial_{name}"
-        value = np.array(value, float)
-        if value.shape != shapes[name]:
-            raise ValueError(f"{argument} must have shape {shapes[name]}, got {value.shape}")
-        if not np.isfinite(value).all():
-            raise ValueError(f"{argument} must hold finite numbers only")
-        if name in ("initial_probs", "transition_matrix"):
-            sums = value.sum(-1)
-            if (value < 0).any() or not np.allclose(sums, 1, rtol=0, atol=1e-6):
-                raise ValueError(
-                    f"{argument} must hold probabilities that sum to 1 (per row), got sums of "
-                    f"{listed(np.round(np.atleast_1d(sums), 6))}"
-                )
-            value = value / sums[..., None]
-        if name == "covariances":
-            _check_covariances(value, argument)
-        out[name] = value
-    return out
-
-
-def _check_covariances(covariances, argument):
-    for state, covariance in enumerate(covariances):
-        symmetric = np.allclose(covariance, covariance.T, rtol=1e-6, atol=0)
-        if not symmetric or np.linalg.eigvalsh(covariance)[0] <= 0:
-            raise ValueError(
-                f"{argument} must be symmetric and positive definite, but that of state {state} "
-                "is not; add a little to its diagonal"
-            )
-
-
-def _check_init(init, prepared, n_states):
-    """Where to start, as the engine takes it."""
-    if isinstance(init, HMM):
-        from ..engine import Parameters
-
-        if (init.n_states, init.n_features) != (n_states, prepared.n_features):
-            raise ValueError(
-                f"init is a model of {init.n_states} states and {init.n_features} features, but "
-                f"{n_states} states and {prepared.n_features} features are needed here"
-            )
-        return Parameters(
-            init.initial_probs_, init.transition_matrix_, init.means_, init.covariances_
-        )
-    if isinstance(init, str):
-        return check_option(init, "init", ("kmeans", "random", "subset"))
-    labels = np.asarray(init)
-    if labels.shape != (prepared.n_samples,) or labels.dtype.kind not in "iu":
-        raise ValueError(
-            'init must be "kmeans", "random", "subset", a model, or a whole number for each of '
-            f"the {prepared.n_samples:,} prepared samples, got {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    if labels.min() < 0 or labels.max() >= n_states:
-        raise ValueError(
-            f"init must hold states from 0 to {n_states - 1}, got {labels.min()} to {labels.max()}"
-        )
-    return labels
-
-
-def _tell(training, prepared, n_states, max_iter):
-    """Say what there is to say about how training went."""
+def _report_training(
+    training: "Training", prepared: PreparedData, n_states: int, max_iter: int
+) -> None:
+    """Log how training went, and warn of what went wrong."""
     last = training.free_energy[-1]
     n_updates = len(training.free_energy) - 1
     logger.info(
@@ -514,46 +413,49 @@ def _tell(training, prepared, n_states, max_iter):
         )
 
 
-def _labels_of(prepared, samples, parameters, learned, workers):
-    """Most probable state of each sample of every recording, from each worker's own."""
+def _labels_of(
+    prepared: PreparedData, parameters: "Parameters", learned: Learned, workers: "Workers"
+) -> list[np.ndarray]:
+    """Most probable state of each sample of every recording; each worker infers its share."""
     from ..engine import Samples, infer
 
+    samples = Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps])
     # All wait here until the last recording is done, so each label takes as little as it can.
-    n_states = len(parameters.initial_probs)
-    kind = np.min_scalar_type(n_states - 1)
-    own = {}
-    for number, array in samples.stream(workers.share(samples.sizes)):
+    dtype = np.min_scalar_type(len(parameters.initial_probs) - 1)
+    share = {}
+    for i_recording, features in samples.stream(workers.share(samples.sizes)):
         result = infer(
-            Samples([array], [samples.lengths[number]]),
+            Samples([features], [samples.lengths[i_recording]]),
             parameters,
             covariance_type=learned.covariance_type,
         )
-        own[number] = result.probabilities.argmax(1).astype(kind)
+        share[i_recording] = result.probabilities.argmax(1).astype(dtype)
     out = []
-    for number, time_map in enumerate(prepared.time_maps):
-        labels = own.pop(number, None)
+    for i_recording, time_map in enumerate(prepared.time_maps):
+        labels = share.pop(i_recording, None)
         if labels is None:
-            labels = np.zeros(time_map.n_rows, kind)
+            labels = np.zeros(time_map.n_rows, dtype)
         if workers.size > 1:
             (labels,) = workers.total([labels])
-        out.append(labels.astype(kind))
+        out.append(labels.astype(dtype))
     return out
 
 
-def _annotate(prepared, labels, n_states, workers):
-    """Annotations of every recording."""
-    names = default_state_names(n_states)
+def _annotate(
+    prepared: PreparedData,
+    labels: list[np.ndarray],
+    state_names: tuple[str, ...],
+    workers: "Workers",
+) -> list[mne.Annotations]:
+    """Annotate the states of every recording; those whose epochs overlap have none."""
     out, overlapping = [], []
-    for number, time_map in enumerate(prepared.time_maps):
+    for name, time_map, states in zip(prepared.names, prepared.time_maps, labels, strict=True):
         if time_map.timeline.overlap(time_map.modeled()):
-            overlapping.append(prepared.names[number])
+            overlapping.append(name)
             out.append(mne.Annotations([], [], [], orig_time=time_map.timeline.meas_date))
             continue
-        out.append(
-            StateTimeCourse.from_labels(
-                labels[number].astype(int), time_map, names
-            ).to_annotations()
-        )
+        course = StateTimeCourse.from_labels(states.astype(int), time_map, state_names)
+        out.append(course.to_annotations())
     if overlapping and workers.is_chief:
         warn(
             "Epochs overlap in the recording they were cut out of, by the samples of their events "

@@ -66,6 +66,8 @@ class HMM:
         The maps of the training recordings, where these were aligned.
     explained_by_recording : float
         Share of the variance of state occupancy that is explained by recording.
+    atlas_arguments : AtlasArguments | None
+        What made parcels of the training recordings, where that was done here.
 
     Attributes
     ----------
@@ -122,11 +124,12 @@ class HMM:
         converged: bool = False,
         annotations: list[mne.Annotations] | None = None,
         state_names: Sequence[str] | None = None,
-        random_state: int | None = None,
+        random_state: int | np.integer | None = None,
         versions: dict[str, Any] | None = None,
         reference: Reference | None = None,
         alignments: Sequence[Alignment] | None = None,
         explained_by_recording: float = np.nan,
+        atlas_arguments: AtlasArguments | None = None,
     ):
         self.initial_probs_ = np.asarray(initial_probs, float)
         self.transition_matrix_ = np.asarray(transition_matrix, float)
@@ -147,7 +150,7 @@ class HMM:
         self.alignments_ = list(alignments or [])
         self.explained_by_recording_ = float(explained_by_recording)
         # Not saved: an atlas may be a file or many labels, and neither is the model's.
-        self.atlas_arguments = AtlasArguments()
+        self.atlas_arguments = atlas_arguments or AtlasArguments()
 
     @property
     def n_states(self) -> int:

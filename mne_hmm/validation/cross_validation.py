@@ -12,7 +12,7 @@ from .._utils.docs import fill_doc
 from .._utils.locks import checkpoints_held
 from .._utils.mne_private import check_pandas
 from ..io.parcel_inputs import AtlasArguments
-from ..model.fit import check_enough_data
+from ..model.fit_settings import FitSettings, check_enough_data
 from ..model.hmm import HMM
 from ..model.inference import infer_by_recording
 from ..model.priors import Priors
@@ -177,13 +177,13 @@ def cross_validate(
     picks: Any = None,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
-    learn_means: bool | str = "auto",
-    covariance_type: str = "full",
-    n_init: int = 3,
-    refine: bool = True,
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    priors: Priors | None = None,
+    learn_means: bool | str = FitSettings.learn_means,
+    covariance_type: str = FitSettings.covariance_type,
+    n_init: int = FitSettings.n_init,
+    refine: bool = FitSettings.refine,
+    max_iter: int = FitSettings.max_iter,
+    tol: float = FitSettings.tol,
+    priors: Priors | None = FitSettings.priors,
     checkpoint_dir: Any = None,
     atlas: Any = None,
     src: Any = None,
@@ -308,13 +308,15 @@ def cross_validate(
         arguments=arguments,
         random_state=random_state,
         n_jobs=n_jobs,
-        learn_means=learn_means,
-        covariance_type=covariance_type,
-        n_init=n_init,
-        refine=refine,
-        max_iter=max_iter,
-        tol=tol,
-        priors=priors,
+        settings=FitSettings(
+            learn_means=learn_means,
+            covariance_type=covariance_type,
+            n_init=n_init,
+            refine=refine,
+            max_iter=max_iter,
+            tol=tol,
+            priors=priors,
+        ),
     )
     prepared, together, folds = settled.prepared, settled.group, settled.folds
     for fold in folds:
@@ -323,7 +325,7 @@ def cross_validate(
         work = settled.begin()
         tasks = tasks_of(n_states, folds, [], 0, work.root)
         fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settled.settings["max_iter"])
+    tell(tasks, fits, settled.settings.max_iter)
     agreement, correlation, distance = _compared(fits, prepared, covariance_type, metric)
     hmms = [
         HMM(
@@ -335,11 +337,10 @@ def cross_validate(
             learned=settled.learned,
             free_energy=fit["free_energy"],
             converged=fit["converged"],
+            atlas_arguments=arguments,
         )
         for fit in fits
     ]
-    for hmm in hmms:
-        hmm.atlas_arguments = arguments
     blocks = len(prepared) < n_folds  # no more groups than recordings
     return CrossValidation(
         hmms,

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import mne
 import numpy as np
 
-from .._utils.checks import check_number, check_option
 from .._utils.mne_private import warn
 from .._utils.parallel import side_by_side
-from ..model.fit import fit_hmm
+from ..model.fit import fit_prepared
+from ..model.fit_settings import FitSettings
 from ..model.inference import chain_lengths, infer_by_recording
-from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
 from .folds import Fold, Part, take
@@ -48,23 +48,6 @@ class Task(NamedTuple):
         return f"{self.n_states} states {self.kind} {self.number} of {self.of}"
 
 
-def check_settings(**settings: Any) -> dict[str, Any]:
-    """Check those arguments of fit_hmm that all fits share, before the first of them."""
-    whole = "a whole number ≥ 1"
-    check_option(settings["learn_means"], "learn_means", ("auto", True, False))
-    check_option(settings["covariance_type"], "covariance_type", ("full", "diag"))
-    check_option(settings["refine"], "refine", (True, False))
-    for name in ("n_init", "max_iter"):
-        settings[name] = check_number(settings[name], name, rule=whole, low=1, integer=True)
-    settings["tol"] = check_number(settings["tol"], "tol", rule="a number ≥ 0", low=0)
-    priors = settings["priors"]
-    if priors is not None and not isinstance(priors, Priors):
-        raise TypeError(
-            f'priors must be Priors or None, as in Priors(covariances="auto"), got {priors!r}'
-        )
-    return settings
-
-
 def tasks_of(
     n_states: int,
     folds: Sequence[Fold],
@@ -91,8 +74,8 @@ def tasks_of(
 class Work(NamedTuple):
     """What all fits share; travels to other processes."""
 
-    settings: dict[str, Any]
-    """Arguments of fit_hmm."""
+    settings: FitSettings
+    """How each model is trained."""
     root: int
     """What all seeds come from."""
     directory: Path | None
@@ -104,7 +87,7 @@ class Work(NamedTuple):
     def begin(
         cls,
         prepared: PreparedData,
-        settings: dict[str, Any],
+        settings: FitSettings,
         gap: float,
         root: int | None,
         directory: Path | None,
@@ -116,11 +99,10 @@ class Work(NamedTuple):
         from ..engine import Journal, content_hash
 
         lengths = [chain_lengths(time_map) for time_map in prepared.time_maps]
-        plain = {name: value for name, value in settings.items() if name != "priors"}
         facts = {
             "data": content_hash(prepared.data, lengths),
-            **plain,
-            "priors": repr(settings["priors"]),
+            **settings.of_fits(),
+            "priors": repr(settings.priors),
             "gap": gap,
             "random_state": root,
             **({} if group is None else {"group": repr(group)}),
@@ -160,14 +142,8 @@ def _fit(task, prepared, work):
     training = prepared if task.training is None else take(prepared, task.training)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        hmm = fit_hmm(
-            training,
-            task.n_states,
-            **work.settings,
-            random_state=task.seed,
-            n_jobs=1,
-            verbose="WARNING",
-        )
+        with mne.use_log_level("WARNING"):
+            hmm = fit_prepared(training, task.n_states, work.settings, task.seed)
     texts = dict.fromkeys(str(one.message) for one in caught)
     fit = {
         "free_energy": hmm.free_energy_,

@@ -1,7 +1,7 @@
 """How many states: what is known of each number, and a rule that chooses."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +16,13 @@ from .._utils.locks import checkpoints_held
 from .._utils.mne_private import check_pandas
 from ..io.parcel_inputs import AtlasArguments
 from ..model.file import Learned
-from ..model.fit import check_enough_data, prepared_of
+from ..model.fit import prepared_of
+from ..model.fit_settings import FitSettings, check_enough_data
 from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
 from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
-from .many_fits import FOLD, REPEAT, Work, check_settings, compare, run_all, tasks_of, tell
+from .many_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
 from .model_pairs import METRICS
 from .recommendation import Recommendation, recommend
 
@@ -276,13 +277,13 @@ def select_n_states(
     picks: Any = None,
     reject_by_annotation: bool = True,
     sfreq: float | None = None,
-    learn_means: bool | str = "auto",
-    covariance_type: str = "full",
-    n_init: int = 3,
+    learn_means: bool | str = FitSettings.learn_means,
+    covariance_type: str = FitSettings.covariance_type,
+    n_init: int = FitSettings.n_init,
     refine: bool = False,
-    max_iter: int = 100,
-    tol: float = 1e-4,
-    priors: Priors | None = None,
+    max_iter: int = FitSettings.max_iter,
+    tol: float = FitSettings.tol,
+    priors: Priors | None = FitSettings.priors,
     checkpoint_dir: Any = None,
     atlas: Any = None,
     src: Any = None,
@@ -424,13 +425,15 @@ def select_n_states(
         arguments=AtlasArguments(atlas, src, subjects_dir),
         random_state=random_state,
         n_jobs=n_jobs,
-        learn_means=learn_means,
-        covariance_type=covariance_type,
-        n_init=n_init,
-        refine=refine,
-        max_iter=max_iter,
-        tol=tol,
-        priors=priors,
+        settings=FitSettings(
+            learn_means=learn_means,
+            covariance_type=covariance_type,
+            n_init=n_init,
+            refine=refine,
+            max_iter=max_iter,
+            tol=tol,
+            priors=priors,
+        ),
     )
     prepared, folds = settled.prepared, settled.folds
     halves = split_halves(prepared, settled.gap, settled.group)
@@ -441,7 +444,7 @@ def select_n_states(
         work = settled.begin()
         tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
         fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settled.settings["max_iter"])
+    tell(tasks, fits, settled.settings.max_iter)
     compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
     of_what = folds_in_words(prepared, n_folds, settled.group)
     return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
@@ -458,8 +461,8 @@ class Settled(NamedTuple):
     """What each fold is trained on, and what is held out."""
     gap: float
     """Seconds between blocks."""
-    settings: dict[str, Any]
-    """Arguments of fit_hmm."""
+    settings: FitSettings
+    """How each model is trained."""
     learned: Learned
     """Which parameters are learned."""
     root: int | None
@@ -489,15 +492,14 @@ def settle(
     arguments: AtlasArguments,
     random_state: Any,
     n_jobs: int | None,
-    **settings: Any,
+    settings: FitSettings,
 ) -> Settled:
     """Check the arguments that `select_n_states` and `cross_validate` share, and prepare the data.
 
-    ``n_folds`` was checked before; ``settings`` are the arguments of `fit_hmm`.
+    ``n_folds`` was checked before.
     """
     gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
     check_option(metric, "metric", METRICS)
-    settings = check_settings(**settings)
     checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
     rng = check_random_state(random_state)
     root = None if random_state is None else int(rng.integers(2**62))
@@ -513,9 +515,8 @@ def settle(
     )
     together = check_group(group, len(prepared), n_folds)
     folds = make_folds(prepared, n_folds, gap, together)
-    if settings["learn_means"] == "auto":
-        settings["learn_means"] = prepared.preparation.n_embeddings == 1
-    learned = Learned(settings["learn_means"], covariance_type=settings["covariance_type"])
+    learned = settings.learned(prepared)
+    settings = replace(settings, learn_means=learned.means)
     return Settled(prepared, together, folds, gap, settings, learned, root, checkpoint_dir)
 
 
