@@ -87,6 +87,7 @@ def imports(path: Path, name: str) -> list[tuple[str, bool]]:
         for_types = for_types or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         )
+        inside = inside or for_types  # it loads nothing
         for child in ast.iter_child_nodes(node):
             visit(child, inside, for_types)
 
@@ -266,6 +267,7 @@ def test_each_rule_bites(name: str, source: str, complaint: str, tmp_path: Path)
         ),
         ("viz.states", "def f():\n    import matplotlib"),
         ("model.hmm", "if TYPE_CHECKING:\n    from matplotlib.axes import Axes"),
+        ("model.hmm", "if TYPE_CHECKING:\n    from ..engine import Samples"),
         ("viz.maps", "if TYPE_CHECKING:\n    from ..spectral.maps import StateMaps"),
         ("cli.main", "from ..model.fit import fit_hmm"),
     ],
