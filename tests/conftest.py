@@ -8,8 +8,11 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from expected_skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401
 
 import mne_hmm
+
+REFERENCE = Path(__file__).parent / "data" / "reference"
 
 
 @pytest.fixture(autouse=True)
@@ -40,26 +43,26 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def reference(test_data):
-    """Load one of the reference arrays' files, which lie beside the test data."""
-    folder = test_data.parent / "reference"
+def reference():
+    """Load one of the files of reference arrays."""
 
     def load(name):
-        fname = folder / f"{name}.npz"
-        if not fname.is_file():
-            pytest.skip(f"there is no {name}.npz beside the test data")
-        with np.load(fname) as arrays:
+        with np.load(REFERENCE / f"{name}.npz") as arrays:
             return dict(arrays)
 
     return load
 
 
 @pytest.fixture(scope="session")
-def eegbci(test_data):
+def eegbci():
     """Read runs of the first person of the EEG motor imagery data, fresh for every call."""
+    variables = ("MNE_HMM_TEST_DATA", "MNE_DATASETS_EEGBCI_PATH")
+    folder = next((os.environ[name] for name in variables if os.environ.get(name)), None)
+    if folder is None:
+        pytest.skip(f"neither {' nor '.join(variables)} says where the recordings are")
 
     def read(*runs, preload=False):
-        fnames = mne.datasets.eegbci.load_data(1, runs, path=test_data, update_path=False)
+        fnames = mne.datasets.eegbci.load_data(1, runs, path=folder, update_path=False)
         return [mne.io.read_raw_edf(fname, preload=preload) for fname in fnames]
 
     return read
