@@ -1,4 +1,5 @@
 from . import datasets, viz
+from ._utils.system import sys_info
 from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
@@ -123,6 +124,7 @@ __all__ = [
     "simulate_raw",
     "summarize_recordings",
     "summarize_states",
+    "sys_info",
     "viz",
     "write_bids_derivatives",
     "write_osl_hmm",
