@@ -11,7 +11,7 @@ from scipy.linalg import expm
 import mne_hmm
 from mne_hmm import Preparation
 from mne_hmm.preparation.embedding import embed
-from mne_hmm.preparation.patterns import feature_filters, feature_patterns
+from mne_hmm.preparation.patterns import feature_patterns, input_filters
 from mne_hmm.states.agreement import cross_table
 from mne_hmm.states.matching import best_match
 
@@ -329,7 +329,8 @@ def test_filters_of_own_channels_make_the_features(group, model):
     """Weights on the recording's own embedded channels give what was prepared; patterns invert."""
     prepared = mne_hmm.prepare(group[0], ALIGNED, sfreq=SFREQ)
     alignment = prepared.alignments[2]
-    filters = feature_filters(prepared.preparation, alignment)
+    by_lag = input_filters(prepared.preparation).reshape(6, 15, 18)
+    filters = np.einsum("ci,cjd->ijd", alignment.to_mean, by_lag).reshape(6 * 15, 18)
     embedded = embed(z_scored(filtered(group[0][2])).T, 15)
     features = embedded @ filters
     for ours, theirs in zip(features.T, prepared.data[2].T, strict=True):

@@ -14,9 +14,8 @@ from mne_hmm.model.file import Learned
 from mne_hmm.preparation.patterns import (
     by_lag,
     embedded_covariances,
-    feature_filters,
     feature_patterns,
-    lag_mean,
+    input_filters,
     zero_lag,
 )
 
@@ -52,13 +51,12 @@ def near(a, b, tolerance):
 
 
 def test_as_the_reference(reference):
-    """Embedded, zero lag, mean over lags and by lag: the numbers of osl-dynamics."""
+    """Embedded, zero lag and by lag: the numbers of osl-dynamics."""
     arrays = reference("tde_covariance")
     patterns = arrays["pca_components"].astype(float)
     embedded = embedded_covariances(arrays["covariances"], patterns)
     near(embedded, arrays["embedded_covariances"], 1e-12)
     near(zero_lag(embedded, 15), arrays["raw_covariances_zero_lag"], 1e-12)
-    near(lag_mean(embedded, 15), arrays["raw_covariances_lag_mean"], 1e-12)
     near(by_lag(embedded, 15), arrays["autocovariance"], 1e-12)
 
 
@@ -102,7 +100,7 @@ def test_preparation_is_undone(simulated, whiten, standardize):
     near(embedded_covariances(hmm.covariances_, patterns), direct.covariances_, 5e-3)
     # Filters and patterns are each other's inverse. Components are in float32, and scales of
     # features differ by a factor of 1000.
-    unit = feature_filters(hmm.preparation_).T @ patterns
+    unit = input_filters(hmm.preparation_).T @ patterns
     assert_allclose(unit, np.eye(80), rtol=0, atol=1e-4)
 
 
