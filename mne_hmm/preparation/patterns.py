@@ -24,7 +24,7 @@ def input_filters(preparation: FittedPreparation) -> np.ndarray:
 
 
 def input_patterns(preparation: FittedPreparation) -> np.ndarray:
-    """What one unit of a feature is in what is embedded: channels, or their spatial components.
+    """Get what one unit of a feature is in what is embedded: channels, or their spatial components.
 
     Shapes: returns ``patterns`` (n_inputs * n_lags, n_features).
     """
@@ -35,7 +35,7 @@ def input_patterns(preparation: FittedPreparation) -> np.ndarray:
 def spatial_patterns(
     preparation: FittedPreparation, alignment: Alignment | None = None
 ) -> np.ndarray:
-    """What one unit of what is embedded is in the channels.
+    """Get what one unit of what is embedded is in the channels.
 
     Shapes: returns ``patterns`` (n_channels, n_inputs).
     """
@@ -53,7 +53,7 @@ def spatial_patterns(
 def feature_patterns(
     preparation: FittedPreparation, alignment: Alignment | None = None
 ) -> np.ndarray:
-    """What one unit of a feature is in the embedded channels.
+    """Get what one unit of a feature is in the embedded channels.
 
     Shapes: returns ``patterns`` (n_channels * n_lags, n_features).
     """
