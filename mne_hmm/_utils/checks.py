@@ -3,7 +3,7 @@
 import importlib
 import math
 import numbers
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,25 @@ def check_state(state: Any, state_names: Sequence[str]) -> int:
     last = len(state_names) - 1
     rule = f"the name of a state or its number, from 0 to {last}"
     return check_number(state, "state", rule=rule, low=0, high=last, integer=True)
+
+
+def check_group(group: Any, n_recordings: int) -> list[Hashable] | None:
+    """Return the labels that say which recordings belong together, one for each."""
+    if group is None:
+        return None
+    rule = "group must have one label for each recording, as in group=['anna', 'anna', 'ben']"
+    if isinstance(group, (str, bytes)) or not isinstance(group, Iterable):
+        raise TypeError(f"{rule}, got {group!r}")
+    labels = list(group)
+    if len(labels) != n_recordings:
+        raise ValueError(
+            f"{rule}, but there are {plural(len(labels), 'label')} for "
+            f"{plural(n_recordings, 'recording')}"
+        )
+    for label in labels:
+        if not isinstance(label, Hashable) or label is None or label != label:
+            raise TypeError(f"{rule}; each a name or a number, got {label!r}")
+    return labels
 
 
 def import_extra(module: str, extra: str, purpose: str) -> Any:

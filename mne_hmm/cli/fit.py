@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from mne.utils import logger
 
+from .._utils.checks import check_group
 from ..model.fit import fit_hmm
 from ..model.hmm import HMM, read_hmm
 from ..model.priors import Priors
-from ..preparation.alignment_groups import check_group
 from ..preparation.prepare import prepare
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation

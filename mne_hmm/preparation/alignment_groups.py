@@ -1,13 +1,13 @@
 """Which recordings are aligned together, and what of them their covariance is taken from."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from mne.utils import logger
 
-from .._utils.checks import check_number, listed, plural
+from .._utils.checks import check_group, check_number, listed, plural
 from .._utils.mne_private import warn
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..io.recording import Recording, to_recordings
@@ -196,25 +196,6 @@ def make_groups(
         tuple(map(tuple, members.values())),
         tuple(_references(align_on, recordings, atlas_arguments, options)),
     )
-
-
-def check_group(group: Any, n_recordings: int) -> list[Hashable] | None:
-    """Check labels of recordings."""
-    if group is None:
-        return None
-    rule = "group must have one label for each recording, as in group=['anna', 'anna', 'ben']"
-    if isinstance(group, (str, bytes)) or not isinstance(group, Iterable):
-        raise TypeError(f"{rule}, got {group!r}")
-    labels = list(group)
-    if len(labels) != n_recordings:
-        raise ValueError(
-            f"{rule}, but there are {plural(len(labels), 'label')} for "
-            f"{plural(n_recordings, 'recording')}"
-        )
-    for label in labels:
-        if not isinstance(label, Hashable) or label is None or label != label:
-            raise TypeError(f"{rule}; each a name or a number, got {label!r}")
-    return labels
 
 
 def _references(align_on, recordings, atlas_arguments, options):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._utils.checks import plural
+from .._utils.checks import check_group, plural
 from .._utils.feature_sequence import FeatureSequence, n_features_of, stream_features
 from ..io.timeline import TimeMap
 from ..preparation.prepared_data import PreparedData
@@ -41,31 +41,18 @@ def folds_in_words(prepared: PreparedData, n_folds: int, group: list[int] | None
     return f"{n_folds} folds of {'' if len(prepared) >= n_folds else 'blocks of '}recordings"
 
 
-def check_group(group: Any, n_recordings: int, n_folds: int) -> list[int] | None:
-    """Give the groups of recordings numbers, or say what is wrong with them."""
-    if group is None:
+def number_groups(group: Any, n_recordings: int, n_folds: int) -> list[int] | None:
+    """Check the groups of recordings, and number them in the order in which they come."""
+    labels = check_group(group, n_recordings)
+    if labels is None:
         return None
-    if isinstance(group, (str, bytes)) or not hasattr(group, "__iter__"):
-        raise TypeError(
-            f"group must be None or a sequence with an entry per recording, got {group!r}"
-        )
-    labels = list(group)
-    if len(labels) != n_recordings:
+    index = {label: i for i, label in enumerate(dict.fromkeys(labels))}
+    if len(index) < n_folds:
         raise ValueError(
-            f"group must have an entry for each of the {plural(n_recordings, 'recording')}, got "
-            f"{len(labels)}"
-        )
-    numbers: dict[Any, int] = {}
-    try:
-        out = [numbers.setdefault(label, len(numbers)) for label in labels]
-    except TypeError:
-        raise TypeError(f"group must hold names or numbers, got {labels!r}") from None
-    if len(numbers) < n_folds:
-        raise ValueError(
-            f"group has {plural(len(numbers), 'group')}, which cannot be divided into {n_folds} "
+            f"group has {plural(len(index), 'group')}, which cannot be divided into {n_folds} "
             "folds; use fewer folds, or leave group out for folds of recordings or blocks"
         )
-    return out
+    return [index[label] for label in labels]
 
 
 def make_folds(

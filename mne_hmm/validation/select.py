@@ -21,7 +21,7 @@ from ..model.fit_settings import FitSettings, check_enough_data
 from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
-from .folds import Fold, check_group, folds_in_words, make_folds, split_halves, take
+from .folds import Fold, folds_in_words, make_folds, number_groups, split_halves, take
 from .many_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
 from .model_pairs import METRICS
 from .recommendation import Recommendation, recommend
@@ -513,7 +513,7 @@ def settle(
         n_jobs,
         group if preparation is not None and preparation.aligns else None,
     )
-    together = check_group(group, len(prepared), n_folds)
+    together = number_groups(group, len(prepared), n_folds)
     folds = make_folds(prepared, n_folds, gap, together)
     learned = settings.learned(prepared)
     settings = replace(settings, learn_means=learned.means)
