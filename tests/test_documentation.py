@@ -2,9 +2,11 @@
 
 import re
 import runpy
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
@@ -48,3 +50,25 @@ def test_dead_links_are_found(tmp_path):
         "one.html: sub/two.html#middle",
     ]
     assert n_pages == 2
+
+
+def test_versions_and_needs_stand_once():
+    """The conda recipe and the citation say what pyproject.toml says."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    recipe = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert recipe["context"]["version"] == citation["version"] == project["version"]
+    python, *needs = recipe["requirements"]["run"]
+    lowest = recipe["context"]["python_min"]
+    assert python == "python >=${{ python_min }},<3.14"
+    assert project["requires-python"] == f">={lowest},<3.14"
+    # Conda's packages without what a graphical interface needs have names of their own.
+    theirs = [need.replace("-base ", " ").replace(" ", "") for need in needs]
+    assert sorted(theirs) == sorted(project["dependencies"])
+
+
+def test_what_the_sdist_includes_is_there():
+    """A file that has moved would be left out of the sdist without a word."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    include = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert [name for name in include if not (ROOT / name).exists()] == []
