@@ -10,15 +10,12 @@ from typing import Any
 import mne
 import numpy as np
 
-from .._utils.model_hdf5 import read_model_file, write_model_file
+from .._utils.hdf5 import read_model_file, write_model_file
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.settings import preparation_content, preparation_from
 from .training_reference import Reference
 
-# 2 added the template and spatial components of preparations, and the reference; files of version
-# 1 have none. 3 added the checksum, and the mean and the maps of recordings that are aligned.
-FORMAT_VERSION = 3
-UNCHECKED = 2
+FORMAT_VERSION = 1
 TITLE = "mne_hmm"
 
 
@@ -39,7 +36,7 @@ def write_model(path: Path, hmm: Any, overwrite: bool) -> None:
 
 def read_model(fname: Any) -> dict[str, Any]:
     """Read a model's arguments."""
-    content = read_model_file(fname, TITLE, FORMAT_VERSION, UNCHECKED)
+    content = read_model_file(fname, TITLE, FORMAT_VERSION)
     try:
         arguments = _from_content(content)
         _check_parameters(arguments)
@@ -115,9 +112,9 @@ def _from_content(content):
         state_names=content["state_names"],
         random_state=_seed_from(content["random_state"]),
         versions=versions,
-        reference=None if content.get("reference") is None else Reference(**content["reference"]),
-        alignments=[Alignment.from_content(one) for one in content.get("alignments", [])],
-        explained_by_recording=content.get("explained_by_recording", np.nan),
+        reference=None if content["reference"] is None else Reference(**content["reference"]),
+        alignments=[Alignment.from_content(one) for one in content["alignments"]],
+        explained_by_recording=content["explained_by_recording"],
     )
 
 

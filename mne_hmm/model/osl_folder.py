@@ -13,7 +13,7 @@ import numpy as np
 
 from .._utils.checks import import_extra
 from .._utils.files import check_folder
-from .._utils.plain_hdf5 import check_harmless
+from .._utils.hdf5 import check_harmless
 
 CONFIG = "config.yml"
 WEIGHTS = "model.weights.h5"

@@ -18,8 +18,8 @@ import numpy as np
 
 from .._utils.checks import listed, plural
 from .._utils.files import cannot_be_written, check_path, written_atomically
+from .._utils.hdf5 import read_model_file, write_model_file
 from .._utils.locks import lock_held
-from .._utils.model_hdf5 import read_model_file, write_model_file
 from ..io.epochs import EpochGrid
 from ..io.timeline import Span, Timeline, TimeMap
 from .cache_key import differences
@@ -38,10 +38,7 @@ SHARD = "recording-{:05d}.tfrecord"
 FORMAT = "mne_hmm prepared data"
 # Taken by the one call that fills the folder.
 LOCK = ".lock"
-# 2 added checksums to the index and to the fitted preparation, and the maps of recordings that
-# are aligned.
-FORMAT_VERSION = 2
-UNCHECKED = 1
+FORMAT_VERSION = 1
 CHECKSUM = "sha256"
 WAY_OUT = (
     "make room, or see to the rights of cache_dir, and call prepare again with the same "
@@ -77,7 +74,7 @@ class Folder:
         try:
             if _digest(path) != known["sha256"]:
                 raise OSError("it holds other data than were written to it")
-            content = read_model_file(path, FORMAT, FORMAT_VERSION, UNCHECKED)
+            content = read_model_file(path, FORMAT, FORMAT_VERSION)
         except OSError as error:
             raise OSError(
                 f"{path}, the fitted preparation, cannot be read ({error}); delete the folder "
@@ -409,7 +406,7 @@ def _read_index(folder):
     missing = {"call", "preparation", "n_features", "recordings"} - set(content)
     if missing:
         raise _damaged_index(folder, f"it lacks {listed(sorted(missing))}")
-    if checksum != (None if version <= UNCHECKED else _checksum(content)):
+    if checksum != _checksum(content):
         raise _damaged_index(folder, "its checksum is wrong")
     return content
 

@@ -306,7 +306,7 @@ def preparation_from(content: dict[str, Any]) -> FittedPreparation:
     for name in ("envelope", "whiten", "standardize"):
         settings[name] = bool(settings[name])
     fitted["ch_names_"] = tuple(fitted["ch_names_"])
-    if fitted.get("band_") is not None:
+    if fitted["band_"] is not None:
         fitted["band_"] = tuple(float(edge) for edge in fitted["band_"])
-    fitted["grouped_"] = bool(fitted.get("grouped_", False))
+    fitted["grouped_"] = bool(fitted["grouped_"])
     return FittedPreparation(**settings, **fitted)

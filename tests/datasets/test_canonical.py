@@ -7,7 +7,6 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from h5io import read_hdf5, write_hdf5
 
 import mne_hmm
 from mne_hmm.datasets.canonical import hmm_from
@@ -209,29 +208,6 @@ def test_a_file_keeps_it_all(hmm, parcels, states, tmp_path):
     assert again.reference.source == hmm.reference.source
     for name in ("ch_names_", "channels_from_", "band_", "align", "spatial_components_"):
         assert getattr(again.preparation_, name) == getattr(hmm.preparation_, name)
-
-
-def test_files_of_earlier_formats(fitted, simulated, tmp_path):
-    """Models that were saved before there was alignment, and before templates and references."""
-    fitted.save(tmp_path / "model.h5")
-    content = read_hdf5(tmp_path / "model.h5", title="mne_hmm")
-    assert content["format_version"] == 3
-    content["format_version"] = 2
-    del content["alignments"], content["explained_by_recording"]
-    for name in ("aligned_to_", "grouped_"):
-        del content["preparation"]["fitted"][name]
-    write_hdf5(tmp_path / "second.h5", content, title="mne_hmm")
-    second = mne_hmm.read_hmm(tmp_path / "second.h5")
-    assert second.alignments_ == []
-    assert second.score(simulated[0]) == fitted.score(simulated[0])
-    content["format_version"] = 1
-    del content["reference"]
-    for name in ("template_", "spatial_components_", "channels_from_", "band_"):
-        del content["preparation"]["fitted"][name]
-    write_hdf5(tmp_path / "old.h5", content, title="mne_hmm")
-    old = mne_hmm.read_hmm(tmp_path / "old.h5")
-    assert old.reference is None
-    assert old.score(simulated[0]) == fitted.score(simulated[0])
 
 
 # Channels

@@ -8,10 +8,11 @@ import h5py
 import mne
 import numpy as np
 import pytest
-from h5io import read_hdf5, write_hdf5
+from h5io import read_hdf5
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
+from mne_hmm._utils.hdf5 import write_model_file
 
 ARRAYS = ("initial_probs_", "transition_matrix_", "means_", "covariances_")
 
@@ -151,12 +152,11 @@ def test_files_of_another_kind(tmp_path, fitted):
             mne_hmm.read_hmm(cut)
     parts = read_hdf5(whole, title="mne_hmm")
     lacking = tmp_path / "lacking.h5"
-    old = parts | {"format_version": 2}  # the last one without a checksum
-    write_hdf5(lacking, {k: v for k, v in old.items() if k != "learned"}, title="mne_hmm")
+    write_model_file(lacking, {k: v for k, v in parts.items() if k != "learned"}, "mne_hmm")
     with pytest.raises(OSError, match=r"is damaged.*learned"):
         mne_hmm.read_hmm(lacking)
     newer = tmp_path / "newer.h5"
-    write_hdf5(newer, parts | {"format_version": 99}, title="mne_hmm")
+    write_model_file(newer, parts | {"format_version": 99}, "mne_hmm")
     with pytest.raises(ValueError, match=r"format 99.*pip install -U mne-hmm"):
         mne_hmm.read_hmm(newer)
 

@@ -18,6 +18,7 @@ import mne_hmm
 from mne_hmm import Preparation, prepare, read_prepared
 from mne_hmm.engine import Shards
 from mne_hmm.io.recording import to_recordings
+from mne_hmm.preparation import cache
 from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.prepared_data import as_prepared
 
@@ -581,9 +582,9 @@ def test_damaged_preparation(filled, fnames):
         (lambda text: text.replace("mne_hmm prepared", "other"), OSError, "not of mne-hmm"),
         (lambda text: text.replace('"n_features"', '"n"', 1), OSError, "lacks n_features"),
         (
-            lambda text: text.replace('"format_version": 2', '"format_version": 3'),
+            lambda text: text.replace('"format_version": 1', '"format_version": 2'),
             ValueError,
-            "format 3, of a newer mne-hmm.*pip install -U",
+            "format 2, of a newer mne-hmm.*pip install -U",
         ),
     ],
 )
@@ -600,10 +601,9 @@ def test_damaged_index(filled, fnames, change, error, says):
 
 def test_an_index_that_lacks_something_deep(filled):
     index = filled / "index.json"
-    content = json.loads(index.read_text()) | {"format_version": 1}
-    del content["sha256"]  # of which the first format had none
-    del content["recordings"][1]["shard"]["time_map"]["timeline"]
-    index.write_text(json.dumps(content))
+    content = json.loads(index.read_text())
+    del content["sha256"], content["recordings"][1]["shard"]["time_map"]["timeline"]
+    index.write_text(json.dumps({"sha256": cache._checksum(content), **content}))
     with pytest.raises(OSError, match=r"index.json is damaged.*timeline"):
         read_prepared(filled)
 
