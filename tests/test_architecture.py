@@ -40,7 +40,7 @@ NAMES_TYPES = ("viz",)
 # What the engine may import besides itself and the standard library.
 ENGINE_NEEDS = {"numpy", "scipy", "tensorflow"}
 # What it shares with the folders that feed it: the features of recordings that lie in files.
-ENGINE_SHARES = {"_utils.feature_sequence"}
+ENGINE_SHARES = {"_utils.arrays", "_utils.feature_sequence"}
 
 
 def module_names(package: Path) -> dict[str, Path]:

@@ -1,6 +1,14 @@
 """Arithmetic on arrays that several folders need."""
 
+from collections.abc import Iterator
+
 import numpy as np
+
+
+def row_blocks(n_rows: int, block_length: int) -> Iterator[slice]:
+    """Cut rows into blocks of some length, the last of which may be shorter."""
+    for start in range(0, n_rows, block_length):
+        yield slice(start, min(start + block_length, n_rows))
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 import mne
 import numpy as np
 
+from .._utils.arrays import row_blocks
 from .._utils.checks import check_number, check_option, listed, plural
 from .._utils.mne_private import warn
 from ..io.channels import ModelChannels, model_picks
@@ -235,8 +236,8 @@ class OnlineDecoder:
         if n:
             self._last_time = float(times[-1])
         parts = [
-            self._process(block[:, begin : begin + BLOCK_LENGTH], times[begin:][:BLOCK_LENGTH])
-            for begin in range(0, n, BLOCK_LENGTH)
+            self._process(block[:, columns], times[columns])
+            for columns in row_blocks(n, BLOCK_LENGTH)
         ]
         return self._states(parts)
 
@@ -258,8 +259,8 @@ class OnlineDecoder:
         """Probabilities, shape (n_out, n_states), and their times."""
         rows, row_times = self._filter.push(block, times)
         parts = []
-        for begin in range(0, len(rows), N_ROWS):
-            features = self._features(rows[begin : begin + N_ROWS], row_times[begin:])
+        for chosen in row_blocks(len(rows), N_ROWS):
+            features = self._features(rows[chosen], row_times[chosen.start :])
             parts.append(self._smoother.push(self._densities.of(features)))
         probabilities = np.concatenate(parts) if parts else np.empty((0, len(self.state_names)))
         n = len(probabilities)

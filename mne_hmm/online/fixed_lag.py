@@ -7,6 +7,8 @@ however sure the data are. NumPy alone is enough.
 
 import numpy as np
 
+from .._utils.arrays import row_blocks
+
 # As in the engine, no step and no start is impossible.
 LEAST_PROBABILITY = 1e-140
 
@@ -40,8 +42,8 @@ class FixedLagSmoother:
         Shapes: ``log_densities`` (n_samples, n_states); returns ``probabilities`` (n_out,
         n_states).
         """
-        blocks = range(0, len(log_densities), BLOCK_LENGTH)
-        parts = [self._push(log_densities[begin : begin + BLOCK_LENGTH]) for begin in blocks]
+        blocks = row_blocks(len(log_densities), BLOCK_LENGTH)
+        parts = [self._push(log_densities[rows]) for rows in blocks]
         return np.concatenate(parts) if parts else np.empty((0, len(self._start)))
 
     def _push(self, new):

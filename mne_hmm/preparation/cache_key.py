@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from mne.io import BaseRaw
 
+from .._utils.arrays import row_blocks
 from .._utils.checks import listed
 from ..io.recording import Recording
 from .alignment_groups import Groups
@@ -117,9 +118,8 @@ def _identity_of_file(fname):
 
 def _digest_of_samples(recording):
     digest = hashlib.sha256()
-    n_times = recording.timeline.n_times
-    for start in range(0, n_times, BLOCK_LENGTH):
-        block = recording.read(start, min(start + BLOCK_LENGTH, n_times))
+    for rows in row_blocks(recording.timeline.n_times, BLOCK_LENGTH):
+        block = recording.read(rows.start, rows.stop)
         digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._utils.arrays import row_blocks
 from .embedding import BLOCK_LENGTH, RANK_TOLERANCE
 
 # A mean was put together in a basis of its own, so what is no dimension of it is smaller still.
@@ -52,8 +53,8 @@ class Alignment:
         """
         out = np.empty(x.shape, np.float32)
         # In double precision, since weak dimensions may be made much stronger.
-        for start in range(0, len(x), BLOCK_LENGTH):
-            out[start : start + BLOCK_LENGTH] = x[start : start + BLOCK_LENGTH] @ self.to_mean.T
+        for rows in row_blocks(len(x), BLOCK_LENGTH):
+            out[rows] = x[rows] @ self.to_mean.T
         return out
 
     def content(self) -> np.ndarray:
@@ -106,8 +107,8 @@ def scatter_of(spans: Sequence[np.ndarray]) -> Scatter:
     mean = sum(x.sum(axis=0, dtype=float) for x in spans) / max(n_samples, 1)
     values = np.zeros((n_channels, n_channels))
     for x in spans:
-        for start in range(0, len(x), BLOCK_LENGTH):
-            block = x[start : start + BLOCK_LENGTH] - mean
+        for rows in row_blocks(len(x), BLOCK_LENGTH):
+            block = x[rows] - mean
             values += block.T @ block
     return Scatter(n_samples, values)
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .._utils.arrays import row_blocks
+
 # Rows that go through a product at once.
 BLOCK_LENGTH = 2**14
 
@@ -66,10 +68,8 @@ def lagged_moments(spans: Sequence[np.ndarray], n_lags: int) -> LaggedMoments:
     n_channels = spans[0].shape[1]
     latest = np.zeros((n_channels, n_lags * n_channels))
     for x in spans:
-        n_rows = len(x) - n_lags + 1
-        for start in range(0, n_rows, BLOCK_LENGTH):
-            stop = min(start + BLOCK_LENGTH, n_rows)
-            block = x[start : stop + n_lags - 1].astype(float, order="C")
+        for rows in row_blocks(len(x) - n_lags + 1, BLOCK_LENGTH):
+            block = x[rows.start : rows.stop + n_lags - 1].astype(float, order="C")
             for windows in _phases(block, n_lags):
                 latest += windows[:, -n_channels:].T @ windows
     by_lag = latest.reshape(n_channels, n_lags, n_channels)[:, ::-1].transpose(1, 0, 2)
@@ -100,11 +100,10 @@ def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:
     kernels = components.reshape(x.shape[1], n_lags, -1)[:, ::-1].transpose(1, 0, 2)
     kernels = np.ascontiguousarray(kernels, np.float32).reshape(len(components), -1)
     out = np.empty((n_rows, components.shape[1]), np.float32)
-    for start in range(0, n_rows, BLOCK_LENGTH):
-        rows = out[start : start + BLOCK_LENGTH]
-        block = np.ascontiguousarray(x[start : start + len(rows) + n_lags - 1])
+    for rows in row_blocks(n_rows, BLOCK_LENGTH):
+        block = np.ascontiguousarray(x[rows.start : rows.stop + n_lags - 1])
         for phase, windows in enumerate(_phases(block, n_lags)):
-            rows[phase::n_lags] = windows @ kernels
+            out[rows][phase::n_lags] = windows @ kernels
     return out
 
 

@@ -9,6 +9,7 @@ import mne
 import numpy as np
 from scipy.fft import next_fast_len
 
+from .._utils.arrays import row_blocks
 from .._utils.checks import listed, plural
 from .._utils.mne_private import warn
 from ..io.recording import LARGEST, Recording, cut
@@ -295,14 +296,16 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
         return Scale()
     n = sum(map(len, spans))
     mean = sum(x.sum(0, dtype=float) for x in spans) / n
-    squares = sum(np.square(block - mean).sum(0) for x in spans for block in _blocks(x))
+    squares = sum(
+        np.square(x[rows] - mean).sum(0) for x in spans for rows in row_blocks(len(x), BLOCK_LENGTH)
+    )
     spread = np.sqrt(squares / n)
     if recording is not None:
         _check_flat(np.where(spread > 1e-12 * np.abs(mean), spread, 0.0), recording)
     for i, x in enumerate(spans):
         out = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
-        for block, result in zip(_blocks(x), _blocks(out), strict=True):
-            result[:] = (block - mean) / spread
+        for rows in row_blocks(len(x), BLOCK_LENGTH):
+            out[rows] = (x[rows] - mean) / spread
         spans[i] = out
     return Scale(mean, spread)
 
@@ -327,9 +330,3 @@ def _check_float32(spans, recording):
         "not standardized; subtract the mean, give the signals another unit, or use "
         "Preparation(standardize=True)"
     )
-
-
-def _blocks(x):
-    """Yield rows few enough for copies in float64 to stay small."""
-    for start in range(0, len(x), BLOCK_LENGTH):
-        yield x[start : start + BLOCK_LENGTH]

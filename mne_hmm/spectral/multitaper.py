@@ -7,6 +7,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.fft import rfft
 from scipy.signal.windows import dpss, hann
 
+from .._utils.arrays import row_blocks
 from .._utils.checks import check_number, check_option
 
 # Samples of a window that is transformed at once.
@@ -199,8 +200,8 @@ class CrossSpectra:
         x = sliding_window_view(signals, n_samples, axis=1)
         gamma = sliding_window_view(weights, n_samples, axis=1)
         n_at_once = _windows_at_once(len(signals), self.windows.tapers)
-        for first in range(0, len(starts), n_at_once):
-            chosen = starts[first : first + n_at_once] + before
+        for rows in row_blocks(len(starts), n_at_once):
+            chosen = starts[rows] + before
             self._add_windows(x[:, chosen], gamma[:, chosen])
 
     def _add_windows(self, x, gamma):

@@ -8,6 +8,7 @@ import numpy as np
 from mne.utils import verbose
 from scipy import stats
 
+from .._utils.arrays import row_blocks
 from .._utils.checks import check_number, check_option, check_random_state, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas, warn
@@ -320,8 +321,8 @@ def _by_labels(trials, unit, n_permutations, rng):
     values, shape = data.reshape(len(data), -1), data.shape[1:]
     t = two_sample_t(values, first[np.newaxis], floor=FLOOR).reshape(shape)
     permuted = (
-        two_sample_t(values, some, floor=FLOOR).reshape(-1, *shape)
-        for some in _blocks(shuffles, t.size)
+        two_sample_t(values, shuffles[rows], floor=FLOOR).reshape(-1, *shape)
+        for rows in row_blocks(len(shuffles), _n_at_once(t.size))
     )
     return t, permuted, len(data) - 2
 
@@ -342,16 +343,15 @@ def _by_signs(trials, unit, n_permutations, rng):
     signs = sign_flips(len(values), n_permutations, rng)
     t = one_sample_t(values, np.ones((1, len(values))), floor=FLOOR).reshape(shape)
     permuted = (
-        one_sample_t(values, some, floor=FLOOR).reshape(-1, *shape)
-        for some in _blocks(signs, t.size)
+        one_sample_t(values, signs[rows], floor=FLOOR).reshape(-1, *shape)
+        for rows in row_blocks(len(signs), _n_at_once(t.size))
     )
     return t, permuted, len(values) - 1
 
 
-def _blocks(permutations, n_variables):
-    """Permutations in portions whose statistics fit into memory."""
-    rows = max(AT_ONCE // n_variables, 1)
-    return (permutations[i : i + rows] for i in range(0, len(permutations), rows))
+def _n_at_once(n_variables: int) -> int:
+    """Get the number of permutations whose statistics fit into memory."""
+    return max(AT_ONCE // n_variables, 1)
 
 
 def _against_random_events(trials, unit, n_permutations, rng):

@@ -5,6 +5,8 @@ from itertools import permutations
 
 import numpy as np
 
+from .._utils.arrays import row_blocks
+
 # Up to so many states all orders are tried: 40,320 for nine.
 MOST_TRIED = 9
 # Where there are more, orders that the search for the best begins with.
@@ -42,7 +44,7 @@ def best_sequences(asymmetry: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     find = _try_all if exact else _exchange
     per_matrix = _all_orders(n_states)[0].shape[0] if exact else N_STARTS * n_states**2
     step = max(1, BLOCK_SIZE // per_matrix)
-    parts = [find(asymmetry[i : i + step]) for i in range(0, n_matrices, step)]
+    parts = [find(asymmetry[rows]) for rows in row_blocks(n_matrices, step)]
     sequences = np.concatenate(parts)
     weights = np.array([cycle_weights(sequence) for sequence in sequences])
     return sequences, np.einsum("nij,nij->n", weights, asymmetry)

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._utils.arrays import row_blocks
 from ..states.agreement import aligned, cohen_kappa, cross_table
 from ..states.matching import best_match, compare_states
 
@@ -50,8 +51,8 @@ class PairSums:
         for place, (i, j) in enumerate(self.pairs):
             self.tables[place] += cross_table(labels[i], labels[j], self.n_states, self.n_states)
         n_samples = len(probabilities[0])
-        for start in range(0, n_samples, ROWS):
-            rows = np.hstack([one[start : start + ROWS] for one in probabilities]).astype(float)
+        for block in row_blocks(n_samples, ROWS):
+            rows = np.hstack([one[block] for one in probabilities]).astype(float)
             self.sums += rows.sum(0)
             self.products += rows.T @ rows
             self.least = np.minimum(self.least, rows.min(0))

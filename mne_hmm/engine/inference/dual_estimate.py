@@ -1,10 +1,10 @@
 """Means and covariances of one recording, given its states: the second half of dual estimation."""
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
 
+from ..._utils.arrays import row_blocks
 from ..runtime._tensorflow import tf
 
 # Rows worked on at once: the temporaries, in float64, stay a few MB.
@@ -42,7 +42,9 @@ def estimate(
     n_states, n_features = probabilities.shape[1], features.shape[1]
     sums = np.zeros((n_states, n_features))
     products = np.zeros((n_states, n_features, n_features))
-    for x, weights in _blocks(features, probabilities):
+    for rows in row_blocks(len(features), ROWS):
+        x = tf.constant(features[rows], tf.float64)
+        weights = tf.constant(probabilities[rows], tf.float64)
         sums += tf.matmul(weights, x, transpose_a=True).numpy()
         for k in range(n_states):
             weighted = x * weights[:, k : k + 1]
@@ -58,9 +60,3 @@ def estimate(
     if covariance_type == "diag":
         covariances = np.where(np.eye(n_features, dtype=bool), covariances, 0.0 * covariances)
     return Estimate(total, kept, covariances)
-
-
-def _blocks(features, probabilities) -> Iterable[tuple["tf.Tensor", "tf.Tensor"]]:
-    for start in range(0, len(features), ROWS):
-        rows = slice(start, start + ROWS)
-        yield tf.constant(features[rows], tf.float64), tf.constant(probabilities[rows], tf.float64)

@@ -23,6 +23,8 @@ from typing import Any
 
 import numpy as np
 
+from ..._utils.arrays import row_blocks
+
 FORMAT_VERSION = 1
 FACTS = "facts.journal"
 MAGIC = b"mne_hmm journal"
@@ -158,8 +160,8 @@ def content_hash(arrays: Iterable[np.ndarray], lengths: Iterable[Sequence[int]])
     for array, of_recording in zip(arrays, lengths, strict=True):
         head = [list(array.shape), [int(length) for length in of_recording]]
         total.update(json.dumps(head).encode())
-        for start in range(0, len(array), ROWS):
-            total.update(np.ascontiguousarray(array[start : start + ROWS], "<f4").data)
+        for rows in row_blocks(len(array), ROWS):
+            total.update(np.ascontiguousarray(array[rows], "<f4").data)
     return total.hexdigest()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._utils.arrays import row_blocks
 from ..._utils.feature_sequence import FeatureSequence
 from ._tensorflow import tf
 
@@ -66,8 +67,8 @@ def write_shard(path: str, rows: np.ndarray) -> None:
     length = _record_length(rows.shape[1])
     try:
         with tf.io.TFRecordWriter(path) as writer:
-            for start in range(0, len(rows), length):
-                writer.write(np.ascontiguousarray(rows[start : start + length], "<f4").tobytes())
+            for block in row_blocks(len(rows), length):
+                writer.write(np.ascontiguousarray(rows[block], "<f4").tobytes())
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..._utils.arrays import row_blocks
 from ..inference.gaussian import DIAGONAL, Parameters
 from ..inference.samples import Data, Samples, block_length
 from ..runtime._tensorflow import tf
@@ -127,8 +128,8 @@ def _pooled_moments(samples, centered, workers):
     sums, products = np.zeros(n_features), np.zeros((n_features, n_features))
     length = block_length(FLOAT64_COLUMNS)
     for _, array in samples.stream(workers.share(samples.sizes)):
-        for start in range(0, len(array), length):
-            block = tf.cast(array[start : start + length], tf.float64) - origin
+        for rows in row_blocks(len(array), length):
+            block = tf.cast(array[rows], tf.float64) - origin
             sums += tf.reduce_sum(block, 0).numpy()
             products += tf.matmul(block, block, transpose_a=True).numpy()
     sums, products = workers.total([sums, products])

@@ -10,6 +10,7 @@ import numpy as np
 from mne.utils import logger, verbose
 from scipy import linalg, sparse
 
+from ..._utils.arrays import row_blocks
 from ..._utils.checks import check_number, check_option, listed, plural
 from ..._utils.docs import fill_doc
 
@@ -171,24 +172,24 @@ def _voxel_weights(img, atlas, weights_at):
     shape = img.shape[:3]
     n_voxels = int(np.prod(shape))
     parts = []
-    for start in range(0, n_voxels, N_POSITIONS):
-        numbers = np.arange(start, min(start + N_POSITIONS, n_voxels))
+    for rows in row_blocks(n_voxels, N_POSITIONS):
+        numbers = np.arange(rows.start, rows.stop)
         places = np.stack(np.unravel_index(numbers, shape, order="F"), axis=1)
         positions = places @ img.affine[:3, :3].T + img.affine[:3, 3]
         parts.append(sparse.csr_array(weights_at(atlas, positions)))
     return sparse.vstack(parts, format="csr")
 
 
-def _blocks(img, label) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield blocks of volumes, each with the number of its first."""
+def _blocks(img, label) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield which volumes are in a block, and the block."""
     n_volumes = img.shape[3]
     length = max(1, BLOCK_SIZE // int(np.prod(img.shape[:3])))
-    for start in range(0, n_volumes, length):
+    for volumes in row_blocks(n_volumes, length):
         try:
-            block = np.asanyarray(img.dataobj[..., start : start + length])
+            block = np.asanyarray(img.dataobj[..., volumes])
         except Exception as error:  # as above
             raise _unreadable(label, error) from error
-        yield start, block
+        yield volumes, block
 
 
 def _values(img, voxels, label):
@@ -197,9 +198,9 @@ def _values(img, voxels, label):
     They are a part of the image; it is never in memory as a whole in double precision.
     """
     values = np.empty((len(voxels), img.shape[3]), np.float32)
-    for start, block in _blocks(img, label):
+    for volumes, block in _blocks(img, label):
         by_voxel = block.reshape(-1, block.shape[3], order="F")
-        values[:, start : start + block.shape[3]] = by_voxel[voxels]
+        values[:, volumes] = by_voxel[voxels]
     return values
 
 

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, logger, use_log_level
 
+from ..._utils.arrays import row_blocks
 from .spool import Spool
 
 KINDS = (mne.SourceEstimate, mne.VolSourceEstimate)
@@ -105,10 +106,9 @@ class Pieces:
         for stc in self._stcs():
             self._check_fits(stc, next(numbers), n_times)
             length = stc.shape[-1]
-            for start in range(0, length, n_at_once):
-                stop = min(start + n_at_once, length)
-                block = _cut(stc, rows, start, stop)
-                _check_values(block, self.tmin + self.tstep * (n_times + start), self.tstep)
+            for times in row_blocks(length, n_at_once):
+                block = _cut(stc, rows, times.start, times.stop)
+                _check_values(block, self.tmin + self.tstep * (n_times + times.start), self.tstep)
                 yield block
             n_times += length
             del stc
