@@ -3,36 +3,47 @@
 import contextlib
 import errno
 import os
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
+from filelock import FileLock, Timeout
 from mne.utils import logger
 
 # Seconds between two looks whether another process has finished.
 PAUSE = 0.1
 # Begins as the files that a folder of checkpoints may hold when it is new.
-CHECKPOINTS = "facts.journal.lock"
+CHECKPOINT_LOCK = "facts.journal.lock"
+# What an operating system says where nothing can be written, or a file system has no locks.
+NO_LOCKS = {
+    getattr(errno, name)
+    for name in (
+        *("EROFS", "EACCES", "EPERM", "ENOSPC"),
+        *("ENOSYS", "ENOLCK", "EOPNOTSUPP", "ENOTSUP", "EINVAL"),
+    )
+    if hasattr(errno, name)
+}
 
 
 @contextlib.contextmanager
 def lock_held(path: Path, *, busy: str, wait: bool, keep: bool = False) -> Iterator[None]:
     """Let one process, or thread, at a time do something.
 
-    Where a file system has no locks, or nothing can be written, nobody is kept out.
+    Where a file system has no locks, or nothing can be written, nobody is kept out. `busy` is said
+    to those who wait, or in the error for those who do not; `keep` leaves the file of the lock.
     """
-    file = _taken(path, busy, wait)
+    lock = FileLock(path, thread_local=False, fallback_to_soft=False, on_acquired=_write_holder)
+    # Taken inside, so that an interrupt finds no moment at which the lock stays behind.
     try:
+        _acquire(lock, path, busy, wait)
         yield
     finally:
-        if file is not None:
-            if not keep:
+        try:
+            # Those who wait for a file that is deleted under them make another.
+            if lock.is_locked and not keep:
                 with contextlib.suppress(OSError):  # another system deletes no open files
                     path.unlink()
-            _give_back(file)
-            file.close()
+        finally:
+            lock.release()
 
 
 @contextlib.contextmanager
@@ -48,89 +59,36 @@ def checkpoints_held(folder: Path | None) -> Iterator[None]:
         f"checkpoint_dir={str(folder)!r} is in use by another training; wait for its end, or give "
         "another checkpoint_dir"
     )
-    with lock_held(folder / CHECKPOINTS, busy=busy, wait=False):
+    with lock_held(folder / CHECKPOINT_LOCK, busy=busy, wait=False):
         yield
 
 
-def _taken(path, busy, wait):
-    """Open the file of a lock and take the lock."""
-    is_told = False
-    while True:
-        try:
-            file = path.open("a+b")
-        except OSError as error:
-            if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC):
-                return None  # what is to be written here will say so
-            raise
-        if _is_taken(file):
-            holder = _holder(file)
-            file.close()
-            if not wait:
-                raise BlockingIOError(f"{busy}{holder}")
-            if not is_told:
-                logger.info(f"{busy}{holder}; waiting for it")
-                is_told = True
-            time.sleep(PAUSE)
-        elif _is_there(file, path):
-            _sign(file)
-            return file
-        else:  # whoever had the lock has deleted the file just now
-            file.close()
-
-
-def _is_there(file, path):
-    """Tell whether the open file is the one of that name."""
+def _acquire(lock: FileLock, path: Path, busy: str, wait: bool) -> None:
+    """Take a lock, if there are locks."""
     try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except OSError:
-        return False
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            message = f"{busy}{_holder(path)}"
+            if not wait:
+                raise BlockingIOError(message) from None
+            logger.info(f"{message}; waiting for it")
+            lock.acquire(poll_interval=PAUSE)
+    except BlockingIOError:
+        raise
+    except OSError as error:  # who writes there will say what is in the way
+        if error.errno not in NO_LOCKS:
+            raise
 
 
-def _sign(file):
+def _write_holder(descriptor: int) -> None:
     """Write into the file who has the lock. It is of no use but to be read by people."""
     with contextlib.suppress(OSError):
-        file.truncate(0)
-        file.write(f"{os.getpid()}".encode())
-        file.flush()
+        os.write(descriptor, f"{os.getpid()}".encode())
 
 
-def _holder(file):
+def _holder(path: Path) -> str:
     """Read who has the lock, where that can be read."""
     with contextlib.suppress(OSError, ValueError):
-        file.seek(0)
-        return f" (process {int(file.read(20))})"
+        return f" (process {int(path.read_bytes()[:20])})"
     return ""
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _is_taken(file: IO[bytes]) -> bool:
-        """Try to take the lock, and tell whether another has it."""
-        file.seek(0)
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return True
-        return False
-
-    def _give_back(file: IO[bytes]) -> None:
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-
-else:
-    import fcntl
-
-    def _is_taken(file: IO[bytes]) -> bool:
-        """Try to take the lock, and tell whether another has it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:  # a file system without locks
-            return False
-        return False
-
-    def _give_back(file: IO[bytes]) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import gc
 import json
 import os
 import subprocess
@@ -421,20 +422,63 @@ def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):
 
 def test_a_lock_whose_file_has_gone(tmp_path, monkeypatch):
     """Who had it deletes the file when another has opened it: that one keeps nobody out."""
-    path, tried = tmp_path / ".lock", []
-    original = locks._is_taken
+    fcntl = pytest.importorskip("fcntl", reason="another system deletes no open files")
+    path, opened = tmp_path / ".lock", []
+    original = fcntl.flock
 
-    def taken(file):
-        if not tried:
+    def flock(descriptor, operation):
+        if not opened:
             path.unlink()
-        tried.append(file)
-        return original(file)
+        opened.append(descriptor)
+        return original(descriptor, operation)
 
-    monkeypatch.setattr(locks, "_is_taken", taken)
-    with lock_held(path, busy="", wait=False):
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock_held(path, busy="", wait=True):
+        assert len(opened) == 2
         assert path.exists()
         with pytest.raises(BlockingIOError), lock_held(path, busy="", wait=False):
             pass
+
+
+def interrupted_after(n_lines, path):
+    """Interrupt a lock after so many lines of its module, and of what enters and leaves it."""
+    n_left = n_lines
+
+    def trace(frame, event, arg):
+        nonlocal n_left
+        if frame.f_code.co_filename not in (locks.__file__, contextlib.__file__):
+            return None
+        n_left -= event == "line"
+        if n_left < 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    original = sys.gettrace()
+    try:
+        sys.settrace(trace)
+        with lock_held(path, busy="", wait=False):
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(original)
+    return False
+
+
+def test_an_interrupt_at_any_moment_leaves_nothing_behind(tmp_path, recwarn):
+    """Neither an open file, whose end Python would warn of, nor a lock that keeps others out."""
+    path, n_lines = tmp_path / ".lock", 0
+    folder = Path("/proc/self/fd")
+    n_open = len(list(folder.iterdir())) if folder.exists() else 0
+    while interrupted_after(n_lines, path):
+        with lock_held(path, busy=f"after {n_lines} lines", wait=False):
+            pass
+        n_lines += 1
+    gc.collect()
+    assert n_lines > 10
+    assert not [str(warning.message) for warning in recwarn]
+    assert not folder.exists() or len(list(folder.iterdir())) == n_open
 
 
 def test_a_folder_of_features_is_filled_by_one_call(tmp_path):
