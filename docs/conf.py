@@ -53,9 +53,12 @@ html_sidebars = {
         "changelog",
         "coming_from",
         "contributing",
+        "design_history",
         "model",
+        "numerics",
         "questions",
         "references",
+        "releasing",
         "several_machines",
         "way_of_the_data",
     )

@@ -1,6 +1,7 @@
 """The order of the folders, and no circle inside any of them, computed from the imports."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -191,6 +192,16 @@ def test_every_folder_has_its_place():
     """What lies at the top of the package is in the order, and nothing else is."""
     there = {name.split(".")[0] for name in module_names(PACKAGE)} - {""}
     assert there == set(ORDER)
+
+
+def test_the_page_lists_the_folders_in_this_order():
+    """The architecture page has a line for each, in this order, and the order inside the engine."""
+    page = PAGE.read_text(encoding="utf-8")
+    listed = re.findall(r"^   \* - ``(\w+)(/|\.py)``\n     - \S", page, re.MULTILINE)
+    folders = [(name, "/" if (PACKAGE / name).is_dir() else ".py") for name in ORDER]
+    assert listed == folders
+    places = [page.index(f"``{name}`` (") for name in ENGINE_ORDER]
+    assert places == sorted(places)
 
 
 def test_imports_go_one_way():
