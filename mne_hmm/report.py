@@ -11,7 +11,7 @@ from mne.utils import logger, verbose
 
 from ._utils.checks import listed, plural
 from ._utils.docs import fill_doc
-from .io.recording import is_several
+from .io.inputs import is_several
 from .model.hmm import HMM
 from .spectral.from_recordings import compute_state_spectra
 from .spectral.maps import mean_maps, power_maps

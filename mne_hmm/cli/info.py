@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from .._utils.checks import listed, plural
-from ..io.recording import to_recordings
+from ..io.inputs import to_recordings
 from ..model.hmm import read_hmm
 from ..preparation.cache import read_prepared
 from .inputs import digest, is_prepared_folder

@@ -8,8 +8,8 @@ import mne
 import numpy as np
 
 from ..io.array_files import LEAST_TIMES, TIMES_LONGER
-from ..io.file_raw import FileRaw
 from ..io.file_search import expanded
+from ..io.lazy_raw import FileRaw
 from ..preparation.prepare import prepare
 from ..preparation.settings import Preparation
 

@@ -1,4 +1,4 @@
-"""The channels a model needs, found in a recording."""
+"""Which channels of a recording are used: picked, or those that a model needs."""
 
 import re
 from typing import Any, NamedTuple
@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._utils.checks import listed, plural
+from .._utils.mne_private import picks_to_idx
 
 
 class ModelChannels(NamedTuple):
@@ -15,6 +16,37 @@ class ModelChannels(NamedTuple):
     """Names of the channels, in the model's order."""
     source: str = ""
     """What they are and how to make them, where the model is not the user's own."""
+
+
+def picks_of(raw, picks, label):
+    """Which channels to use."""
+    if picks is None:
+        for kind in ("data", "misc"):
+            chosen = picks_to_idx(raw.info, kind, exclude="bads", allow_empty=True)
+            if len(chosen):
+                return chosen
+        kinds = sorted(set(raw.get_channel_types()))
+        raise ValueError(
+            f"picks=None takes the good data or misc channels, but {label} has none "
+            f"(its channels: {', '.join(kinds)}; marked as bad: "
+            f"{listed(raw.info['bads']) or 'none'}); name the channels to use with picks=..."
+        )
+    chosen = picks_to_idx(raw.info, picks)
+    if len(set(chosen.tolist())) < len(chosen):
+        raise ValueError(f"picks={picks!r} names a channel more than once in {label}")
+    return chosen
+
+
+def matching_picks(raw, picks, first, label):
+    """Find the channels of the first recording, in its order, by name."""
+    own = [raw.ch_names[i] for i in picks_of(raw, picks, label)]
+    missing = [name for name in first.ch_names if name not in own]
+    if missing:
+        raise missing_channels(missing, raw, label, f"which {first.label} has")
+    extra = [name for name in own if name not in first.ch_names]
+    if extra:
+        raise missing_channels(extra, first.raw, first.label, f"which {label} has")
+    return np.array([raw.ch_names.index(name) for name in first.ch_names])
 
 
 def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> np.ndarray:

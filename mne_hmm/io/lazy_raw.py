@@ -1,4 +1,4 @@
-"""Epochs, laid end to end, as Raw objects that hold no signals."""
+"""Epochs and files as Raw objects that hold no signals, but read them when they are asked for."""
 
 import warnings
 from pathlib import Path
@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne.io import BaseRaw
 
+from .array_files import ArrayFile, is_array_file, read_array_file
 from .epochs import EpochGrid
 
 # How MNE-Python wants files of epochs to be named.
@@ -25,6 +26,43 @@ def open_epochs(path: Path) -> mne.BaseEpochs:
         # Metadata are read in a way that pandas wants to give up.
         warnings.simplefilter("ignore", DeprecationWarning)
         return mne.read_epochs(path, preload=False, verbose="ERROR")
+
+
+def open_file(path: Path) -> BaseRaw | ArrayFile:
+    """Open a file of signals, whatever kind it is of."""
+    if is_array_file(path):
+        return read_array_file(path)
+    return mne.io.read_raw(path, verbose="ERROR")
+
+
+class FileRaw(BaseRaw):
+    """Signals of a file, loaded anew whenever they are asked for.
+
+    For files of arrays, and for formats whose readers load everything at once: a list of
+    such files would otherwise be in memory all together. It has no annotations: good spans
+    are found when a file is opened.
+    """
+
+    def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0):
+        super().__init__(
+            info,
+            preload=False,
+            first_samps=[first_samp],
+            last_samps=[first_samp + n_times - 1],
+            filenames=[path],
+            verbose="ERROR",
+        )
+
+    def _read_segment_file(
+        self, data: Any, idx: Any, fi: int, start: int, stop: int, cals: Any, mult: Any
+    ) -> None:
+        # The signals come calibrated, and with the file's projections, as they are loaded.
+        opened = open_file(Path(self.filenames[0]))
+        if isinstance(opened, ArrayFile):
+            data[:] = opened.values[idx, start:stop]
+        else:
+            first = opened.first_samp
+            data[:] = opened.get_data(start=start - first, stop=stop - first)[idx]
 
 
 class EpochsRaw(BaseRaw):

@@ -10,8 +10,8 @@ from mne.utils import logger
 from .._utils.checks import plural
 from .._utils.parallel import side_by_side, told, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
+from .inputs import as_list, is_several
 from .parcellation.source_blocks import KINDS, VECTOR_KINDS
-from .recording import as_list, is_several
 
 SOURCE_ESTIMATES = (
     *KINDS,

@@ -12,8 +12,8 @@ from mne.utils import verbose
 from .._utils.checks import check_number, check_option, check_random_state, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.files import check_target
+from ..io.inputs import is_several
 from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..io.recording import is_several
 from ..online.decoder import OnlineDecoder
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.prepare import prepare

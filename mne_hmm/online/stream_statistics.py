@@ -7,7 +7,7 @@ import mne
 import numpy as np
 
 from .._utils.checks import plural
-from ..io.recording import to_recordings
+from ..io.inputs import to_recordings
 from ..preparation.alignment_groups import Groups
 from ..preparation.features import Statistics, statistics_of
 from ..preparation.settings import FittedPreparation

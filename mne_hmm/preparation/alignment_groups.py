@@ -9,8 +9,9 @@ from mne.utils import logger
 
 from .._utils.checks import check_group, check_number, listed, plural
 from .._utils.mne_private import warn
+from ..io.inputs import to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..io.recording import Recording, to_recordings
+from ..io.recording import Recording
 from .covariance_alignment import (
     Alignment,
     Scatter,

@@ -16,8 +16,9 @@ from mne.utils import ProgressBar, logger, verbose
 
 from .._utils.docs import fill_doc
 from .._utils.parallel import side_by_side, told, with_warnings
+from ..io.inputs import as_list, to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..io.recording import Recording, as_list, to_recordings
+from ..io.recording import Recording
 from .alignment_groups import make_groups
 from .cache import Folder, opened_to_fill
 from .cache_key import identity_of

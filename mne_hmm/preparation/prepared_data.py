@@ -14,7 +14,7 @@ from .._utils.feature_sequence import (
     n_features_of,
     stream_features,
 )
-from ..io.recording import as_list
+from ..io.inputs import as_list
 from ..io.timeline import TimeMap
 from .covariance_alignment import Alignment
 from .settings import FittedPreparation

@@ -10,7 +10,8 @@ from mne.utils import logger, verbose
 
 from .._utils.checks import check_number, check_random_state, listed, plural
 from .._utils.docs import fill_doc
-from ..io.recording import LARGEST, Recording, to_recordings
+from ..io.inputs import to_recordings
+from ..io.recording import LARGEST, Recording
 from .sign_search import (
     Similarity,
     best_flips,

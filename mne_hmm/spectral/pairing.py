@@ -9,8 +9,9 @@ import numpy as np
 
 from .._utils.checks import listed, plural
 from ..io.file_search import expanded
+from ..io.inputs import as_list, to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..io.recording import LARGEST, Recording, as_list, to_recordings
+from ..io.recording import LARGEST, Recording
 from ..model.hmm import HMM
 from ..preparation.prepared_data import PreparedData
 from ..states.time_course import StateTimeCourse, as_courses

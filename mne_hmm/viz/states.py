@@ -6,7 +6,7 @@ import numpy as np
 
 from .._utils.checks import check_number, plural
 from .._utils.mne_private import unit_of
-from ..io.recording import to_recordings
+from ..io.inputs import to_recordings
 from ._colors import figure_of, show_if, state_colors
 
 

@@ -11,7 +11,7 @@ from scipy.io import savemat
 import mne_hmm
 from mne_hmm import Preparation, fit_hmm, prepare
 from mne_hmm.io.array_files import read_array_file
-from mne_hmm.io.recording import to_recordings
+from mne_hmm.io.inputs import to_recordings
 
 SFREQ = 100.0
 AS_IS = Preparation.as_is()

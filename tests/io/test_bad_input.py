@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mne_hmm import Preparation, Priors, fit_hmm, prepare
-from mne_hmm.io.recording import to_recordings
+from mne_hmm.io.inputs import to_recordings
 
 SFREQ = 250.0
 LIGHT = Preparation(n_embeddings=5, n_components=6)

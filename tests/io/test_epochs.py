@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import Preparation, StateTimeCourse, fit_hmm, prepare, read_prepared
+from mne_hmm.io.inputs import to_recordings
 from mne_hmm.io.lazy_raw import open_epochs
-from mne_hmm.io.recording import to_recordings
 
 SFREQ = 250.0
 SETTINGS = Preparation(l_freq=None, h_freq=None, n_embeddings=5, n_components=6)

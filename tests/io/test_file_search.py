@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 
 from mne_hmm import Preparation, StateTimeCourse, fit_hmm, prepare
 from mne_hmm.io.file_search import expanded, stands_for_several
-from mne_hmm.io.recording import to_recordings
+from mne_hmm.io.inputs import to_recordings
 
 SFREQ = 100.0
 AS_IS = Preparation.as_is()

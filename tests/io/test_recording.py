@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from mne_hmm import Preparation, prepare
-from mne_hmm.io.recording import cut, to_recordings
+from mne_hmm.io.inputs import to_recordings
+from mne_hmm.io.recording import cut
 
 SFREQ = 100.0
 DATE = datetime(2021, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)

@@ -17,7 +17,7 @@ from numpy.testing import assert_array_equal
 import mne_hmm
 from mne_hmm import Preparation, prepare, read_prepared
 from mne_hmm.engine import Shards
-from mne_hmm.io.recording import to_recordings
+from mne_hmm.io.inputs import to_recordings
 from mne_hmm.preparation import cache
 from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.prepared_data import as_prepared

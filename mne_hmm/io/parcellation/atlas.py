@@ -12,8 +12,7 @@ from mne.utils import get_subjects_dir
 from scipy import sparse
 
 from ..._utils.checks import listed, plural
-from .atlas_volume import parcels_at, read_atlas
-from .parcels import Parcels
+from .atlas_volume import Parcels, parcels_at, read_atlas
 
 # What common parcellations call the part of the surface that is no cortex.
 _NO_CORTEX = ("unknown", "corpuscallosum", "medial_wall", "???", "background+")

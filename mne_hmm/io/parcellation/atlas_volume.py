@@ -1,8 +1,9 @@
-"""Atlases that are images: reading them, and their weights at positions."""
+"""Atlases that are images, and where their parcels lie among sources and voxels."""
 
 import gzip
 import os
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from scipy import sparse
 
 from ..._utils.checks import listed, plural
-from .parcels import Parcels
 
 # What nibabel and gzip raise for files that are damaged, cut off, or no images at all.
 _UNREADABLE = (
@@ -26,6 +26,26 @@ _UNREADABLE = (
 # Positions come with the noise of float32, about 1e-6 of a voxel. Where a position lies in the
 # middle between two grid points, that noise must not choose one of them.
 _DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """Weights of sources in parcels.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Names of the parcels.
+    weights : scipy.sparse.csc_array, shape (n_sources, n_parcels)
+        Weight of each source in each parcel, 0 outside. The largest weight of a parcel is 1.
+    flips : scipy.sparse.csc_array, shape (n_sources, n_parcels) | None
+        1 or -1 for each source of a parcel, by which sources of opposite orientation do not
+        cancel; None where orientations are not known.
+    """
+
+    names: tuple[str, ...]
+    weights: Any
+    flips: Any = None
 
 
 def read_atlas(atlas: Any) -> Any:

@@ -1,6 +1,7 @@
 """From source estimates to the time courses of parcels."""
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -9,9 +10,11 @@ from mne.utils import logger, verbose
 from ..._utils.checks import check_option, listed, plural
 from ..._utils.docs import fill_doc
 from .leakage import symmetric
-from .parcels import Parcels
 from .source_blocks import Pieces
 from .weights import METHODS, Moments, parcel_weights, sources_of
+
+if TYPE_CHECKING:
+    from .atlas_volume import Parcels
 
 ORTHOGONALIZE = ("symmetric", "none")
 # A time course that changes by less than this part of its largest value is constant.
@@ -139,17 +142,14 @@ def _check_flips(parcels, method):
         )
 
 
-def _time_courses(pieces: Pieces, parcels: Parcels, method: str) -> np.ndarray:
+def _time_courses(pieces: Pieces, parcels: "Parcels", method: str) -> np.ndarray:
     """Time courses of parcels, shape (n_parcels, n_times), in two passes or fewer."""
     n_parcels = len(parcels.names)
     members = [sources_of(parcels.weights, parcel) for parcel in range(n_parcels)]
     used = np.unique(np.concatenate(members))
     orientations = _orientations(pieces, used) if pieces.is_vector else None
-    inside = Parcels(
-        parcels.names,
-        parcels.weights[used],
-        None if parcels.flips is None else parcels.flips[used],
-    )
+    flips = None if parcels.flips is None else parcels.flips[used]
+    inside = replace(parcels, weights=parcels.weights[used], flips=flips)
     moments = None
     if method in ("spatial_basis", "pca_flip"):
         moments = Moments([np.searchsorted(used, one) for one in members])

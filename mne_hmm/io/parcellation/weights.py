@@ -1,12 +1,14 @@
 """How the sources of a parcel become one time course: weights from sums over times."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.sparse import csc_array
 
-from .parcels import Parcels
+if TYPE_CHECKING:
+    from .atlas_volume import Parcels
 
 METHODS = ("spatial_basis", "pca_flip", "mean_flip", "mean")
 
@@ -63,7 +65,7 @@ class Moments:
         return self.products[0][np.ix_(where, where)] / self.n_times
 
 
-def parcel_weights(parcels: Parcels, method: str, moments: Moments | None = None) -> csc_array:
+def parcel_weights(parcels: "Parcels", method: str, moments: Moments | None = None) -> csc_array:
     """Weights of the sources, by which they add up to the time courses of parcels.
 
     Shapes: returns ``weights`` (n_sources, n_parcels).

@@ -15,7 +15,7 @@ from scipy.sparse import csc_array
 
 import mne_hmm
 from mne_hmm.io.parcellation import source_blocks
-from mne_hmm.io.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.atlas_volume import Parcels
 
 SFREQ, TMIN, N_TIMES = 200.0, 1.5, 900
 N_SOURCES, N_SENSORS, N_PARCELS = 40, 12, 4
@@ -458,7 +458,7 @@ import mne
 import numpy as np
 from scipy.sparse import csc_array
 import mne_hmm
-from mne_hmm.io.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.atlas_volume import Parcels
 
 n_sources, n_parcels, length = 20_000, 50, 500
 rng = np.random.default_rng(0)

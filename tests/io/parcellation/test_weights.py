@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import csc_array
 
-from mne_hmm.io.parcellation.parcels import Parcels
+from mne_hmm.io.parcellation.atlas_volume import Parcels
 from mne_hmm.io.parcellation.weights import Moments, parcel_weights, sources_of
 
 
