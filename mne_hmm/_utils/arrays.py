@@ -11,6 +11,15 @@ def row_blocks(n_rows: int, block_length: int) -> Iterator[slice]:
         yield slice(start, min(start + block_length, n_rows))
 
 
+def end_to_end(values: np.ndarray) -> np.ndarray:
+    """Lay epochs end to end.
+
+    Shapes: ``values`` (n_states, n_times) or (n_epochs, n_states, n_times); returns (n_states,
+    n_samples).
+    """
+    return np.moveaxis(values, -2, 0).reshape(values.shape[-2], -1)
+
+
 def mean_of_known(values: np.ndarray) -> np.ndarray:
     """Mean of each row over what is known, NaN where nothing is."""
     known = ~np.isnan(values)

@@ -8,6 +8,7 @@ import mne
 import numpy as np
 from mne.utils import ProgressBar, verbose
 
+from .._utils.arrays import end_to_end
 from .._utils.checks import listed
 from .._utils.docs import fill_doc
 from .._utils.mne_private import warn
@@ -278,8 +279,7 @@ def _spectra_of(task):
     recording, states, windows, standardize = task
     stretches = common_spans(recording, states)
     _check_longest(stretches, windows, recording)
-    # Epochs come end to end.
-    probabilities = np.moveaxis(states.probabilities, -2, 0).reshape(states.n_states, -1)
+    probabilities = end_to_end(states.probabilities)
     sums = CrossSpectra(windows, states.n_states, len(recording.picks))
     squares, on = np.zeros(len(recording.picks)), np.zeros(states.n_states)
     for start, stop, inside in stretches:

@@ -2,13 +2,14 @@
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import mne
 import numpy as np
 
 from .._utils.checks import check_option, plural
+from .._utils.units import ANY_DENSITY_UNIT, DENSITY_UNITS
+from ..io.parcellation.source_space import read_source_space
 from ..model.dual_estimate import DualEstimate
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.patterns import feature_patterns
@@ -90,7 +91,7 @@ class StateMaps:
         """
         from ..io.parcellation.atlas import find_parcels  # which loads nibabel
 
-        src = _source_space(src)
+        src = read_source_space(src)
         vertices = [space["vertno"] for space in src]
         on_surface = src[0]["type"] == "surf"
         cls = mne.SourceEstimate if on_surface else mne.VolSourceEstimate
@@ -262,9 +263,10 @@ def power_maps(
 def _unit(spectra):
     if spectra.standardized:
         return "1/Hz"
-    units = {"eeg": "V²/Hz", "mag": "T²/Hz", "grad": "T²/m²/Hz"}
     types = set(spectra.info.get_channel_types(unique=True))
-    return units.get(types.pop(), "squared units/Hz") if len(types) == 1 else "squared units/Hz"
+    if len(types) != 1:
+        return ANY_DENSITY_UNIT
+    return DENSITY_UNITS.get(types.pop(), ANY_DENSITY_UNIT)
 
 
 def mean_maps(
@@ -319,22 +321,6 @@ def mean_maps(
     what = "Mean amplitude" if preparation.envelope else "Mean"
     unit = "standard deviations" if preparation.standardize else "units of the channels"
     return StateMaps(values, info, tuple(hmm.state_names), f"{what} ({unit})")
-
-
-def _source_space(src):
-    """Source space of what may hold one."""
-    if isinstance(src, (str, os.PathLike)):
-        if not Path(src).is_file():
-            raise FileNotFoundError(f"src={os.fspath(src)!r}: there is no such file")
-        src = mne.read_source_spaces(src)
-    elif isinstance(src, dict):  # a forward solution or an inverse operator
-        src = src.get("src")
-    if not isinstance(src, mne.SourceSpaces):
-        raise TypeError(
-            "src must be a source space, the path of one, a forward solution or an inverse "
-            f"operator, got {type(src).__name__}"
-        )
-    return src
 
 
 def _weighted_mean(sums, weights):

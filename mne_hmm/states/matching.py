@@ -7,6 +7,7 @@ import numpy as np
 from scipy.linalg import solve_triangular
 from scipy.optimize import linear_sum_assignment
 
+from .._utils.arrays import end_to_end
 from .._utils.checks import check_option
 from .._utils.docs import fill_doc
 from ..preparation.prepared_data import same_features
@@ -302,10 +303,7 @@ def common_samples(one: StateTimeCourse, two: StateTimeCourse) -> tuple[Values, 
     known = (one.labels.ravel() >= 0) & (two.labels.ravel() >= 0)
     if not known.any():
         raise ValueError("the two have no sample of a recording in common that both model")
-    first, second = (
-        (np.moveaxis(x.probabilities, -2, 0).reshape(x.n_states, -1)[:, known], _labels(x)[known])
-        for x in (one, two)
-    )
+    first, second = ((end_to_end(x.probabilities)[:, known], _labels(x)[known]) for x in (one, two))
     return first, second
 
 

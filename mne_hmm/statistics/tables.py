@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.arrays import end_to_end
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
 from ..states.time_course import StateTimeCourse, as_courses
@@ -102,7 +103,7 @@ def summarize_recordings(states: Any, *, names: Any = None):
 
 def _recording_row(states):
     statistics = states.statistics()
-    modeled = np.moveaxis(states.probabilities, -2, 0)[:, states.labels >= 0].astype(float)
+    modeled = end_to_end(states.probabilities)[:, states.labels.ravel() >= 0].astype(float)
     return {
         "duration": [modeled.shape[1] / states.timeline.sfreq],
         "n_visits": [statistics.n_visits.sum()],

@@ -4,14 +4,9 @@ import numpy as np
 
 from .._utils.checks import check_option, listed
 from .._utils.mne_private import picks_to_idx
+from .._utils.units import ANY_DENSITY_UNIT, SHOWN_DENSITY_UNITS
 from ._colors import figure_of, show_if, state_colors
 
-# What densities of channels are multiplied by, and their unit then.
-UNITS = {
-    **dict.fromkeys(("eeg", "eog", "ecg", "emg", "ecog", "seeg", "dbs"), (1e12, "µV²/Hz")),
-    "mag": (1e30, "fT²/Hz"),
-    "grad": (1e26, "(fT/cm)²/Hz"),
-}
 FIGSIZE = (6.5, 3.5)
 
 
@@ -41,7 +36,7 @@ def plot_state_spectra(spectra, *, picks=None, axes=None, show=True):
     """
     chosen = _chosen(spectra, picks)
     kinds = sorted(set(spectra.info.get_channel_types(chosen.tolist())))
-    units = {UNITS.get(kind, (1.0, "squared units/Hz")) for kind in kinds}
+    units = {SHOWN_DENSITY_UNITS.get(kind, (1.0, ANY_DENSITY_UNIT)) for kind in kinds}
     if spectra.standardized:
         units = {(1.0, "1/Hz")}
     if len(units) > 1:

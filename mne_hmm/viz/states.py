@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .._utils.arrays import end_to_end
 from .._utils.checks import check_number, plural
 from .._utils.mne_private import unit_of
 from ..io.inputs import to_recordings
@@ -33,8 +34,7 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
     """
     start, stop, shown = _window(states, start, duration)
     sfreq = states.timeline.sfreq
-    # Epochs come end to end.
-    probabilities = np.moveaxis(states.probabilities, -2, 0).reshape(states.n_states, -1)
+    probabilities = end_to_end(states.probabilities)
     fig, axes = figure_of(axes, (10, 2.5))
     axes.stackplot(
         shown / sfreq,

@@ -13,6 +13,7 @@ from scipy import sparse
 
 from ..._utils.checks import listed, plural
 from .atlas_volume import Parcels, parcels_at, read_atlas
+from .source_space import read_source_space
 
 # What common parcellations call the part of the surface that is no cortex.
 _NO_CORTEX = ("unknown", "corpuscallosum", "medial_wall", "???", "background+")
@@ -54,17 +55,7 @@ def _check_src(src, stc, on_surface):
     """Give the source space if it is that of the source estimate."""
     if src is None:
         return None
-    if isinstance(src, (str, os.PathLike)):
-        if not Path(src).is_file():
-            raise FileNotFoundError(f"src={os.fspath(src)!r}: there is no such file")
-        src = mne.read_source_spaces(src)
-    elif isinstance(src, dict):  # a forward solution or an inverse operator
-        src = src.get("src")
-    if not isinstance(src, mne.SourceSpaces):
-        raise TypeError(
-            "src must be a source space, the path of one, a forward solution or an inverse "
-            f"operator, got {type(src).__name__}"
-        )
+    src = read_source_space(src)
     kinds = ("surf",) if on_surface else ("vol", "discrete")
     place = "on a surface" if on_surface else "in a volume"
     if any(space["type"] not in kinds for space in src) or len(src) != len(stc.vertices):
