@@ -47,7 +47,9 @@ from .statistics.tinda import CycleTest, Tinda, compute_tinda
 from .validation.bootstrap import BootstrapStatistics, bootstrap_statistics
 from .validation.consensus import StateConsensus, compute_consensus
 from .validation.cross_validation import CrossValidation, cross_validate
-from .validation.select import Recommendation, StateNumberSelection, select_n_states
+from .validation.recommendation import Recommendation
+from .validation.select import select_n_states
+from .validation.state_number_selection import StateNumberSelection
 
 __version__: str
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mne.utils import verbose
 
+from .._utils.arrays import mean_of_known
 from .._utils.checks import check_number, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.locks import checkpoints_held
 from .._utils.mne_private import check_pandas
+from .._utils.typing import FileName, RandomState, RecordingLike, Verbose
 from ..io.parcel_inputs import AtlasArguments
 from ..model.fit_settings import FitSettings, check_enough_data
 from ..model.hmm import HMM
@@ -18,10 +20,13 @@ from ..model.inference import infer_by_recording
 from ..model.priors import Priors
 from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
-from .folds import Fold, folds_in_words, take
-from .many_fits import parameters_of, run_all, tasks_of, tell
+from .fit_setup import FitSetup, set_up_fits
+from .folds import Fold, RecordingSegments, describe_folds, select_rows
+from .many_fits import list_tasks, parameters_of, run_tasks, warn_of_fits
 from .model_pairs import PairSums
-from .select import settle
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,15 +94,11 @@ class CrossValidation:
         """Whether training had settled, shape (n_folds,)."""
         return np.array([hmm.converged_ for hmm in self.hmms])
 
-    def _with_others(self, values):
-        """Mean of each fold's values with the other folds, NaN where none is known."""
-        others = np.where(np.eye(len(values), dtype=bool), np.nan, values)
-        known = ~np.isnan(others)
-        sums = np.where(known, others, 0.0).sum(axis=1)
-        counts = known.sum(axis=1)
-        return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    def _with_others(self, values: np.ndarray) -> np.ndarray:
+        """Average each fold's values with the other folds, NaN where none is known."""
+        return mean_of_known(np.where(np.eye(len(values), dtype=bool), np.nan, values))
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "pd.DataFrame":
         """Get what is known as a table with one row per fold.
 
         Returns
@@ -108,8 +109,8 @@ class CrossValidation:
             nats per sample, ``agreement``, ``correlation`` and ``distance`` (means over the
             other folds), and ``converged``; needs pandas.
         """
-        pd = check_pandas()
-        return pd.DataFrame(
+        pandas = check_pandas()
+        return pandas.DataFrame(
             {
                 "fold": np.arange(len(self.hmms)),
                 "names": [", ".join(names) for names in self.names],
@@ -124,7 +125,7 @@ class CrossValidation:
             }
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [
             f"{fold:4d}  {score:17.5f}  {free:11.5f}  {kappa:9.3f}  {listed(names, 2)}"
             for fold, (score, free, kappa, names) in enumerate(
@@ -166,7 +167,7 @@ class CrossValidation:
 @verbose
 @fill_doc
 def cross_validate(
-    inst: Any,
+    inst: "RecordingLike | Sequence[RecordingLike]",
     n_states: int,
     *,
     n_folds: int = 5,
@@ -184,13 +185,13 @@ def cross_validate(
     max_iter: int = FitSettings.max_iter,
     tol: float = FitSettings.tol,
     priors: Priors | None = FitSettings.priors,
-    checkpoint_dir: Any = None,
+    checkpoint_dir: FileName | None = None,
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
     n_jobs: int | None = None,
-    verbose: Any = None,
+    verbose: Verbose = None,
 ) -> CrossValidation:
     """Test a model on recordings that it was not trained on.
 
@@ -293,8 +294,8 @@ def cross_validate(
     whole = "a whole number ≥ 2"
     n_states = check_number(n_states, "n_states", rule=whole, low=2, integer=True)
     n_folds = check_number(n_folds, "n_folds", rule=whole, low=2, integer=True)
-    arguments = AtlasArguments(atlas, src, subjects_dir)
-    settled = settle(
+    atlas_arguments = AtlasArguments(atlas, src, subjects_dir)
+    setup = set_up_fits(
         inst,
         n_folds,
         group=group,
@@ -305,7 +306,7 @@ def cross_validate(
         reject_by_annotation=reject_by_annotation,
         sfreq=sfreq,
         checkpoint_dir=checkpoint_dir,
-        arguments=arguments,
+        atlas_arguments=atlas_arguments,
         random_state=random_state,
         n_jobs=n_jobs,
         settings=FitSettings(
@@ -318,15 +319,24 @@ def cross_validate(
             priors=priors,
         ),
     )
-    prepared, together, folds = settled.prepared, settled.group, settled.folds
+    prepared, folds = setup.prepared, setup.folds
     for fold in folds:
-        check_enough_data(take(prepared, fold.training), n_states, settled.learned)
-    with checkpoints_held(settled.checkpoint_dir):
-        work = settled.begin()
-        tasks = tasks_of(n_states, folds, [], 0, work.root)
-        fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settled.settings.max_iter)
-    agreement, correlation, distance = _compared(fits, prepared, covariance_type, metric)
+        check_enough_data(select_rows(prepared, fold.training), n_states, setup.learned)
+    with checkpoints_held(setup.checkpoint_dir):
+        context = setup.begin()
+        tasks = list_tasks(n_states, folds, [], 0, context.root_seed)
+        fits = run_tasks(tasks, prepared, context, n_jobs)
+    warn_of_fits(tasks, fits, setup.settings.max_iter)
+    return _gather(setup, fits, atlas_arguments, metric)
+
+
+def _gather(
+    setup: FitSetup, fits: list[dict[str, Any]], atlas_arguments: AtlasArguments, metric: str
+) -> CrossValidation:
+    """Put what came out of the fits together, and compare their models."""
+    prepared, folds = setup.prepared, setup.folds
+    covariance_type = setup.settings.covariance_type
+    agreement, correlation, distance = _compare_folds(fits, prepared, covariance_type, metric)
     hmms = [
         HMM(
             fit["initial_probs"],
@@ -334,52 +344,59 @@ def cross_validate(
             fit["means"],
             fit["covariances"],
             prepared.preparation,
-            learned=settled.learned,
+            learned=setup.learned,
             free_energy=fit["free_energy"],
             converged=fit["converged"],
-            atlas_arguments=arguments,
+            atlas_arguments=atlas_arguments,
         )
         for fit in fits
     ]
-    blocks = len(prepared) < n_folds  # no more groups than recordings
+    blocks = len(prepared) < len(folds)  # no more groups than recordings
     return CrossValidation(
-        hmms,
-        np.array([fit["held_out"] for fit in fits]),
-        np.array([fit["free_energy"] for fit in fits]),
-        agreement,
-        correlation,
-        distance,
-        metric,
-        np.array([sum(part.n_rows for part in fold.held_out) for fold in folds]),
-        np.array([sum(part.n_rows for part in fold.training) for fold in folds]),
-        tuple(_held_out_names(fold, prepared, blocks) for fold in folds),
-        folds_in_words(prepared, n_folds, together),
+        hmms=hmms,
+        held_out=np.array([fit["held_out"] for fit in fits]),
+        free_energy=np.array([fit["free_energy"] for fit in fits]),
+        agreement=agreement,
+        correlation=correlation,
+        distance=distance,
+        metric=metric,
+        n_held_out=np.array([_count_rows(fold.held_out) for fold in folds]),
+        n_training=np.array([_count_rows(fold.training) for fold in folds]),
+        names=tuple(_held_out_names(fold, prepared, blocks) for fold in folds),
+        folds=describe_folds(prepared, len(folds), setup.group),
     )
 
 
-def _compared(fits, prepared, covariance_type, metric):
-    """Kappa, correlation and distance of the models of all pairs of folds, as matrices."""
+def _count_rows(recordings: Sequence[RecordingSegments]) -> int:
+    return sum(rows.n_rows for rows in recordings)
+
+
+def _compare_folds(
+    fits: list[dict[str, Any]], prepared: PreparedData, covariance_type: str, metric: str
+) -> list[np.ndarray]:
+    """Compute kappa, correlation and distance of the models of all pairs of folds, as matrices."""
     models = [parameters_of(fit) for fit in fits]
     n = len(models)
     first, second = np.triu_indices(n, 1)
     sums = PairSums(models, list(zip(first.tolist(), second.tolist(), strict=True)))
     for _, posteriors in infer_by_recording(models, prepared, covariance_type):
-        sums.add([one.probabilities for one in posteriors])
+        sums.add([posterior.probabilities for posterior in posteriors])
     out = []
-    for values, own in zip(sums.agreement(metric), (1.0, 1.0, 0.0), strict=True):
-        matrix = np.full((n, n), own)
+    for values, with_itself in zip(sums.agreement(metric), (1.0, 1.0, 0.0), strict=True):
+        matrix = np.full((n, n), with_itself)
         matrix[first, second] = matrix[second, first] = values
         out.append(matrix)
     return out
 
 
 def _held_out_names(fold: Fold, prepared: PreparedData, blocks: bool) -> tuple[str, ...]:
-    """Names of what is held out; of blocks, with their times."""
+    """Name what is held out; blocks with their times."""
     out = []
-    for part in fold.held_out:
-        name = prepared.names[part.recording]
+    for rows in fold.held_out:
+        name = prepared.names[rows.recording]
         if blocks:
-            times = prepared.times[part.recording]
-            name += f" {times[part.runs[0][0]]:.1f}-{times[part.runs[-1][1] - 1]:.1f} s"
+            times = prepared.times[rows.recording]
+            first, last = rows.segments[0][0], rows.segments[-1][1] - 1
+            name += f" {times[first]:.1f}-{times[last]:.1f} s"
         out.append(name)
     return tuple(out)

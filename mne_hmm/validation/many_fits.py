@@ -4,7 +4,7 @@ import secrets
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import mne
 import numpy as np
@@ -16,14 +16,17 @@ from ..model.fit_settings import FitSettings
 from ..model.inference import chain_lengths, infer_by_recording
 from ..preparation.prepared_data import PreparedData
 from ..statistics.recording_dependence import WARNING as STATES_ARE_RECORDINGS
-from .folds import Fold, Part, take
+from .folds import Fold, RecordingSegments, select_rows
 from .model_pairs import PairAgreement, PairSums
+
+if TYPE_CHECKING:
+    from ..engine import Journal, NoJournal, Parameters
 
 REPEAT, FOLD, HALF = "repeat", "fold", "half"
 
 # What fit_hmm warns of that is counted instead: with many fits it would be said many times.
-UNSETTLED = "Training had not settled"
-COUNTED = (UNSETTLED, STATES_ARE_RECORDINGS)
+NOT_CONVERGED = "Training had not settled"
+COUNTED = (NOT_CONVERGED, STATES_ARE_RECORDINGS)
 
 
 class Task(NamedTuple):
@@ -32,33 +35,33 @@ class Task(NamedTuple):
     n_states: int
     kind: str
     """What it is for: REPEAT, FOLD or HALF."""
-    number: int
+    i_fit: int
     """Which of them."""
     of: int
     """How many of them there are, where that changes the data; otherwise 0."""
     seed: int
-    training: tuple[Part, ...] | None
+    training: tuple[RecordingSegments, ...] | None
     """What to train on; None for all data."""
-    held_out: tuple[Part, ...] | None = None
+    held_out: tuple[RecordingSegments, ...] | None = None
     """What to test on; None for nothing."""
 
     @property
     def step(self) -> str:
         """Name of its file."""
-        return f"{self.n_states} states {self.kind} {self.number} of {self.of}"
+        return f"{self.n_states} states {self.kind} {self.i_fit} of {self.of}"
 
 
-def tasks_of(
+def list_tasks(
     n_states: int,
     folds: Sequence[Fold],
-    halves: Sequence[tuple[Part, ...]],
+    halves: Sequence[tuple[RecordingSegments, ...]],
     n_repeats: int,
-    root: int,
+    root_seed: int,
 ) -> list[Task]:
     """List the fits of one number of states."""
 
-    def seed(*what):
-        return int(np.random.SeedSequence([root, n_states, *what]).generate_state(1)[0])
+    def seed(*what: int) -> int:
+        return int(np.random.SeedSequence([root_seed, n_states, *what]).generate_state(1)[0])
 
     n_folds = len(folds)
     return [
@@ -71,12 +74,12 @@ def tasks_of(
     ]
 
 
-class Work(NamedTuple):
+class FitContext(NamedTuple):
     """What all fits share; travels to other processes."""
 
     settings: FitSettings
     """How each model is trained."""
-    root: int
+    root_seed: int
     """What all seeds come from."""
     directory: Path | None
     """Where finished fits are kept."""
@@ -89,13 +92,14 @@ class Work(NamedTuple):
         prepared: PreparedData,
         settings: FitSettings,
         gap: float,
-        root: int | None,
+        root_seed: int | None,
         directory: Path | None,
         group: list[int] | None = None,
-    ) -> "Work":
+    ) -> "FitContext":
         """Open the folder of finished fits, if there is one."""
         if directory is None:
-            return cls(settings, secrets.randbits(62) if root is None else root, None, {})
+            drawn = secrets.randbits(62) if root_seed is None else root_seed
+            return cls(settings, drawn, None, {})
         from ..engine import Journal, content_hash
 
         lengths = [chain_lengths(time_map) for time_map in prepared.time_maps]
@@ -104,67 +108,67 @@ class Work(NamedTuple):
             **settings.of_fits(),
             "priors": repr(settings.priors),
             "gap": gap,
-            "random_state": root,
+            "random_state": root_seed,
             **({} if group is None else {"group": repr(group)}),
         }
         journal = Journal(directory, facts)
-        if root is None:
-            known = journal.result("seed")
-            root = secrets.randbits(62) if known is None else known["root"]
-            if known is None:
-                journal.finish("seed", {"root": root})
-        return cls(settings, root, directory, facts)
+        if root_seed is None:
+            written = journal.result("seed")
+            root_seed = secrets.randbits(62) if written is None else written["root"]
+            if written is None:
+                journal.finish("seed", {"root": root_seed})
+        return cls(settings, root_seed, directory, facts)
 
-    def journal(self) -> Any:
+    def journal(self) -> "Journal | NoJournal":
         """Open what keeps finished fits."""
         from ..engine import Journal, NoJournal
 
         return NoJournal() if self.directory is None else Journal(self.directory, self.facts)
 
 
-def run_all(
-    tasks: Sequence[Task], prepared: PreparedData, work: Work, n_jobs: Any
+def run_tasks(
+    tasks: Sequence[Task], prepared: PreparedData, context: FitContext, n_jobs: int | None
 ) -> list[dict[str, Any]]:
     """Do all fits that were not done before."""
-    journal = work.journal()
-    fits = {task: journal.result(task.step) for task in tasks}
+    journal = context.journal()
+    fits: dict[Task, Any] = {task: journal.result(task.step) for task in tasks}
     # The longest come first, so that none is left over for one process at the end.
-    todo = sorted((task for task in tasks if fits[task] is None), key=lambda one: -one.n_states)
+    todo = sorted((task for task in tasks if fits[task] is None), key=lambda task: -task.n_states)
     if todo:
-        parallel, run, _ = side_by_side(_fit, n_jobs, total=len(todo), max_jobs=len(todo))
-        done = parallel(run(task, prepared, work) for task in todo)
-        fits.update(zip(todo, done, strict=True))
+        parallel, run, _ = side_by_side(_fit_task, n_jobs, total=len(todo), max_jobs=len(todo))
+        results = parallel(run(task, prepared, context) for task in todo)
+        fits.update(zip(todo, results, strict=True))
     return [fits[task] for task in tasks]
 
 
-def _fit(task, prepared, work):
+def _fit_task(task: Task, prepared: PreparedData, context: FitContext) -> dict[str, Any]:
     """Do one fit, and keep what comes out of it."""
-    training = prepared if task.training is None else take(prepared, task.training)
+    training = prepared if task.training is None else select_rows(prepared, task.training)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with mne.use_log_level("WARNING"):
-            hmm = fit_prepared(training, task.n_states, work.settings, task.seed)
-    texts = dict.fromkeys(str(one.message) for one in caught)
+            hmm = fit_prepared(training, task.n_states, context.settings, task.seed)
+    texts = list(dict.fromkeys(str(warning.message) for warning in caught))
     fit = {
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
         "n_parameters": hmm.n_parameters,
         "warnings": [text for text in texts if not text.startswith(COUNTED)],
         "explained_by_recording": hmm.explained_by_recording_,
-        "states_are_recordings": any(one.startswith(STATES_ARE_RECORDINGS) for one in texts),
+        "states_are_recordings": any(text.startswith(STATES_ARE_RECORDINGS) for text in texts),
         "initial_probs": hmm.initial_probs_,
         "transition_matrix": hmm.transition_matrix_,
         "means": hmm.means_,
         "covariances": hmm.covariances_,
     }
     if task.held_out is not None:
-        fit["held_out"] = hmm.score(take(prepared, task.held_out), verbose="WARNING")
-    work.journal().finish(task.step, fit)
+        fit["held_out"] = hmm.score(select_rows(prepared, task.held_out), verbose="WARNING")
+    context.journal().finish(task.step, fit)
     return fit
 
 
-def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -> None:
-    """Say once what there is to say of all fits."""
+def warn_of_fits(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -> None:
+    """Warn once of what many fits have in common."""
     n_unsettled = sum(not fit["converged"] for fit in fits)
     if n_unsettled:
         warn(
@@ -179,11 +183,11 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
             "explained_by_recording); fit_hmm with one of these numbers says which, and what can "
             "be done"
         )
-    told: dict[str, list[int]] = {}
+    numbers_by_text: dict[str, list[int]] = {}
     for task, fit in zip(tasks, fits, strict=True):
         for text in fit["warnings"]:
-            told.setdefault(text, []).append(task.n_states)
-    for text, numbers in told.items():
+            numbers_by_text.setdefault(text, []).append(task.n_states)
+    for text, numbers in numbers_by_text.items():
         among = ", ".join(map(str, sorted(set(numbers))))
         warn(f"{text} (in {len(numbers)} of {len(fits)} fits, with {among} states)")
 
@@ -191,7 +195,7 @@ def tell(tasks: Sequence[Task], fits: Sequence[dict[str, Any]], max_iter: int) -
 # Models of one number of states, side by side
 
 
-class Compared(NamedTuple):
+class TasksComparison(NamedTuple):
     """What is known of the models of one number of states by the states they find."""
 
     repeats: PairAgreement
@@ -206,26 +210,27 @@ class Compared(NamedTuple):
     """Joint log probability of all data and the most probable path."""
 
 
-def compare(
+def compare_models(
     tasks: Sequence[Task],
     fits: Sequence[dict[str, Any]],
     prepared: PreparedData,
     covariance_type: str,
     metric: str,
-    n_jobs: Any,
-) -> list[Compared]:
+    n_jobs: int | None,
+) -> list[TasksComparison]:
     """Compare the models of each number of states."""
-    models: dict[int, dict[str, list]] = {}
+    fits_of: dict[int, dict[str, list[dict[str, Any]]]] = {}
     for task, fit in zip(tasks, fits, strict=True):
-        models.setdefault(task.n_states, {}).setdefault(task.kind, []).append(fit)
-    parallel, run, _ = side_by_side(_compare, n_jobs, total=len(models), max_jobs=len(models))
+        fits_of.setdefault(task.n_states, {}).setdefault(task.kind, []).append(fit)
+    n_numbers = len(fits_of)
+    parallel, run, _ = side_by_side(_compare_fits, n_jobs, total=n_numbers, max_jobs=n_numbers)
     return parallel(
         run(kinds[REPEAT], kinds[HALF], prepared, covariance_type, metric)
-        for kinds in models.values()
+        for kinds in fits_of.values()
     )
 
 
-def parameters_of(fit: dict[str, Any]) -> Any:
+def parameters_of(fit: dict[str, Any]) -> "Parameters":
     """Get the model that came out of a fit, as the engine takes it."""
     from ..engine import Parameters
 
@@ -233,29 +238,36 @@ def parameters_of(fit: dict[str, Any]) -> Any:
     return Parameters(*(fit[name] for name in names))
 
 
-def _compare(repeats, halves, prepared, covariance_type, metric):
+def _compare_fits(
+    repeats: list[dict[str, Any]],
+    halves: list[dict[str, Any]],
+    prepared: PreparedData,
+    covariance_type: str,
+    metric: str,
+) -> TasksComparison:
+    """Compare all repeats with each other, and the models of the two halves."""
     from ..engine import most_probable_path
 
-    everyone = [parameters_of(fit) for fit in (*repeats, *halves)]
+    models = [parameters_of(fit) for fit in (*repeats, *halves)]
     best = int(np.argmin([fit["free_energy"] for fit in repeats]))
     n_repeats, n_states = len(repeats), len(repeats[0]["initial_probs"])
     pairs = [(i, j) for i in range(n_repeats) for j in range(i + 1, n_repeats)]
     pairs.append((n_repeats, n_repeats + 1))
-    sums = PairSums(everyone, pairs)
-    counts: Any = 0
-    evidence = path = 0.0
-    for samples, posteriors in infer_by_recording(everyone, prepared, covariance_type):
-        sums.add([one.probabilities for one in posteriors])
+    sums = PairSums(models, pairs)
+    counts = np.zeros(n_states, int)
+    evidence = log_path = 0.0
+    for samples, posteriors in infer_by_recording(models, prepared, covariance_type):
+        sums.add([posterior.probabilities for posterior in posteriors])
         evidence += float(posteriors[best].log_evidence.sum())
-        found = most_probable_path(samples, everyone[best], covariance_type=covariance_type)
-        path += float(found.log_probability.sum())
+        path = most_probable_path(samples, models[best], covariance_type=covariance_type)
+        log_path += float(path.log_probability.sum())
         labels = posteriors[best].probabilities.argmax(1)
-        counts = counts + np.bincount(labels, minlength=n_states)
+        counts += np.bincount(labels, minlength=n_states)
     agreement = sums.agreement(metric)
-    return Compared(
+    return TasksComparison(
         PairAgreement(*(values[:-1] for values in agreement)),
         PairAgreement(*(values[-1:] for values in agreement)),
         counts / counts.sum(),
         evidence,
-        path,
+        log_path,
     )

@@ -1,7 +1,7 @@
 """How much the states of pairs of models have in common, added up recording by recording."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -9,10 +9,13 @@ from .._utils.arrays import row_blocks
 from ..states.agreement import aligned, cohen_kappa, cross_table
 from ..states.matching import best_match, compare_states
 
+if TYPE_CHECKING:
+    from ..engine import Parameters
+
 METRICS = ("riemannian", "wasserstein")
 
 # Samples worked on at once: products are in float64, and long recordings have many samples.
-ROWS = 65_536
+BLOCK_LENGTH = 65_536
 
 
 class PairAgreement(NamedTuple):
@@ -33,51 +36,53 @@ class PairAgreement(NamedTuple):
 class PairSums:
     """Sums over samples that tell how much models of as many states have in common."""
 
-    def __init__(self, models: Sequence[Any], pairs: Sequence[tuple[int, int]]):
+    def __init__(self, models: Sequence["Parameters"], pairs: Sequence[tuple[int, int]]):
         self.models, self.pairs = models, pairs
         self.n_states = len(models[0].initial_probs)
         n = len(models) * self.n_states
         self.tables = np.zeros((len(pairs), self.n_states, self.n_states))
         self.n_samples = 0
         self.sums, self.products = np.zeros(n), np.zeros((n, n))
-        self.least, self.most = np.full(n, np.inf), np.full(n, -np.inf)
+        self.smallest, self.largest = np.full(n, np.inf), np.full(n, -np.inf)
 
     def add(self, probabilities: Sequence[np.ndarray]) -> None:
         """Add a recording.
 
-        Shapes: ``probabilities`` (n_samples, n_states).
+        Shapes: ``probabilities`` (n_samples, n_states), of each model.
         """
-        labels = [one.argmax(1) for one in probabilities]
-        for place, (i, j) in enumerate(self.pairs):
-            self.tables[place] += cross_table(labels[i], labels[j], self.n_states, self.n_states)
+        labels = [of_model.argmax(1) for of_model in probabilities]
+        for i_pair, (i, j) in enumerate(self.pairs):
+            self.tables[i_pair] += cross_table(labels[i], labels[j], self.n_states, self.n_states)
         n_samples = len(probabilities[0])
-        for block in row_blocks(n_samples, ROWS):
-            rows = np.hstack([one[block] for one in probabilities]).astype(float)
+        for block in row_blocks(n_samples, BLOCK_LENGTH):
+            rows = np.hstack([of_model[block] for of_model in probabilities]).astype(float)
             self.sums += rows.sum(0)
             self.products += rows.T @ rows
-            self.least = np.minimum(self.least, rows.min(0))
-            self.most = np.maximum(self.most, rows.max(0))
+            self.smallest = np.minimum(self.smallest, rows.min(0))
+            self.largest = np.maximum(self.largest, rows.max(0))
         self.n_samples += n_samples
 
     def agreement(self, metric: str) -> PairAgreement:
-        """Tell how much they have in common."""
+        """Compute how much the models of each pair have in common."""
         # Matched by what they have in common, which is what kappa counts.
         kappa = [cohen_kappa(aligned(table, best_match(table))) for table in self.tables]
         correlations = self._correlations()
         n = self.n_states
         correlation, distance = [], []
         for i, j in self.pairs:
-            alike = correlations[i * n : (i + 1) * n, j * n : (j + 1) * n]
-            match = best_match(alike)
-            correlation.append(np.nan_to_num(alike[np.arange(n), match]).mean())
-            one, two = self.models[i], self.models[j]
-            apart = compare_states(one.covariances, two.covariances, metric, one.means, two.means)
-            match = best_match(apart, smallest=True)
-            distance.append(apart[np.arange(n), match].mean())
+            of_pair = correlations[i * n : (i + 1) * n, j * n : (j + 1) * n]
+            match = best_match(of_pair)
+            correlation.append(np.nan_to_num(of_pair[np.arange(n), match]).mean())
+            first, second = self.models[i], self.models[j]
+            distances = compare_states(
+                first.covariances, second.covariances, metric, first.means, second.means
+            )
+            match = best_match(distances, smallest=True)
+            distance.append(distances[np.arange(n), match].mean())
         return PairAgreement(*map(np.array, (kappa, correlation, distance)))
 
-    def _correlations(self):
+    def _correlations(self) -> np.ndarray:
         """Correlate all states of all models; NaN for those that never change."""
         covariances = self.products - np.outer(self.sums, self.sums) / self.n_samples
-        variances = np.where(self.most > self.least, np.diag(covariances), np.nan)
+        variances = np.where(self.largest > self.smallest, np.diag(covariances), np.nan)
         return covariances / np.sqrt(np.outer(variances, variances))

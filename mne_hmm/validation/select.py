@@ -1,271 +1,38 @@
-"""How many states: what is known of each number, and a rule that chooses."""
+"""How many states: many fits to the data, to all but a fold and to halves of them."""
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from mne.utils import verbose
 
-from .._utils.arrays import mean_of_known
-from .._utils.checks import check_number, check_option, check_random_state, listed
+from .._utils.checks import check_number, listed
 from .._utils.docs import fill_doc
-from .._utils.files import check_folder
 from .._utils.locks import checkpoints_held
-from .._utils.mne_private import check_pandas
+from .._utils.typing import FileName, RandomState, RecordingLike, Verbose
 from ..io.parcel_inputs import AtlasArguments
-from ..model.file import Learned
-from ..model.fit import prepared_of
 from ..model.fit_settings import FitSettings, check_enough_data
 from ..model.priors import Priors
-from ..preparation.prepared_data import PreparedData
 from ..preparation.settings import Preparation
-from .folds import Fold, folds_in_words, make_folds, number_groups, split_halves, take
-from .many_fits import FOLD, REPEAT, Work, compare, run_all, tasks_of, tell
-from .model_pairs import METRICS
-from .recommendation import Recommendation, recommend
-
-CRITERIA = ("aic", "bic", "icl")
-MEASURES = ("agreement", "correlation", "distance")
-
-
-@dataclass(frozen=True, eq=False)
-class StateNumberSelection:
-    """What is known of each number of states.
-
-    Made by :func:`select_n_states`.
-
-    Parameters
-    ----------
-    n_states : tuple of int
-        The numbers of states that were tried.
-    free_energy : array, shape (n_numbers, n_repeats)
-        Free energy of the training data in nats per sample, of each fit on all data; lower is
-        better.
-    held_out : array, shape (n_numbers, n_folds)
-        Log evidence of the held-out data in nats per sample; higher is better.
-    repeats_agreement : array, shape (n_numbers, n_pairs)
-        Share of samples alike, corrected for chance (Cohen's kappa), of each pair of repeats.
-        NaN where nothing can be said.
-    halves_agreement : array, shape (n_numbers,)
-        The same of the two models trained on half of the data each, over all data.
-    repeats_correlation : array, shape (n_numbers, n_pairs)
-        Correlation of the state probabilities of each pair of repeats, mean over states.
-    halves_correlation : array, shape (n_numbers,)
-        The same of the models of the two halves.
-    repeats_distance : array, shape (n_numbers, n_pairs)
-        Distance of the state covariances of each pair of repeats, mean over states.
-    halves_distance : array, shape (n_numbers,)
-        The same of the models of the two halves.
-    metric : "riemannian" | "wasserstein"
-        The distance.
-    occupancy : tuple of array, shape (n_states,)
-        Share of the samples in each state of the best repeat, for each number of states.
-    n_parameters : array of int, shape (n_numbers,)
-        Number of free parameters.
-    log_evidence : array, shape (n_numbers,)
-        Log evidence of all data in nats, of the best repeat.
-    log_path : array, shape (n_numbers,)
-        Joint log probability of all data and the most probable path, of the best repeat.
-    n_samples : int
-        Number of samples of all data.
-    folds : str
-        What the folds are, in words.
-    n_unsettled : array of int, shape (n_numbers,)
-        Number of fits that had not converged.
-    explained_by_recording : array, shape (n_numbers,)
-        Share of the variance of state occupancy that is explained by recording, of the best
-        repeat. NaN for one recording.
-    """
-
-    n_states: tuple[int, ...]
-    free_energy: np.ndarray = field(repr=False)
-    held_out: np.ndarray = field(repr=False)
-    repeats_agreement: np.ndarray = field(repr=False)
-    halves_agreement: np.ndarray = field(repr=False)
-    repeats_correlation: np.ndarray = field(repr=False)
-    halves_correlation: np.ndarray = field(repr=False)
-    repeats_distance: np.ndarray = field(repr=False)
-    halves_distance: np.ndarray = field(repr=False)
-    metric: str
-    occupancy: tuple[np.ndarray, ...] = field(repr=False)
-    n_parameters: np.ndarray = field(repr=False)
-    log_evidence: np.ndarray = field(repr=False)
-    log_path: np.ndarray = field(repr=False)
-    n_samples: int
-    folds: str
-    n_unsettled: np.ndarray = field(repr=False)
-    explained_by_recording: np.ndarray = field(repr=False)
-
-    @property
-    def min_occupancy(self) -> np.ndarray:
-        """Occupancy of the weakest state, shape (n_numbers,)."""
-        return np.array([occupancy.min() for occupancy in self.occupancy])
-
-    @property
-    def aic(self) -> np.ndarray:
-        """Akaike's information criterion, shape (n_numbers,); lower is better."""
-        return 2 * self.n_parameters - 2 * self.log_evidence
-
-    @property
-    def bic(self) -> np.ndarray:
-        """Bayesian information criterion, shape (n_numbers,); lower is better."""
-        return self.n_parameters * np.log(self.n_samples) - 2 * self.log_evidence
-
-    @property
-    def icl(self) -> np.ndarray:
-        """Integrated completed likelihood, shape (n_numbers,); lower is better."""
-        return self.n_parameters * np.log(self.n_samples) - 2 * self.log_path
-
-    def below(self, best: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compute how much less held-out evidence each number has than a given one.
-
-        Folds differ more from each other than numbers of states do, so numbers are compared
-        within folds.
-
-        Parameters
-        ----------
-        best : int
-            Place of the number that the others are compared with.
-
-        Returns
-        -------
-        difference : array, shape (n_numbers,)
-            Mean over folds, in nats per sample.
-        error : array, shape (n_numbers,)
-            Its standard error.
-        """
-        differences = self.held_out[best] - self.held_out
-        error = differences.std(axis=1, ddof=1) / np.sqrt(self.held_out.shape[1])
-        return differences.mean(axis=1), error
-
-    def recommend(
-        self, *, min_agreement: float = 0.6, min_occupancy: float = 0.01
-    ) -> Recommendation:
-        """Choose a number of states.
-
-        Parameters
-        ----------
-        min_agreement : float
-            Mean agreement (kappa) of the repeats that a number must reach. From 0.6 on
-            agreement is commonly called substantial :footcite:`LandisKoch1977`.
-        min_occupancy : float
-            Share of the samples that every state must have.
-
-        Returns
-        -------
-        recommendation : Recommendation
-            The number, the rule and the reasons; ``print`` shows them.
-
-        Notes
-        -----
-        Among the numbers whose states recur and are all on, the fewest states are taken whose
-        held-out log evidence lies within one standard error of the best (the one-standard-error
-        rule :footcite:`BreimanEtAl1984`). The standard error is that of the differences within
-        folds. Where no number meets the conditions, the rule does without them and the reasons
-        say so. Information criteria take no part: they count neighboring samples as if each were
-        new, and nearly always ask for more states.
-
-        References
-        ----------
-        .. footbibliography::
-        """
-        rule = "a number from 0 to 1"
-        min_agreement = check_number(min_agreement, "min_agreement", rule=rule, low=0, high=1)
-        min_occupancy = check_number(min_occupancy, "min_occupancy", rule=rule, low=0, high=1)
-        return recommend(self, min_agreement, min_occupancy)
-
-    def to_data_frame(self):
-        """Get what is known as a table with one row per number of states.
-
-        Returns
-        -------
-        df : pandas.DataFrame
-            Columns ``n_states``, ``free_energy`` (of the best repeat, nats per sample),
-            ``held_out`` (mean over folds, nats per sample), ``held_out_below_best`` and
-            ``held_out_error`` (mean difference from the best, and its standard error),
-            ``repeats_agreement``, ``repeats_correlation`` and ``repeats_distance`` (means over
-            pairs), ``halves_agreement``, ``halves_correlation``, ``halves_distance``,
-            ``min_occupancy``, ``n_parameters``, ``aic``, ``bic``, ``icl``, ``n_unsettled`` and
-            ``explained_by_recording``; needs pandas.
-        """
-        pd = check_pandas()
-        held_out = self.held_out.mean(axis=1)
-        difference, error = self.below(int(held_out.argmax()))
-        return pd.DataFrame(
-            {
-                "n_states": list(self.n_states),
-                "free_energy": self.free_energy.min(axis=1),
-                "held_out": held_out,
-                "held_out_below_best": difference,
-                "held_out_error": error,
-                **{
-                    f"repeats_{name}": mean_of_known(getattr(self, f"repeats_{name}"))
-                    for name in MEASURES
-                },
-                **{f"halves_{name}": getattr(self, f"halves_{name}") for name in MEASURES},
-                "min_occupancy": self.min_occupancy,
-                "n_parameters": self.n_parameters,
-                **{name: getattr(self, name) for name in CRITERIA},
-                "n_unsettled": self.n_unsettled,
-                "explained_by_recording": self.explained_by_recording,
-            }
-        )
-
-    def plot(self, *, axes=None, show=True):
-        """Plot what is known of each number of states.
-
-        Parameters
-        ----------
-        axes : array of matplotlib.axes.Axes | None
-            Where to plot, six of them. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_selection
-
-        return plot_selection(self, axes=axes, show=show)
-
-    def __str__(self):
-        held_out, agreement = self.held_out.mean(axis=1), mean_of_known(self.repeats_agreement)
-        _, error = self.below(int(held_out.argmax()))
-        rows = [
-            f"{k:6d}  {evidence:12.5f} ± {e:.5f}  {free:11.5f}  {own:7.3f}  {half:6.3f}  "
-            f"{100 * weakest:9.2f} %"
-            for k, evidence, e, free, own, half, weakest in zip(
-                self.n_states,
-                held_out,
-                error,
-                self.free_energy.min(axis=1),
-                agreement,
-                self.halves_agreement,
-                self.min_occupancy,
-                strict=True,
-            )
-        ]
-        chosen = self.recommend()
-        return "\n".join(
-            [
-                f"Number of states, by {self.folds}",
-                "states  held-out evidence     free energy  repeats  halves  weakest state",
-                *rows,
-                f"Recommended: {chosen.n_states} (recommend() tells why)",
-            ]
-        )
-
-    __repr__ = __str__
+from .fit_setup import set_up_fits
+from .folds import describe_folds, select_rows, split_halves
+from .many_fits import (
+    FOLD,
+    REPEAT,
+    Task,
+    TasksComparison,
+    compare_models,
+    list_tasks,
+    run_tasks,
+    warn_of_fits,
+)
+from .state_number_selection import StateNumberSelection
 
 
 @verbose
 @fill_doc
 def select_n_states(
-    inst: Any,
+    inst: "RecordingLike | Sequence[RecordingLike]",
     n_states: Sequence[int] = range(4, 17),
     *,
     n_folds: int = 5,
@@ -284,13 +51,13 @@ def select_n_states(
     max_iter: int = FitSettings.max_iter,
     tol: float = FitSettings.tol,
     priors: Priors | None = FitSettings.priors,
-    checkpoint_dir: Any = None,
+    checkpoint_dir: FileName | None = None,
     atlas: Any = None,
     src: Any = None,
     subjects_dir: Any = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
     n_jobs: int | None = None,
-    verbose: Any = None,
+    verbose: Verbose = None,
 ) -> StateNumberSelection:
     """Try different numbers of states.
 
@@ -411,7 +178,7 @@ def select_n_states(
     whole = "a whole number ≥ "
     n_folds = check_number(n_folds, "n_folds", rule=whole + "2", low=2, integer=True)
     n_repeats = check_number(n_repeats, "n_repeats", rule=whole + "1", low=1, integer=True)
-    settled = settle(
+    setup = set_up_fits(
         inst,
         n_folds,
         group=group,
@@ -422,7 +189,7 @@ def select_n_states(
         reject_by_annotation=reject_by_annotation,
         sfreq=sfreq,
         checkpoint_dir=checkpoint_dir,
-        arguments=AtlasArguments(atlas, src, subjects_dir),
+        atlas_arguments=AtlasArguments(atlas, src, subjects_dir),
         random_state=random_state,
         n_jobs=n_jobs,
         settings=FitSettings(
@@ -435,92 +202,27 @@ def select_n_states(
             priors=priors,
         ),
     )
-    prepared, folds = settled.prepared, settled.folds
-    halves = split_halves(prepared, settled.gap, settled.group)
+    prepared, folds = setup.prepared, setup.folds
+    halves = split_halves(prepared, setup.gap, setup.group)
     for training in (*(fold.training for fold in folds), *halves):
         # Better before the first fit than after the last but one.
-        check_enough_data(take(prepared, training), max(numbers), settled.learned)
-    with checkpoints_held(settled.checkpoint_dir):
-        work = settled.begin()
-        tasks = [task for k in numbers for task in tasks_of(k, folds, halves, n_repeats, work.root)]
-        fits = run_all(tasks, prepared, work, n_jobs)
-    tell(tasks, fits, settled.settings.max_iter)
-    compared = compare(tasks, fits, prepared, covariance_type, metric, n_jobs)
-    of_what = folds_in_words(prepared, n_folds, settled.group)
-    return _gather(numbers, tasks, fits, compared, prepared.n_samples, of_what, metric)
+        check_enough_data(select_rows(prepared, training), max(numbers), setup.learned)
+    with checkpoints_held(setup.checkpoint_dir):
+        context = setup.begin()
+        tasks = [
+            task
+            for k in numbers
+            for task in list_tasks(k, folds, halves, n_repeats, context.root_seed)
+        ]
+        fits = run_tasks(tasks, prepared, context, n_jobs)
+    warn_of_fits(tasks, fits, setup.settings.max_iter)
+    comparisons = compare_models(tasks, fits, prepared, covariance_type, metric, n_jobs)
+    folds_text = describe_folds(prepared, n_folds, setup.group)
+    return _gather(numbers, tasks, fits, comparisons, prepared.n_samples, folds_text, metric)
 
 
-class Settled(NamedTuple):
-    """What the arguments of fits to folds come to."""
-
-    prepared: PreparedData
-    """The data of all fits."""
-    group: list[int] | None
-    """Number of each recording's group."""
-    folds: list[Fold]
-    """What each fold is trained on, and what is held out."""
-    gap: float
-    """Seconds between blocks."""
-    settings: FitSettings
-    """How each model is trained."""
-    learned: Learned
-    """Which parameters are learned."""
-    root: int | None
-    """What all seeds come from."""
-    checkpoint_dir: Path | None
-    """Where finished fits are kept."""
-
-    def begin(self) -> Work:
-        """Open the folder of finished fits, if there is one."""
-        return Work.begin(
-            self.prepared, self.settings, self.gap, self.root, self.checkpoint_dir, self.group
-        )
-
-
-def settle(
-    inst: Any,
-    n_folds: int,
-    *,
-    group: Any,
-    gap: Any,
-    metric: Any,
-    preparation: Preparation | None,
-    picks: Any,
-    reject_by_annotation: bool,
-    sfreq: float | None,
-    checkpoint_dir: Any,
-    arguments: AtlasArguments,
-    random_state: Any,
-    n_jobs: int | None,
-    settings: FitSettings,
-) -> Settled:
-    """Check the arguments that `select_n_states` and `cross_validate` share, and prepare the data.
-
-    ``n_folds`` was checked before.
-    """
-    gap = check_number(gap, "gap", rule="a number of seconds ≥ 0", low=0)
-    check_option(metric, "metric", METRICS)
-    checkpoint_dir = check_folder(checkpoint_dir, "checkpoint_dir")
-    rng = check_random_state(random_state)
-    root = None if random_state is None else int(rng.integers(2**62))
-    prepared = prepared_of(
-        inst,
-        preparation,
-        picks,
-        reject_by_annotation,
-        sfreq,
-        arguments,
-        n_jobs,
-        group if preparation is not None and preparation.aligns else None,
-    )
-    together = number_groups(group, len(prepared), n_folds)
-    folds = make_folds(prepared, n_folds, gap, together)
-    learned = settings.learned(prepared)
-    settings = replace(settings, learn_means=learned.means)
-    return Settled(prepared, together, folds, gap, settings, learned, root, checkpoint_dir)
-
-
-def _check_numbers(n_states):
+def _check_numbers(n_states: Sequence[int]) -> list[int]:
+    """Return the different numbers of states to try, in ascending order."""
     rule = "whole numbers ≥ 2, as range(4, 17)"
     if isinstance(n_states, (str, bytes)) or not hasattr(n_states, "__iter__"):
         raise TypeError(
@@ -537,39 +239,51 @@ def _check_numbers(n_states):
     return sorted(numbers)
 
 
-def _gather(numbers, tasks, fits, compared, n_samples, folds, metric):
-    """Put what came out of all fits in order."""
+def _gather(
+    numbers: list[int],
+    tasks: list[Task],
+    fits: list[dict[str, Any]],
+    comparisons: list[TasksComparison],
+    n_samples: int,
+    folds: str,
+    metric: str,
+) -> StateNumberSelection:
+    """Put what came out of all fits in the order of the numbers of states."""
 
-    def values(kind, name):
-        own = [fit[name] for task, fit in zip(tasks, fits, strict=True) if task.kind == kind]
-        return np.array(own).reshape(len(numbers), -1)
+    def values(kind: str, name: str) -> np.ndarray:
+        of_kind = [fit[name] for task, fit in zip(tasks, fits, strict=True) if task.kind == kind]
+        return np.array(of_kind).reshape(len(numbers), -1)
 
     n_unsettled = [
-        sum(not fit["converged"] for task, fit in zip(tasks, fits, strict=True) if task[0] == k)
-        for k in numbers
+        sum(
+            not fit["converged"]
+            for task, fit in zip(tasks, fits, strict=True)
+            if task.n_states == n_states
+        )
+        for n_states in numbers
     ]
     # Kappas, correlations and distances, as StateNumberSelection has them.
-    repeats = [np.array(one) for one in zip(*(one.repeats for one in compared), strict=True)]
-    halves = [np.concatenate(one) for one in zip(*(one.halves for one in compared), strict=True)]
+    repeats = [np.array(rows) for rows in zip(*(c.repeats for c in comparisons), strict=True)]
+    halves = [np.concatenate(rows) for rows in zip(*(c.halves for c in comparisons), strict=True)]
+    free_energy = values(REPEAT, "free_energy")
+    best = np.arange(len(numbers)), free_energy.argmin(axis=1)
     return StateNumberSelection(
-        tuple(numbers),
-        values(REPEAT, "free_energy"),
-        values(FOLD, "held_out"),
-        repeats[0],
-        halves[0],
-        repeats[1],
-        halves[1],
-        repeats[2],
-        halves[2],
-        metric,
-        tuple(one.occupancy for one in compared),
-        values(REPEAT, "n_parameters")[:, 0],
-        np.array([one.log_evidence for one in compared]),
-        np.array([one.log_path for one in compared]),
-        n_samples,
-        folds,
-        np.array(n_unsettled),
-        values(REPEAT, "explained_by_recording")[
-            np.arange(len(numbers)), values(REPEAT, "free_energy").argmin(axis=1)
-        ],
+        n_states=tuple(numbers),
+        free_energy=free_energy,
+        held_out=values(FOLD, "held_out"),
+        repeats_agreement=repeats[0],
+        halves_agreement=halves[0],
+        repeats_correlation=repeats[1],
+        halves_correlation=halves[1],
+        repeats_distance=repeats[2],
+        halves_distance=halves[2],
+        metric=metric,
+        occupancy=tuple(comparison.occupancy for comparison in comparisons),
+        n_parameters=values(REPEAT, "n_parameters")[:, 0],
+        log_evidence=np.array([comparison.log_evidence for comparison in comparisons]),
+        log_path=np.array([comparison.log_path for comparison in comparisons]),
+        n_samples=n_samples,
+        folds=folds,
+        n_unsettled=np.array(n_unsettled),
+        explained_by_recording=values(REPEAT, "explained_by_recording")[best],
     )

@@ -606,7 +606,7 @@ def test_maps_go_with_their_recordings(tmp_path, fnames):
     assert_same(joined, whole)
     assert_same(whole.recording(2), prepare(fnames[2], whole.preparation))
     (fold, *_) = folds.make_folds(whole, 2, 0.1)
-    taken = folds.take(whole, fold.held_out)
+    taken = folds.select_rows(whole, fold.held_out)
     expected = [whole.alignments[part.recording] for part in fold.held_out]
     assert taken.alignments == expected
     other = prepare(fnames[:3], SETTINGS).preparation

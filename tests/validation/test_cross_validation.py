@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm.states.matching import compare_states
 from mne_hmm.validation.cross_validation import _held_out_names
-from mne_hmm.validation.folds import folds_in_words, make_folds, number_groups
+from mne_hmm.validation.folds import describe_folds, make_folds, number_groups
 from mne_hmm.validation.model_pairs import PairSums
 
 AS_IS = mne_hmm.Preparation.as_is()
@@ -156,8 +156,8 @@ def test_what_is_held_out():
     folds = make_folds(prepared, 2, gap=1.0)
     names = [_held_out_names(fold, prepared, True) for fold in folds]
     assert names == [("the recording 0.0-6.0 s",), ("the recording 6.0-12.0 s",)]
-    assert folds_in_words(prepared, 2, None) == "2 folds of blocks of recordings"
-    assert folds_in_words(prepared, 1, None) == "1 folds of recordings"
+    assert describe_folds(prepared, 2, None) == "2 folds of blocks of recordings"
+    assert describe_folds(prepared, 1, None) == "1 folds of recordings"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.validation.folds import Part, make_folds, split_halves, take
+from mne_hmm.validation.folds import RecordingSegments, make_folds, select_rows, split_halves
 
 LAGS = 5
 SETTINGS = mne_hmm.Preparation(
@@ -39,7 +39,7 @@ def three():
 
 def rows_of(parts):
     """Rows by recording, as a set."""
-    return {(p.recording, row) for p in parts for run in p.runs for row in range(*run)}
+    return {(p.recording, row) for p in parts for run in p.segments for row in range(*run)}
 
 
 def everything(prepared):
@@ -119,16 +119,18 @@ def test_features_times_and_chains(one):
     """Rows keep their features and times, and every run is a chain of its own."""
     (first, last) = one.spans[0]
     runs = ((10, 20), (first[1] - 5, first[1] + 7))  # the second one crosses the bad span
-    taken = take(one, [Part(0, runs)])
+    taken = select_rows(one, [RecordingSegments(0, runs)])
     rows = [*range(*runs[0]), *range(*runs[1])]
     assert_array_equal(taken.data[0], one.data[0][rows])
     assert_array_equal(taken.times[0], one.times[0][rows])
     assert taken.spans == [[(0, 10), (10, 15), (15, 22)]]
     assert last[0] == first[1]
     # What ends with a span has no part of the next one.
-    assert take(one, [Part(0, ((first[1] - 5, first[1]),))]).spans == [[(0, 5)]]
+    assert select_rows(one, [RecordingSegments(0, ((first[1] - 5, first[1]),))]).spans == [[(0, 5)]]
     assert isinstance(taken.data, list)
-    assert np.shares_memory(take(one, [Part(0, ((10, 20),))]).data[0], one.data[0])
+    assert np.shares_memory(
+        select_rows(one, [RecordingSegments(0, ((10, 20),))]).data[0], one.data[0]
+    )
 
 
 def test_back_to_their_place(one):
@@ -136,7 +138,7 @@ def test_back_to_their_place(one):
     rows = np.arange(len(one.data[0]))
     every = one.time_maps[0].spread(rows, -1)
     kept = np.r_[100:300, 600:800]
-    taken = take(one, [Part(0, ((100, 300), (600, 800)))])
+    taken = select_rows(one, [RecordingSegments(0, ((100, 300), (600, 800)))])
     some = taken.time_maps[0].spread(kept, -1)
     known = some >= 0
     # 40 of 100 Hz: each row speaks for 2.5 samples, so of a run one more or less.
@@ -164,8 +166,11 @@ def test_chains_are_not_glued(one):
         learned=mne_hmm.model.file.Learned(False),
     )
     runs = (100, 300), (500, 650)
-    together = hmm.score(take(one, [Part(0, runs)])) * 350
-    alone = [hmm.score(take(one, [Part(0, (run,))])) * (run[1] - run[0]) for run in runs]
+    together = hmm.score(select_rows(one, [RecordingSegments(0, runs)])) * 350
+    alone = [
+        hmm.score(select_rows(one, [RecordingSegments(0, (run,))])) * (run[1] - run[0])
+        for run in runs
+    ]
     assert together == pytest.approx(sum(alone), rel=1e-9)
 
 
@@ -174,7 +179,7 @@ def test_from_a_folder(three, tmp_path):
     mne_hmm.prepare(recordings([30, 11, 20]), SETTINGS, cache_dir=tmp_path / "prepared")
     stored = mne_hmm.read_prepared(tmp_path / "prepared")
     for fold in (make_folds(three, 2, 1.0)[0], make_folds(three, 5, 1.0)[1]):
-        memory, folder = take(three, fold.training), take(stored, fold.training)
+        memory, folder = select_rows(three, fold.training), select_rows(stored, fold.training)
         assert not isinstance(folder.data, list)
         assert (folder.n_samples, folder.n_features) == (memory.n_samples, memory.n_features)
         assert folder.spans == memory.spans
@@ -188,7 +193,7 @@ def test_one_recording_of_a_folder(three, tmp_path):
     """Parts of one recording that was taken out of a folder are read ahead as well."""
     mne_hmm.prepare(recordings([30, 11, 20]), SETTINGS, cache_dir=tmp_path / "prepared")
     second = mne_hmm.read_prepared(tmp_path / "prepared")[1]
-    folder = take(second, [Part(0, ((100, 200), (300, 450)))])
+    folder = select_rows(second, [RecordingSegments(0, ((100, 200), (300, 450)))])
     ((index, features),) = folder.data.stream([0])
     assert index == 0
     whole = second.data[0]
@@ -198,6 +203,6 @@ def test_one_recording_of_a_folder(three, tmp_path):
 def test_too_little(one):
     with pytest.raises(ValueError, match=r"cannot be cut into 3 blocks with gaps of 30.00 s; use"):
         make_folds(one, 3, 30.0)
-    tiny = take(one, [Part(0, ((0, 3),))])
+    tiny = select_rows(one, [RecordingSegments(0, ((0, 3),))])
     with pytest.raises(ValueError, match="cannot be cut into 4 blocks"):
         make_folds(tiny, 4, 0.0)

@@ -13,10 +13,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm._utils.arrays import mean_of_known
+from mne_hmm.model.fit_settings import FitSettings
 from mne_hmm.states.matching import compare_states
 from mne_hmm.validation import many_fits
 from mne_hmm.validation.folds import Fold
-from mne_hmm.validation.select import StateNumberSelection
+from mne_hmm.validation.state_number_selection import StateNumberSelection
 
 AS_IS = mne_hmm.Preparation.as_is()
 SFREQ = 100.0
@@ -78,16 +79,14 @@ def test_numbers_by_another_way(done):
     selection, folder = done
     x = three_states()
     n = x.shape[1]
-    work = many_fits.Work.begin(
+    context = many_fits.FitContext.begin(
         mne_hmm.prepare(x, AS_IS, sfreq=SFREQ),
-        {"learn_means": True, "covariance_type": "full", "n_init": 1, "refine": False,
-         "max_iter": 100, "tol": 1e-4, "priors": None},
+        FitSettings(learn_means=True, n_init=1, refine=False),
         1.0, int(np.random.default_rng(0).integers(2**62)), folder,
     )  # fmt: skip
-    (fold, *_), repeats = [
-        [t for t in many_fits.tasks_of(3, [Fold(None, None)] * 2, [], 2, work.root) if t[1] == k]
-        for k in ("fold", "repeat")
-    ]
+    tasks = many_fits.list_tasks(3, [Fold(None, None)] * 2, [], 2, context.root_seed)
+    fold = next(task for task in tasks if task.kind == "fold")
+    repeats = [task for task in tasks if task.kind == "repeat"]
     settings = {"n_init": 1, "refine": False, "verbose": "WARNING"}
     # The first fold holds out the first half, and the gap is a second.
     train = mne_hmm.prepare(x[:, n // 2 + 100 :], AS_IS, sfreq=SFREQ)
@@ -183,9 +182,9 @@ def counted(monkeypatch):
             raise KeyboardInterrupt
         return fit(*args, **kwargs)
 
-    fit = many_fits.fit_hmm
+    fit = many_fits.fit_prepared
     watched.stop, watched.calls = None, calls
-    monkeypatch.setattr(many_fits, "fit_hmm", watched)
+    monkeypatch.setattr(many_fits, "fit_prepared", watched)
     return watched
 
 
@@ -267,8 +266,8 @@ def last(*args, count=[0], **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return fit(*args, **kwargs)
 
-fit = many_fits.fit_hmm
-many_fits.fit_hmm = last
+fit = many_fits.fit_prepared
+many_fits.fit_prepared = last
 test_select.select(test_select.three_states(), checkpoint_dir=sys.argv[2])
 """
 
@@ -331,13 +330,13 @@ def test_finds_other_truths(n_true):
 
 def test_unsettled():
     """Fits that had not settled are counted, and told of once."""
-    tasks = many_fits.tasks_of(2, [], [], 3, 0)
+    tasks = many_fits.list_tasks(2, [], [], 3, 0)
     fits = [{"converged": number == 1, "warnings": []} for number in range(3)]
     with pytest.warns(
         RuntimeWarning, match="2 of 3 fits had not settled after max_iter=9 "
-    ) as told:
-        many_fits.tell(tasks, fits, 9)
-    assert len(told) == 1
+    ) as warned:
+        many_fits.warn_of_fits(tasks, fits, 9)
+    assert len(warned) == 1
     found = known(EVIDENCE, GOOD, ON, n_unsettled=np.arange(6)).recommend()
     assert "4 fits with this number had not settled" in str(found)
 
@@ -347,29 +346,29 @@ def test_nothing_settles():
     """The warning of every fit becomes one."""
     with pytest.warns(
         RuntimeWarning, match="6 of 6 fits had not settled after max_iter=1 "
-    ) as told:
+    ) as warned:
         found = select(three_states(3000), (2,), max_iter=1)
-    assert len(told) == 1
+    assert len(warned) == 1
     assert_array_equal(found.n_unsettled, [6])
 
 
 def test_warnings_are_told_once():
     """The same warning of many fits is one, with the numbers of states."""
-    tasks = many_fits.tasks_of(2, [], [], 2, 0) + many_fits.tasks_of(5, [], [], 1, 0)
+    tasks = many_fits.list_tasks(2, [], [], 2, 0) + many_fits.list_tasks(5, [], [], 1, 0)
     fits = [{"converged": True, "warnings": ["Rank is low."]} for _ in tasks]
-    with pytest.warns(RuntimeWarning, match="Rank is low. .in 3 of 3 fits, with 2, 5 st") as told:
-        many_fits.tell(tasks, fits, 100)
-    assert len(told) == 1
+    with pytest.warns(RuntimeWarning, match="Rank is low. .in 3 of 3 fits, with 2, 5 st") as warned:
+        many_fits.warn_of_fits(tasks, fits, 100)
+    assert len(warned) == 1
 
 
 def test_seeds_depend_on_the_fit_alone():
     """Other numbers, folds or repeats beside it change nothing."""
-    few = many_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 2, 7)
-    more = many_fits.tasks_of(3, [Fold(None, None)] * 2, [None] * 2, 5, 7)
+    few = many_fits.list_tasks(3, [Fold(None, None)] * 2, [None] * 2, 2, 7)
+    more = many_fits.list_tasks(3, [Fold(None, None)] * 2, [None] * 2, 5, 7)
     seeds = {task.step: task.seed for task in more}
     assert all(seeds[task.step] == task.seed for task in few)
     assert len(set(seeds.values())) == len(seeds) == 9
-    other = many_fits.tasks_of(3, [Fold(None, None)] * 3, [], 0, 7)
+    other = many_fits.list_tasks(3, [Fold(None, None)] * 3, [], 0, 7)
     assert not {task.step for task in other} & set(seeds)  # other folds are other data
 
 
