@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
+PAGES_ON_THE_CODE = ("architecture", "numerics", "design_history", "releasing")
 TUTORIALS = sorted((ROOT / "tutorials").glob("*.py"))
 
 
@@ -72,3 +73,36 @@ def test_what_the_sdist_includes_is_there():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     include = settings["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
     assert [name for name in include if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["CONTRIBUTING.md", "SECURITY.md", *[f"docs/{name}.rst" for name in PAGES_ON_THE_CODE]],
+)
+def test_files_that_pages_name_are_there(page):
+    """Pages name files as they lie in the repository, or below the package."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    quoted = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", text)
+    endings = (".py", ".rst", ".md", ".pyi", ".yml", ".yaml", ".toml", ".cff")
+    named = {
+        name for name in quoted if "/" in name or (name.endswith(endings) and not name[0].isdigit())
+    }
+    missing = [
+        name
+        for name in sorted(named)
+        if not any((folder / name).exists() for folder in (ROOT, ROOT / "mne_hmm", ROOT / "tests"))
+    ]
+    assert missing == []
+
+
+def test_every_folder_has_a_line_in_where_things_go():
+    """No folder of the package is missing from the table of CONTRIBUTING.md."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text.partition("## Where things go")[2].partition("### ")[0]
+    listed = set(re.findall(r"\| `([\w/.]+)` \|$", table, re.MULTILINE))
+    package = ROOT / "mne_hmm"
+    folders = {
+        path.parent.relative_to(package).as_posix() for path in package.rglob("*/__init__.py")
+    }
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert listed == folders - {".", "engine"} | modules
