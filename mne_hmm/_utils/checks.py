@@ -65,7 +65,7 @@ def check_random_state(random_state: Any) -> np.random.Generator:
 
 
 def check_state(state: Any, state_names: Sequence[str]) -> int:
-    """Return the number of a state that was given by number or name."""
+    """Return the index of a state that was named, or of which the index is given."""
     if isinstance(state, str):
         if state not in state_names:
             raise ValueError(
@@ -107,13 +107,13 @@ def import_extra(module: str, extra: str, purpose: str) -> Any:
         ) from error
 
 
-def listed(names, most=6) -> str:
+def listed(names: Iterable[Any], most: int = 6) -> str:
     """Join names, cut where there are many."""
-    names = list(map(str, names))
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    texts = list(map(str, names))
+    rest = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest
 
 
-def plural(number: int, noun: str, ending: str = "s") -> str:
-    """Put a number and its noun together."""
-    return f"{number:,} {noun}{'' if number == 1 else ending}"
+def plural(count: int, noun: str, ending: str = "s") -> str:
+    """Put a count and its noun together."""
+    return f"{count:,} {noun}{'' if count == 1 else ending}"

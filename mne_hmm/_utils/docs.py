@@ -1,6 +1,11 @@
 """Parameter texts that appear in more than one docstring."""
 
+from typing import TypeVar
+
 from mne.utils.docs import docdict as mne_docdict
+
+# A function or class.
+T = TypeVar("T")
 
 _docdict = {key: mne_docdict[key] for key in ("verbose", "n_jobs", "overwrite")}
 
@@ -125,14 +130,16 @@ fig : matplotlib.figure.Figure
 """.strip()
 
 
-def fill_doc(obj):
+def fill_doc(obj: T) -> T:
     """Put the shared parameter texts into a docstring."""
-    lines = obj.__doc__.splitlines()
+    doc = obj.__doc__
+    assert doc is not None
+    lines = doc.splitlines()
     indents = [len(line) - len(line.lstrip()) for line in lines[1:] if line.strip()]
     indent = " " * min(indents, default=0)
     texts = {
         key: text.strip().replace("\n", "\n" + indent).replace("\n" + indent + "\n", "\n\n")
         for key, text in _docdict.items()
     }
-    obj.__doc__ = obj.__doc__ % texts
+    obj.__doc__ = doc % texts
     return obj

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .checks import check_option
+from .typing import FileName
 
 # What can be in the way of writing: no room, no rights, a disk that fails.
 IN_THE_WAY = {
@@ -48,7 +49,7 @@ def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None
     except OSError as error:
         why = error
         if isinstance(error.__cause__, OSError) and str(error).startswith(str(path)):
-            why = error.__cause__  # told already, of a file that has another name to users
+            why = error.__cause__  # raised here before, for a file that has another name to users
         elif error.errno not in IN_THE_WAY or error.filename not in (None, path, str(path)):
             raise
         raise cannot_be_written(fname, why, way_out) from why
@@ -60,7 +61,7 @@ def cannot_be_written(fname: Path, error: OSError, way_out: str = WAY_OUT) -> OS
     return type(error)(f"{fname} cannot be written ({why}); {way_out}")
 
 
-def _bring_to_disk(path):
+def _bring_to_disk(path: Path) -> None:
     """See that a file is on the disk; some systems find only then that there is no room."""
     handle = os.open(path, os.O_RDWR)
     try:
@@ -69,7 +70,8 @@ def _bring_to_disk(path):
         os.close(handle)
 
 
-def _put_in_place(path, fname, overwrite):
+def _put_in_place(path: Path, fname: Path, overwrite: bool) -> None:
+    """Give a file that is whole its name."""
     if overwrite:
         os.replace(path, fname)
         return
@@ -102,7 +104,7 @@ def check_path(value: Any, name: str) -> Path:
     return Path(value)
 
 
-def _check_no_null(value, name):
+def _check_no_null(value: FileName, name: str) -> None:
     if "\0" in os.fsdecode(value):
         raise ValueError(
             f"{name} must be a path, which has no null characters in it, got {value!r}; leave "

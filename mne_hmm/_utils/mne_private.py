@@ -14,6 +14,7 @@ from mne.io.constants import FIFF
 from mne.utils import ProgressBar
 from mne.utils import _check_pandas_installed as check_pandas
 from mne.utils import warn as _mne_warn
+from numpy.typing import ArrayLike
 
 __all__ = [
     "check_pandas",
@@ -55,13 +56,13 @@ def unit_of(kind: str) -> tuple[float, str]:
     return DEFAULTS["scalings"].get(kind, 1.0), DEFAULTS["units"].get(kind, "AU")
 
 
-def place_in_raw(epochs):
-    """Find where epochs lie in the Raw they were cut out of."""
+def place_in_raw(epochs: mne.BaseEpochs) -> tuple[float, float]:
+    """Get the seconds from an event to the first sample of its epoch, and the rate of the Raw."""
     offset = float(epochs._raw_times[epochs._decim_slice][0])
     return offset, float(np.ravel(epochs._raw_sfreq)[0])
 
 
-def topomap_places(info, picks):
+def topomap_places(info: mne.Info, picks: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Find where channels of one type lie on a map of the head.
 
     Shapes: ``picks`` (n_picks,); returns ``places`` (n_places, 2), ``rows`` (n_places,
@@ -70,8 +71,8 @@ def topomap_places(info, picks):
     picks = np.asarray(picks)
     # Maps show what is there, also channels that are marked as bad.
     if info["chs"][picks[0]]["coil_type"] in PLANAR:
-        own = mne.pick_info(info, picks)
-        pairs = _pair_grad_sensors(own, topomap_coords=False, exclude=[], raise_error=False)
+        chosen = mne.pick_info(info, picks)
+        pairs = _pair_grad_sensors(chosen, topomap_coords=False, exclude=[], raise_error=False)
         rows = picks[np.reshape(pairs, (-1, 2))]
     else:
         rows = picks[:, np.newaxis]

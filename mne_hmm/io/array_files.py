@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from .._utils.checks import listed
 SUFFIXES = (".npy", ".npz", ".mat", ".csv", ".tsv", ".txt")
 
 # An axis is time if it is so many times longer than the other, and at least so long.
-TIMES_LONGER = 5
-LEAST_TIMES = 100
+MIN_TIMES_LONGER = 5
+MIN_TIMES = 100
 
 WAY_OUT = "load it and pass an array of shape (n_channels, n_times)"
 
@@ -75,7 +75,7 @@ def read_array_file(path: Path) -> ArrayFile:
     return ArrayFile(_channels_first(values, path))
 
 
-def _channels_first(values, path):
+def _channels_first(values: np.ndarray, path: Path) -> np.ndarray:
     """Turn an array so that time is its last axis, if its shape tells which is time."""
     if values.ndim != 2:
         raise UnclearFileError(
@@ -85,11 +85,11 @@ def _channels_first(values, path):
     if values.size == 0:
         raise UnclearFileError(f"{path} holds an empty array, of shape {values.shape}")
     short, long = sorted(values.shape)
-    if long < max(TIMES_LONGER * short, LEAST_TIMES):
+    if long < max(MIN_TIMES_LONGER * short, MIN_TIMES):
         raise UnclearFileError(
             f"{path} holds an array of shape {values.shape}, which does not tell which axis is "
-            f"time: the longer one is taken if it is at least {TIMES_LONGER} times longer than "
-            f"the other and has at least {LEAST_TIMES} samples; {WAY_OUT}"
+            f"time: the longer one is taken if it is at least {MIN_TIMES_LONGER} times longer than "
+            f"the other and has at least {MIN_TIMES} samples; {WAY_OUT}"
         )
     return values if values.shape[1] == long else values.T
 
@@ -97,47 +97,47 @@ def _channels_first(values, path):
 # Files with named variables
 
 
-def _only_one(shapes, path):
+def _signals_of(shapes: Mapping[str, Sequence[int]], path: Path) -> str:
     """Find the one variable that can be the signals; single numbers are none."""
     chosen = [name for name, shape in shapes.items() if math.prod(shape) > 1]
     if len(chosen) == 1:
         return chosen[0]
-    found = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
+    variables = listed(f"{name} {tuple(shape)}" for name, shape in shapes.items())
     raise UnclearFileError(
         f"{path} holds {'several arrays' if chosen else 'no array'} of numbers "
-        f"({found or 'nothing'}), where there should be one; {WAY_OUT}"
+        f"({variables or 'nothing'}), where there should be one; {WAY_OUT}"
     )
 
 
-def _read_npz(path):
+def _read_npz(path: Path) -> np.ndarray:
     # NumPy leaves files open that it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         arrays = dict(content)
     numbers = {name: x for name, x in arrays.items() if x.dtype.kind in "fiuc"}
-    return numbers[_only_one({name: x.shape for name, x in numbers.items()}, path)]
+    return numbers[_signals_of({name: x.shape for name, x in numbers.items()}, path)]
 
 
-def _read_mat(path):
+def _read_mat(path: Path) -> np.ndarray:
     """Read a file of MATLAB up to version 7."""
     from scipy.io import loadmat, whosmat
 
     shapes = {name: shape for name, shape, kind in whosmat(path) if kind in MATLAB_NUMBERS}
-    name = _only_one(shapes, path)
+    name = _signals_of(shapes, path)
     return loadmat(path, variable_names=[name])[name]
 
 
-def _read_mat_hdf5(path):
+def _read_mat_hdf5(path: Path) -> np.ndarray:
     """Read a file of MATLAB 7.3, which is HDF5 with the axes the other way round."""
     with h5py.File(path, "r") as file:
-        arrays = {name: one for name, one in file.items() if _holds_numbers(one)}
-        shapes = {name: one.shape[::-1] for name, one in arrays.items()}
-        values = arrays[_only_one(shapes, path)][()].T
+        arrays = {name: node for name, node in file.items() if _holds_numbers(node)}
+        shapes = {name: array.shape[::-1] for name, array in arrays.items()}
+        values = arrays[_signals_of(shapes, path)][()].T
     if values.dtype.names is not None:  # complex numbers; whoever takes the array refuses them
         values = values["real"] + 1j * values["imag"]
     return values
 
 
-def _holds_numbers(variable):
+def _holds_numbers(variable: h5py.Dataset | h5py.Group) -> bool:
     if not isinstance(variable, h5py.Dataset) or "MATLAB_empty" in variable.attrs:
         return False
     kind = variable.attrs.get("MATLAB_class")
@@ -151,11 +151,13 @@ def _holds_numbers(variable):
 
 @dataclass(frozen=True)
 class _Line:
+    """A line of a table and its place in the file, from 1."""
+
     number: int
     cells: list[str]
 
 
-def _read_text(path):
+def _read_text(path: Path) -> ArrayFile:
     """Read a table; a first row without any number has the names of the columns."""
     delimiter = _delimiter(path)
     lines = _lines(path, delimiter)
@@ -189,7 +191,7 @@ def _read_text(path):
     return ArrayFile(_channels_first(values, path))
 
 
-def _delimiter(path):
+def _delimiter(path: Path) -> str | None:
     """Find what stands between cells; None is any white space."""
     if path.suffix.lower() != ".txt":
         return "," if path.suffix.lower() == ".csv" else "\t"
@@ -200,18 +202,18 @@ def _delimiter(path):
 def _lines(path: Path, delimiter: str | None) -> Iterator[_Line]:
     """Yield the lines of a table, without comments and empty ones, as NumPy reads them."""
     with path.open(encoding="utf-8-sig", newline=None) as file:
-        for number, text in enumerate(file, start=1):
+        for i_line, text in enumerate(file, start=1):
             text = text.partition("#")[0].strip("\n")
             if not text.strip():
                 continue
             if delimiter is None:
-                yield _Line(number, [cell.strip('"') for cell in text.split()])
+                yield _Line(i_line, [cell.strip('"') for cell in text.split()])
             else:
                 cells: Any = next(csv.reader([text], delimiter=delimiter))
-                yield _Line(number, [cell.strip() for cell in cells])
+                yield _Line(i_line, [cell.strip() for cell in cells])
 
 
-def _is_number(cell):
+def _is_number(cell: str) -> bool:
     """Tell whether a cell holds a number, which may be missing or infinite."""
     try:
         float(cell)
@@ -220,8 +222,8 @@ def _is_number(cell):
     return True
 
 
-def _names(line, path):
-    """Names of columns, which must tell them apart."""
+def _names(line: _Line, path: Path) -> tuple[str, ...]:
+    """Read the names of columns, and check that they tell these apart."""
     if "" in line.cells:
         raise UnclearFileError(
             f"{path}: column {line.cells.index('') + 1} of line {line.number}, which has the "
@@ -237,7 +239,9 @@ def _names(line, path):
     return tuple(line.cells)
 
 
-def _find_fault(path, delimiter, first, names):
+def _find_fault(
+    path: Path, delimiter: str | None, first: _Line, names: tuple[str, ...] | None
+) -> None:
     """Say which cell of a table is at fault."""
     n_cells = len(first.cells)
     for line in _lines(path, delimiter):

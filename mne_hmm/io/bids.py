@@ -2,9 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 from mne.utils import logger
@@ -13,6 +13,9 @@ from .._utils.checks import import_extra, listed, plural
 from .._utils.files import check_path
 from .file_search import natural
 from .lazy_raw import open_epochs
+
+if TYPE_CHECKING:
+    from mne_bids import BIDSPath
 
 # How files of recordings end. Raw data are named by their data type, derivatives often as
 # MNE-Python names files: MNE-BIDS-Pipeline writes proc-clean_raw.fif and proc-clean_epo.fif.
@@ -112,7 +115,7 @@ def find_bids_recordings(
             f"root={str(root)!r} is no folder; pass the folder that holds sub-... (the working "
             f"folder is {Path.cwd()})"
         )
-    wanted = {
+    asked: dict[str, Any] = {
         "subject": subject,
         "session": session,
         "task": task,
@@ -123,26 +126,27 @@ def find_bids_recordings(
         "suffix": suffix,
         "extension": extension,
     }
-    wanted = {name: _as_strings(value) for name, value in wanted.items() if value is not None}
-    found = mne_bids.find_matching_paths(
+    wanted = {name: _as_strings(value) for name, value in asked.items() if value is not None}
+    paths = mne_bids.find_matching_paths(
         root, suffixes=list(SUFFIXES), extensions=list(EXTENSIONS), ignore_nosub=True
     )
-    found = [one for one in found if _is_recording(one)]
-    if not found:
+    paths = [path for path in paths if _is_recording(path)]
+    if not paths:
         raise FileNotFoundError(
             f"root={str(root)!r} holds no recording of a BIDS data set, such as "
             "sub-01/eeg/sub-01_task-rest_eeg.edf; pass the folder that holds sub-..."
         )
-    chosen = [one for one in found if _matches(one, wanted)]
+    chosen = [path for path in paths if _matches(path, wanted)]
     if "subject" not in wanted and "task" not in wanted:
-        chosen = [one for one in chosen if not _is_empty_room(one)]
+        chosen = [path for path in chosen if not _is_empty_room(path)]
     if not chosen:
         raise FileNotFoundError(
-            f"root={str(root)!r} holds {plural(len(found), 'recording')}, but none with "
-            f"{_told(wanted) or 'a person in it'}; there are: {_there(found, CHOICES)}"
+            f"root={str(root)!r} holds {plural(len(paths), 'recording')}, but none with "
+            f"{_wanted_in_words(wanted) or 'a person in it'}; there are: "
+            f"{_choices_in_words(paths, CHOICES)}"
         )
     _check_one_version(chosen)
-    chosen.sort(key=lambda one: natural(one.fpath))
+    chosen.sort(key=lambda path: natural(path.fpath))
     logger.info(f"Found {plural(len(chosen), 'recording')} in {root}")
     return chosen
 
@@ -209,7 +213,7 @@ def sidecars_of(bids_path: Any) -> list[Path]:
     if _is_derivative(bids_path) and Path(bids_path.fpath).suffix == ".fif":
         return out
     wanted = [(bids_path.suffix, ".json"), *SIDECARS]
-    found = [bids_path.find_matching_sidecar(*one, on_error="ignore") for one in wanted]
+    sidecars = [bids_path.find_matching_sidecar(*kind, on_error="ignore") for kind in wanted]
     # It has the date of the recording.
     scans = import_mne_bids().BIDSPath(
         subject=bids_path.subject,
@@ -218,7 +222,7 @@ def sidecars_of(bids_path: Any) -> list[Path]:
         extension=".tsv",
         root=bids_path.root,
     )
-    there = [Path(one) for one in found if one is not None]
+    there = [Path(sidecar) for sidecar in sidecars if sidecar is not None]
     return out + there + [path for path in [Path(scans.fpath)] if path.is_file()]
 
 
@@ -232,71 +236,71 @@ def describe_data_set(root: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _is_derivative(bids_path):
+def _is_derivative(bids_path: "BIDSPath") -> bool:
     if bids_path.suffix in MNE_SUFFIXES:
         return True
     return describe_data_set(bids_path.root).get("DatasetType") == "derivative"
 
 
-def _as_strings(value):
-    several = [value] if isinstance(value, (str, int)) else value
-    return [str(one) for one in several]
+def _as_strings(value: str | int | Sequence[str | int]) -> list[str]:
+    values = [value] if isinstance(value, (str, int)) else value
+    return list(map(str, values))
 
 
-def _is_recording(bids_path):
+def _is_recording(bids_path: "BIDSPath") -> bool:
     """Tell whether a file is the first of a recording, and not one that recordings need."""
     needed = bids_path.task is None and bids_path.acquisition in ("calibration", "crosstalk")
     return not needed and bids_path.split in (None, "1", "01", "001")
 
 
-def _is_empty_room(bids_path):
+def _is_empty_room(bids_path: "BIDSPath") -> bool:
     return bids_path.subject == "emptyroom" or bids_path.task == "noise"
 
 
-def _matches(bids_path, wanted):
+def _matches(bids_path: "BIDSPath", wanted: Mapping[str, list[str]]) -> bool:
     for name, values in wanted.items():
-        own = getattr(bids_path, name)
-        if name == "run" and own is not None:
-            own, values = own.lstrip("0"), [one.lstrip("0") for one in values]
-        if own not in values:
+        entity = getattr(bids_path, name)
+        if name == "run" and entity is not None:
+            entity, values = entity.lstrip("0"), [run.lstrip("0") for run in values]
+        if entity not in values:
             return False
     return True
 
 
-def _told(wanted):
+def _wanted_in_words(wanted: Mapping[str, list[str]]) -> str:
     """Say what was asked for."""
     return ", ".join(f"{name}={listed(values)}" for name, values in wanted.items())
 
 
-def _there(found, names):
+def _choices_in_words(bids_paths: Iterable["BIDSPath"], names: Iterable[str]) -> str:
     """Say what there is to choose from."""
     parts = []
     for name in names:
-        values = {getattr(one, name) for one in found} - {None}
+        values = {getattr(path, name) for path in bids_paths} - {None}
         if values:
             parts.append(f"{name} {listed(sorted(values), 30)}")
     return "; ".join(parts)
 
 
-def _check_one_version(chosen):
+def _check_one_version(chosen: Sequence["BIDSPath"]) -> None:
     """Check that no two files are of the same recording, as before and after cleaning."""
     recordings: dict[Any, list[Any]] = {}
-    for one in chosen:
-        entities = {k: v for k, v in one.entities.items() if k not in (*VERSIONS, "split")}
-        recordings.setdefault(tuple(entities.items()), []).append(one)
-    kinds = {one.suffix == "epo" for one in chosen}
+    for path in chosen:
+        entities = {k: v for k, v in path.entities.items() if k not in (*VERSIONS, "split")}
+        recordings.setdefault(tuple(entities.items()), []).append(path)
+    kinds = {path.suffix == "epo" for path in chosen}
     same = next((group for group in recordings.values() if len(group) > 1), None)
     if same is None and len(kinds) == 1:
         return
     # Epochs of all runs may be in one file, which then bears no run.
-    group = same or [next(one for one in chosen if (one.suffix == "epo") is k) for k in kinds]
-    differ = [name for name in VERSIONS if len({getattr(one, name) for one in group}) > 1]
+    group = same or [next(p for p in chosen if (p.suffix == "epo") is kind) for kind in kinds]
+    differ = [name for name in VERSIONS if len({getattr(path, name) for path in group}) > 1]
     options = [f"{name} ({_options(chosen, name)})" for name in differ]
     raise ValueError(
         "root holds several files of the same recordings, such as "
-        f"{listed(one.basename for one in group)}; choose by {' or '.join(options)}"
+        f"{listed(path.basename for path in group)}; choose by {' or '.join(options)}"
     )
 
 
-def _options(chosen, name):
-    return listed(sorted({str(getattr(one, name)) for one in chosen}), 30)
+def _options(chosen: Iterable["BIDSPath"], name: str) -> str:
+    return listed(sorted({str(getattr(path, name)) for path in chosen}), 30)

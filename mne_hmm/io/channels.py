@@ -1,12 +1,17 @@
 """Which channels of a recording are used: picked, or those that a model needs."""
 
 import re
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from mne.io import BaseRaw
 
 from .._utils.checks import listed, plural
 from .._utils.mne_private import picks_to_idx
+
+if TYPE_CHECKING:
+    from .recording import Recording
 
 
 class ModelChannels(NamedTuple):
@@ -18,8 +23,8 @@ class ModelChannels(NamedTuple):
     """What they are and how to make them, where the model is not the user's own."""
 
 
-def picks_of(raw, picks, label):
-    """Which channels to use."""
+def picks_of(raw: BaseRaw, picks: Any, label: str) -> np.ndarray:
+    """Find the channels to use: those that are picked, or the good data or misc channels."""
     if picks is None:
         for kind in ("data", "misc"):
             chosen = picks_to_idx(raw.info, kind, exclude="bads", allow_empty=True)
@@ -37,19 +42,19 @@ def picks_of(raw, picks, label):
     return chosen
 
 
-def matching_picks(raw, picks, first, label):
+def matching_picks(raw: BaseRaw, picks: Any, first: "Recording", label: str) -> np.ndarray:
     """Find the channels of the first recording, in its order, by name."""
-    own = [raw.ch_names[i] for i in picks_of(raw, picks, label)]
-    missing = [name for name in first.ch_names if name not in own]
+    picked = [raw.ch_names[i] for i in picks_of(raw, picks, label)]
+    missing = [name for name in first.ch_names if name not in picked]
     if missing:
         raise missing_channels(missing, raw, label, f"which {first.label} has")
-    extra = [name for name in own if name not in first.ch_names]
+    extra = [name for name in picked if name not in first.ch_names]
     if extra:
         raise missing_channels(extra, first.raw, first.label, f"which {label} has")
     return np.array([raw.ch_names.index(name) for name in first.ch_names])
 
 
-def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> np.ndarray:
+def model_picks(raw: BaseRaw, channels: ModelChannels, label: str, named: bool) -> np.ndarray:
     """Find the channels of a model in a recording.
 
     Shapes: returns ``picks`` (n_channels,).
@@ -86,16 +91,16 @@ def model_picks(raw: Any, channels: ModelChannels, label: str, named: bool) -> n
     return np.array([places[name] for name in names])
 
 
-def _expected(channels):
+def _expected(channels: ModelChannels) -> str:
     return channels.source or f"{len(channels.names)}: {listed(channels.names)}"
 
 
-def _plain(name):
+def _plain(name: str) -> str:
     """Write a name without spaces and without zeros before its number."""
     return re.sub(r"(?<!\d)0+(?=\d)", "", name.replace(" ", ""))
 
 
-def _check_no_more(raw, channels, label):
+def _check_no_more(raw: BaseRaw, channels: ModelChannels, label: str) -> None:
     """Check that there are no more parcels than the model has: they would be of another atlas."""
     stems = {name.rstrip("0123456789") for name in channels.names}
     if stems != {"parcel_"}:
@@ -109,8 +114,8 @@ def _check_no_more(raw, channels, label):
 
 
 def missing_channels(
-    names: Any,
-    raw: Any,
+    names: Sequence[str],
+    raw: BaseRaw,
     label: str,
     who: str,
     way_out: str = "pick channels that all recordings have (picks=...)",

@@ -3,18 +3,25 @@
 import copy
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import mne
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .._utils.mne_private import check_pandas, place_in_raw
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What MNE-Python has as metadata, without pandas and with it.
+Metadata: TypeAlias = "pd.DataFrame | list[dict[str, Any]] | None"
+
 # Samples by which epochs may overlap: rates in files are rounded to single precision.
-TOLERANCE = 0.01
+MAX_OVERLAP = 0.01
 
 # Seconds by which annotations must end before the recording to be inside of it for sure.
-ROUNDING = 1.5e-6
+END_MARGIN = 1.5e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +58,7 @@ class EpochGrid:
     raw_sfreq: float
     selection: np.ndarray
     drop_log: tuple[tuple[str, ...], ...] = field(repr=False)
-    metadata: Any = field(default=None, repr=False)
+    metadata: Metadata = field(default=None, repr=False)
 
     @classmethod
     def of(cls, epochs: mne.BaseEpochs) -> "EpochGrid":
@@ -59,7 +66,7 @@ class EpochGrid:
         offset, raw_sfreq = place_in_raw(epochs)
         return cls(
             np.array(epochs.events, np.int64),
-            {str(name): int(number) for name, number in epochs.event_id.items()},
+            {str(name): int(code) for name, code in epochs.event_id.items()},
             np.array(epochs.times, float),
             offset * raw_sfreq,
             raw_sfreq / float(epochs.info["sfreq"]),
@@ -77,25 +84,25 @@ class EpochGrid:
     @property
     def conditions(self) -> list[str]:
         """Name of each epoch's event."""
-        names = {number: name for name, number in self.event_id.items()}
-        return [names.get(number, str(number)) for number in self.events[:, 2].tolist()]
+        names = {code: name for name, code in self.event_id.items()}
+        return [names.get(code, str(code)) for code in self.events[:, 2].tolist()]
 
-    def places(self, starts: Any, stops: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Find where runs of samples, each within one epoch, lie in the Raw.
+    def places(self, starts: ArrayLike, stops: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Find where segments, each within one epoch, lie in the Raw.
 
-        Shapes: ``starts, stops`` (n_runs,); returns ``starts, stops`` (n_runs,).
+        Shapes: ``starts, stops`` (n_segments,); returns ``starts, stops`` (n_segments,).
         """
         starts, stops = np.asarray(starts, np.int64), np.asarray(stops, np.int64)
         # An epoch ends with a sample of the Raw, whatever it was decimated by: what follows
         # may be of the next epoch, or beyond the end of the recording. MNE-Python rounds the
         # start of a recording and its length to microseconds, and what ends with it must not
         # stick out for that.
-        last = min(1.0, self.step) - ROUNDING * self.raw_sfreq
+        last = min(1.0, self.step) - END_MARGIN * self.raw_sfreq
         at_end = stops % len(self.times) == 0
         ends = self._place(stops, stops - 1) + np.where(at_end, last - self.step, 0.0)
         return np.round(self._place(starts, starts), 6), np.round(ends, 6)
 
-    def _place(self, samples, within):
+    def _place(self, samples: np.ndarray, within: np.ndarray) -> np.ndarray:
         """Places in the Raw, counted from the epoch that another sample is in."""
         epochs = within // len(self.times)
         inside = samples - epochs * len(self.times)
@@ -106,7 +113,7 @@ class EpochGrid:
         bounds = np.array(spans, np.int64).reshape(-1, 2)
         starts, stops = self.places(*bounds.T)
         order = np.argsort(starts, kind="stable")
-        wrong = np.flatnonzero(starts[order][1:] < stops[order][:-1] - TOLERANCE)
+        wrong = np.flatnonzero(starts[order][1:] < stops[order][:-1] - MAX_OVERLAP)
         if len(wrong) == 0:
             return None
         both = bounds[order[wrong[0] : wrong[0] + 2], 0] // len(self.times)
@@ -121,7 +128,7 @@ class EpochGrid:
         # MNE-Python accepts neither repeated nor unordered events here, but makes them itself,
         # as in epochs[[1, 0, 0]].
         events[:, 0] = np.arange(len(events))
-        known = sum(not reasons for reasons in self.drop_log) == len(events)
+        log_fits = sum(not reasons for reasons in self.drop_log) == len(events)
         epochs = mne.EpochsArray(
             data,
             info,
@@ -130,8 +137,8 @@ class EpochGrid:
             event_id=self.event_id,
             on_missing="ignore",
             metadata=copy.copy(self.metadata),
-            selection=self.selection if known else None,
-            drop_log=self.drop_log if known else None,
+            selection=self.selection if log_fits else None,
+            drop_log=self.drop_log if log_fits else None,
             raw_sfreq=self.raw_sfreq,
             proj=False,
             verbose="ERROR",
@@ -171,7 +178,8 @@ class EpochGrid:
         )
 
 
-def _table_content(metadata):
+def _table_content(metadata: Metadata) -> list[dict[str, Any]] | dict[str, Any] | None:
+    """Put a table into values that JSON keeps."""
     if isinstance(metadata, list) or metadata is None:  # as MNE-Python has it without pandas
         return metadata
     # NaN, dates and objects of any kind as JSON can.
@@ -179,5 +187,6 @@ def _table_content(metadata):
     return json.loads(text)
 
 
-def _table_from(content):
+def _table_from(content: list[dict[str, Any]] | dict[str, Any] | None) -> Metadata:
+    """Make the table of what JSON kept."""
     return check_pandas().DataFrame(**content) if isinstance(content, dict) else content

@@ -4,6 +4,7 @@ import glob
 import os
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from .._utils.checks import plural
 from .._utils.mne_private import raw_suffix
 from .array_files import SUFFIXES as ARRAY_SUFFIXES
 
-# What is known, but needs an atlas to become signals.
+# What needs an atlas to become signals.
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 IMAGE_SUFFIXES = (".stc", *NIFTI_SUFFIXES)
 
@@ -46,15 +47,15 @@ def expanded(entry: Any) -> list[Any]:
     path = Path(entry)
     if path.is_dir():
         _refuse_prepared(path)
-        found, where, pattern = list(path.iterdir()), f"the folder {path}", path / "*"
+        paths, where, pattern = list(path.iterdir()), f"the folder {path}", path / "*"
     else:
-        found = [Path(name) for name in glob.glob(str(entry), recursive=True)]
+        paths = [Path(name) for name in glob.glob(str(entry), recursive=True)]
         where, pattern = f"the pattern {str(entry)!r}", path
-    kinds = {one: kind for one in found if (kind := _kind(one)) is not None}
-    there = {str(one).lower() for one in kinds}
-    kinds = {one: kind for one, kind in kinds.items() if not _is_read_with(one, kind, there)}
+    kinds = {path: kind for path in paths if (kind := _kind(path)) is not None}
+    there = {str(path).lower() for path in kinds}
+    kinds = {path: kind for path, kind in kinds.items() if not _is_read_with(path, kind, there)}
     if not kinds:
-        others = f", only {plural(len(found), 'other')}" if found else ""
+        others = f", only {plural(len(paths), 'other')}" if paths else ""
         raise FileNotFoundError(
             f"inst: {where} stands for no file that can be read{others}; check it (the working "
             f"folder is {Path.cwd()}; files in folders below are found by a pattern with **, as "
@@ -62,10 +63,10 @@ def expanded(entry: Any) -> list[Any]:
         )
     counts = Counter(kinds.values())
     if len(counts) > 1:
-        told = ", ".join(f"{number} {kind}" for kind, number in sorted(counts.items()))
+        of_each_kind = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
         example = pattern.with_name("*" + counts.most_common(1)[0][0])
         raise ValueError(
-            f"inst: {where} stands for files of several kinds ({told}); choose one with a "
+            f"inst: {where} stands for files of several kinds ({of_each_kind}); choose one with a "
             f"pattern, as in {str(example)!r}"
         )
     return _without_parts(sorted(kinds, key=natural))
@@ -78,7 +79,7 @@ def needs_atlas(path: Path) -> bool:
     return any(path.with_name(path.name + end).exists() for end in ("-lh.stc", "-vl.stc"))
 
 
-def _refuse_prepared(folder):
+def _refuse_prepared(folder: Path) -> None:
     """Check that a folder is none that `prepare` filled (see cache.py)."""
     index = folder / "index.json"
     if index.is_file() and "mne_hmm prepared data" in index.read_text(errors="replace")[:1000]:
@@ -88,8 +89,8 @@ def _refuse_prepared(folder):
         )
 
 
-def _kind(path):
-    """Suffix of a file that can be read; None for any other."""
+def _kind(path: Path) -> str | None:
+    """Get the suffix of a file that can be read; None for any other."""
     if path.name.startswith("."):  # hidden, as those that macOS leaves beside others
         return None
     suffix = raw_suffix(path)
@@ -97,11 +98,11 @@ def _kind(path):
         return ".fif" if suffix == ".fif.gz" else suffix
     if path.is_dir():
         return None
-    known = (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES)
-    return next((one for one in known if path.name.lower().endswith(one)), None)
+    suffixes = (*ARRAY_SUFFIXES, *IMAGE_SUFFIXES)
+    return next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
 
 
-def _is_read_with(path, kind, there):
+def _is_read_with(path: Path, kind: str, there: set[str]) -> bool:
     """Tell whether a file is read with another one that is there."""
     stem = str(path).lower().removesuffix(kind)
     if kind == ".stc":
@@ -117,7 +118,7 @@ def natural(path: Path) -> list[list[tuple[int, str]]]:
     ]
 
 
-def _without_parts(paths):
+def _without_parts(paths: Sequence[Path]) -> list[Any]:
     """Leave out later parts of split FIF files, which are read with the first."""
     there = {os.path.realpath(path) for path in paths}
     parts: set[str] = set()
@@ -126,13 +127,13 @@ def _without_parts(paths):
             continue
         try:
             filenames = mne.io.read_raw(path, verbose="ERROR").filenames
-        except Exception:  # it is told when the file is read
+        except Exception:  # an error is raised when the file is read
             continue
         parts.update(os.path.realpath(name) for name in filenames[1:])
     return [path for path in paths if os.path.realpath(path) not in parts]
 
 
-def _may_be_split(path, there):
+def _may_be_split(path: Path, there: set[str]) -> bool:
     """Tell whether there is a file that has the name of a FIF file's second part."""
     name = path.name
     if "_split-01" in name:

@@ -18,7 +18,7 @@ from .recording import Recording, segments_and_spans
 
 
 def as_list(inst: Any) -> list[Any]:
-    """One input or several, as a list."""
+    """Put one input or several into a list."""
     if isinstance(inst, (list, tuple)):
         if len(inst) == 0:
             raise ValueError(
@@ -44,7 +44,7 @@ def to_recordings(
     sfreq: float | None = None,
 ) -> list[Recording]:
     """Turn any input into recordings with the same channels in the same order."""
-    entries = [one for entry in as_list(inst) for one in expanded(entry)]
+    entries = [part for entry in as_list(inst) for part in expanded(entry)]
     labels = [_label(entry, i, len(entries)) for i, entry in enumerate(entries)]
     _check_one_kind(entries)
     wanted = None if ch_names is None else ModelChannels(tuple(ch_names), channels_from)
@@ -56,7 +56,7 @@ def to_recordings(
     return recordings
 
 
-def _check_one_kind(entries):
+def _check_one_kind(entries: Sequence[Any]) -> None:
     """Check that a list holds no arrays beside what has named channels, before files are opened."""
     kinds: dict[bool, str] = {}
     for i, entry in enumerate(entries):
@@ -72,7 +72,15 @@ def _check_one_kind(entries):
         )
 
 
-def _to_recording(entry, label, others, picks, wanted, reject_by_annotation, sfreq):
+def _to_recording(
+    entry: Any,
+    label: str,
+    others: Sequence[Recording],
+    picks: Any,
+    wanted: ModelChannels | None,
+    reject_by_annotation: bool,
+    sfreq: float | None,
+) -> Recording:
     """Turn one input into a recording with the channels of the others before it.
 
     What a reader had to load of a file is given free on return, before the next is opened.
@@ -81,17 +89,17 @@ def _to_recording(entry, label, others, picks, wanted, reject_by_annotation, sfr
     loaded = _load(entry, label)
     is_raw = isinstance(loaded, BaseRaw)
     if is_raw and sfreq is not None:
-        known = (
+        what = (
             "Epochs, which know their"
             if isinstance(loaded, EpochsRaw)
             else "a Raw, which knows its"
         )
         raise ValueError(
-            f"sfreq={sfreq} is the sampling rate of arrays, but inst is {known} own; "
+            f"sfreq={sfreq} is the sampling rate of arrays, but inst is {what} own; "
             "leave sfreq out (to resample, use preparation=Preparation(sfreq=...))"
         )
     named = is_raw or (isinstance(loaded, ArrayFile) and loaded.ch_names is not None)
-    raw = loaded if is_raw else _raw_from_array(loaded, sfreq, label, path)
+    raw = loaded if isinstance(loaded, BaseRaw) else _raw_from_array(loaded, sfreq, label, path)
     if others and named != others[0].named:
         have, lack = (label, others[0].label) if named else (others[0].label, label)
         raise ValueError(
@@ -115,7 +123,8 @@ def _to_recording(entry, label, others, picks, wanted, reject_by_annotation, sfr
     return Recording(raw, chosen, spans, pieces, label, named)
 
 
-def _label(entry, index, n_entries):
+def _label(entry: Any, index: int, n_entries: int) -> str:
+    """Say what a recording is called in messages."""
     name = ""
     if isinstance(entry, (str, Path)):
         name = Path(entry).name
@@ -130,8 +139,8 @@ def _label(entry, index, n_entries):
     return f"recording {index}{f' ({name})' if name else ''}"
 
 
-def _load(entry, label):
-    """Raw objects and arrays as they are, files as what they hold."""
+def _load(entry: Any, label: str) -> BaseRaw | ArrayFile | np.ndarray:
+    """Take Raw objects and arrays as they are, files as what they hold."""
     path = Path(entry) if isinstance(entry, (str, Path)) else None
     if path is not None:
         if not path.exists():
@@ -169,7 +178,7 @@ def _load(entry, label):
     )
 
 
-def _check_real(array, label):
+def _check_real(array: np.ndarray, label: str) -> None:
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(
             f"{label}: an array must have no masked values, got {np.ma.count_masked(array)}; fill "
@@ -184,7 +193,7 @@ def _check_real(array, label):
         raise TypeError(f"{label}: an array must hold real numbers, got {array.dtype}; {way_out}")
 
 
-def _read(path, label, bids_path=None):
+def _read(path: Path, label: str, bids_path: Any = None) -> BaseRaw | mne.BaseEpochs | ArrayFile:
     """Read a file, whatever kind it is of; of BIDS data sets with what lies beside it."""
     try:
         if bids_path is not None:
@@ -200,7 +209,10 @@ def _read(path, label, bids_path=None):
         ) from error
 
 
-def _raw_from_array(loaded, sfreq, label, path=None):
+def _raw_from_array(
+    loaded: ArrayFile | np.ndarray, sfreq: float | None, label: str, path: Path | None = None
+) -> BaseRaw:
+    """Make a Raw of an array, or of the file that holds it."""
     in_file = isinstance(loaded, ArrayFile)
     array, names = (loaded.values, loaded.ch_names) if in_file else (loaded, None)
     if sfreq is None:

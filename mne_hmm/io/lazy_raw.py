@@ -43,7 +43,7 @@ class FileRaw(BaseRaw):
     are found when a file is opened.
     """
 
-    def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0):
+    def __init__(self, path: Path, info: mne.Info, n_times: int, first_samp: int = 0) -> None:
         super().__init__(
             info,
             preload=False,
@@ -69,7 +69,7 @@ class EpochsRaw(BaseRaw):
     """Signals of epochs, read epoch by epoch when they are asked for.
 
     Bad epochs are dropped from the epochs themselves, as by anything in MNE-Python that looks
-    at their data. Nothing is glued: each epoch is a stretch of its own.
+    at their data. Nothing is glued: each epoch is a segment of its own.
 
     Attributes
     ----------
@@ -77,7 +77,7 @@ class EpochsRaw(BaseRaw):
         What is known of the epochs besides their signals.
     """
 
-    def __init__(self, epochs: mne.BaseEpochs, label: str, path: Path | None = None):
+    def __init__(self, epochs: mne.BaseEpochs, label: str, path: Path | None = None) -> None:
         _drop_bad(epochs, label)
         if np.iscomplexobj(_data_of(epochs, 0)):
             raise TypeError(
@@ -112,21 +112,22 @@ class EpochsRaw(BaseRaw):
 class _Reader:
     """Reads one epoch after another."""
 
-    def __init__(self, epochs, path):
+    def __init__(self, epochs: mne.BaseEpochs, path: Path | None) -> None:
         self.path = path
         self.n_epochs = len(epochs.events)
         self.epochs = epochs if path is None else None
 
-    def read(self, number):
+    def read(self, index: int) -> np.ndarray:
         """Signals of an epoch, shape (n_channels, n_times)."""
         if self.epochs is None:
+            assert self.path is not None
             self.epochs = open_epochs(self.path)
-        data = _data_of(self.epochs, number)
-        if self.path is not None and number == self.n_epochs - 1:
+        data = _data_of(self.epochs, index)
+        if self.path is not None and index == self.n_epochs - 1:
             self.epochs = None
         return data
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         """Travel to another process, as open files cannot."""
         epochs = None if self.path is not None else self.epochs
         if epochs is not None and not epochs.preload:
@@ -134,7 +135,8 @@ class _Reader:
         return {**vars(self), "epochs": epochs}
 
 
-def _drop_bad(epochs, label):
+def _drop_bad(epochs: mne.BaseEpochs, label: str) -> None:
+    """Drop bad epochs, and those that stick out of their recording."""
     n_all = len(epochs.events)
     if n_all:
         epochs.drop_bad(verbose="ERROR")
@@ -150,13 +152,13 @@ def _drop_bad(epochs, label):
         )
 
 
-def _can_be_read(epochs, number):
+def _can_be_read(epochs: mne.BaseEpochs, index: int) -> bool:
     try:
-        _data_of(epochs, number)
+        _data_of(epochs, index)
     except (ValueError, TypeError):
         return False
     return True
 
 
-def _data_of(epochs, number):
-    return epochs.get_data(item=int(number), copy=True, verbose="ERROR")[0]
+def _data_of(epochs: mne.BaseEpochs, index: int) -> np.ndarray:
+    return epochs.get_data(item=int(index), copy=True, verbose="ERROR")[0]

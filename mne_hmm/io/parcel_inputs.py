@@ -1,6 +1,6 @@
 """Source estimates and brain images among the inputs: what needs an atlas becomes parcels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,18 +33,18 @@ def with_parcels(
     inst: Any, arguments: AtlasArguments, *, remembered: bool = False, n_jobs: int | None = None
 ) -> Any:
     """Replace source estimates and brain images by their parcels."""
-    entries = [one for entry in as_list(inst) for one in expanded(entry)]
+    entries = [part for entry in as_list(inst) for part in expanded(entry)]
     kinds = [_kind(entry) for entry in entries]
     if not any(kinds):
-        given = [name for name, value in arguments._asdict().items() if value is not None]
-        if given and not remembered and all(map(_is_there, entries)):
+        unused = [name for name, value in arguments._asdict().items() if value is not None]
+        if unused and not remembered and all(map(_is_there, entries)):
             raise ValueError(
-                f"{given[0]} is for source estimates and brain images, but inst holds none "
+                f"{unused[0]} is for source estimates and brain images, but inst holds none "
                 f"({plural(len(entries), 'recording')}); leave it out"
             )
         return inst
     if arguments.atlas is None:
-        entry, kind = next(one for one in zip(entries, kinds, strict=True) if one[1])
+        entry, kind = next(pair for pair in zip(entries, kinds, strict=True) if pair[1])
         name = f" ({Path(entry).name})" if isinstance(entry, (str, Path)) else ""
         way_out = (
             "this model does not know one: make parcels as for its training, with "
@@ -57,7 +57,9 @@ def with_parcels(
     return converted if is_several(inst) else converted[0]
 
 
-def _converted(entries, kinds, arguments, n_jobs):
+def _converted(
+    entries: Sequence[Any], kinds: Sequence[str], arguments: AtlasArguments, n_jobs: int | None
+) -> list[Any]:
     """Turn what needs it into parcels, one after another or as many at once as jobs."""
     converted = list(entries)
     todo = [i for i, kind in enumerate(kinds) if kind]
@@ -77,12 +79,12 @@ def _converted(entries, kinds, arguments, n_jobs):
     return converted
 
 
-def _is_there(entry):
+def _is_there(entry: Any) -> bool:
     """Tell whether an input is anything but the path of a file that is not there."""
     return not isinstance(entry, (str, Path)) or Path(entry).exists()
 
 
-def _kind(entry):
+def _kind(entry: Any) -> str:
     """Name what needs an atlas; nothing for anything else."""
     # Epochs are iterators of arrays.
     is_pieces = isinstance(entry, Iterator) and not isinstance(entry, mne.BaseEpochs)
@@ -97,7 +99,7 @@ def _kind(entry):
     return "a brain image" if is_image else ""
 
 
-def _parcels_of(entry, kind, arguments):
+def _parcels_of(entry: Any, kind: str, arguments: AtlasArguments) -> mne.io.RawArray:
     atlas, src, subjects_dir = arguments
     if kind == "a brain image":
         from .parcellation.nifti import parcellate_nifti
@@ -110,7 +112,7 @@ def _parcels_of(entry, kind, arguments):
     return parcellate(entry, atlas, src=src, subjects_dir=subjects_dir)
 
 
-def _read(path):
+def _read(path: Path) -> Any:
     try:
         return mne.read_source_estimate(path)
     except Exception as error:  # the reader raises anything when a file is damaged

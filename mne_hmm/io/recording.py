@@ -1,6 +1,7 @@
 """One recording: signals, channels, sampling, and its good spans."""
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from mne.io import BaseRaw
@@ -8,12 +9,15 @@ from mne.io import BaseRaw
 from .lazy_raw import EpochsRaw
 from .timeline import Timeline
 
+# First sample, and the one after the last, of each segment or span.
+Bounds: TypeAlias = tuple[tuple[int, int], ...]
+
 # Annotations that tell of a jump in time, which no filter may cross. A concatenation
 # leaves "EDGE boundary", an interrupted acquisition "BAD_ACQ_SKIP".
 DISCONTINUITIES = ("EDGE", "BAD_ACQ_SKIP")
-BAD = ("BAD", "EDGE")
+BAD_OR_JUMP = ("BAD", "EDGE")
 # Values beyond are no signals in any unit, and their products are beyond all numbers.
-LARGEST = 1e30
+MAX_VALUE = 1e30
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,8 @@ class Recording:
         Which channels to use, in the order of use.
     spans : tuple of tuple of int
         Good spans: first sample, and the one after the last.
-    pieces : tuple of tuple of int
-        Stretches without a jump in time, in the same form.
+    segments : tuple of tuple of int
+        Segments without a jump in time, in the same form.
     label : str
         What to call the recording in messages.
     named : bool
@@ -39,8 +43,8 @@ class Recording:
 
     raw: BaseRaw
     picks: np.ndarray
-    spans: tuple[tuple[int, int], ...]
-    pieces: tuple[tuple[int, int], ...]
+    spans: Bounds
+    segments: Bounds
     label: str
     named: bool = True
 
@@ -66,8 +70,8 @@ class Recording:
         return self.raw.get_data(picks=self.picks, start=start, stop=stop)
 
 
-def _annotated(raw, kinds):
-    """First sample, and the one after the last, of every annotation of some kinds."""
+def _annotated(raw: BaseRaw, kinds: tuple[str, ...]) -> list[tuple[int, int]]:
+    """Find the first sample, and the one after the last, of every annotation of some kinds."""
     annotations = raw.annotations
     chosen = [d.upper().startswith(kinds) for d in annotations.description]
     onsets = annotations.onset[chosen] - raw.first_time
@@ -79,7 +83,7 @@ def _annotated(raw, kinds):
 
 
 def cut(bounds: tuple[int, int], cuts: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Get what is left of a stretch of samples after cuts; a cut of no length still cuts."""
+    """Get what is left of a segment after cuts; a cut of no length still cuts."""
     start, end = bounds
     out = []
     for cut_start, cut_stop in sorted(cuts):
@@ -93,14 +97,16 @@ def cut(bounds: tuple[int, int], cuts: list[tuple[int, int]]) -> list[tuple[int,
     return [(a, b) for a, b in out if a < b]
 
 
-def segments_and_spans(raw, picks, reject_by_annotation):
-    """Stretches without a jump in time, and good spans."""
+def segments_and_spans(
+    raw: BaseRaw, picks: np.ndarray, reject_by_annotation: bool
+) -> tuple[Bounds, Bounds]:
+    """Find segments without a jump in time, and good spans."""
     if isinstance(raw, EpochsRaw):
         return raw.bounds, raw.bounds
     jumps = _annotated(raw, DISCONTINUITIES)
-    bad = _annotated(raw, BAD) if reject_by_annotation else jumps
+    bad = _annotated(raw, BAD_OR_JUMP) if reject_by_annotation else jumps
 
-    def holds_no_numbers(start, stop):
+    def holds_no_numbers(start: int, stop: int) -> bool:
         return not np.isfinite(raw.get_data(picks=picks, start=start, stop=stop)).all()
 
     whole = (0, raw.n_times)

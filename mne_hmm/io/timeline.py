@@ -6,9 +6,9 @@ their ends. This module is the one place that knows the way back.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .epochs import EpochGrid
 
@@ -55,15 +55,15 @@ class Timeline:
             return self.epochs.times.copy()
         return np.arange(self.n_times) / self.sfreq
 
-    def microseconds(self, starts: Any, stops: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Find where runs of samples begin and end, as MNE-Python counts onsets.
+    def microseconds(self, starts: ArrayLike, stops: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+        """Find where segments begin and end, as MNE-Python counts onsets.
 
         Without a measurement date onsets count from the recording's first sample, with one
         from the start of acquisition. MNE-Python rounds them to microseconds. Rounded here,
-        with the ends, runs meet where they should, and the last one does not outlast the
+        with the ends, segments meet where they should, and the last one does not outlast the
         recording.
 
-        Shapes: ``starts, stops`` (n_runs,); returns ``begin, end`` (n_runs,).
+        Shapes: ``starts, stops`` (n_segments,); returns ``begin, end`` (n_segments,).
         """
         if self.epochs is not None:
             begin, end = self.epochs.places(starts, stops)
@@ -82,7 +82,7 @@ class Timeline:
         return None if self.epochs is None else self.epochs.overlap(spans)
 
     def where(self, sample: int) -> str:
-        """Tell in words where a sample is."""
+        """Say in words where a sample is."""
         if self.epochs is None:
             return f"at {sample / self.sfreq:.3f} s"
         epoch, inside = divmod(sample, self.epochs.shape[1])
@@ -91,7 +91,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Span:
-    """A run of prepared samples without a gap, and where it comes from.
+    """A segment of prepared samples without a gap, and where it comes from.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class Span:
     up: int = 1
     down: int = 1
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.rows[1] - self.rows[0]
 
     @property
@@ -171,7 +171,7 @@ class TimeMap:
                 out.append((start, start + len(rows)))
         return out
 
-    def spread(self, values: np.ndarray, fill) -> np.ndarray:
+    def spread(self, values: np.ndarray, fill: float) -> np.ndarray:
         """Bring one value per row to the recording's grid, each sample from its nearest row.
 
         Shapes: ``values`` (n_rows, ...); returns ``values`` (n_times, ...).

@@ -95,7 +95,7 @@ def _identity_of_one(recording):
             timeline.first_samp,
             None if meas_date is None else meas_date.isoformat(),
         ],
-        "good": [_digest_of_spans(recording.pieces), _digest_of_spans(recording.spans)],
+        "good": [_digest_of_spans(recording.segments), _digest_of_spans(recording.spans)],
         "epochs": _digest_of_epochs(timeline.epochs),
     }
 

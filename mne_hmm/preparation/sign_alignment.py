@@ -11,7 +11,7 @@ from mne.utils import logger, verbose
 from .._utils.checks import check_number, check_random_state, listed, plural
 from .._utils.docs import fill_doc
 from ..io.inputs import to_recordings
-from ..io.recording import LARGEST, Recording
+from ..io.recording import MAX_VALUE, Recording
 from .sign_search import (
     Similarity,
     best_flips,
@@ -299,10 +299,10 @@ def _covariance(recording: Recording, n_embeddings: int) -> np.ndarray:
             "which needs more samples than that in a row; check raw.annotations, or use fewer lags"
         )
     names = np.array(recording.ch_names)
-    good = np.all([(np.abs(x) <= LARGEST).all(0) for x in spans], axis=0)
+    good = np.all([(np.abs(x) <= MAX_VALUE).all(0) for x in spans], axis=0)
     if not good.all():
         raise ValueError(
-            f"{recording.label} holds NaN or infinite values, or values beyond ±{LARGEST:g}, in "
+            f"{recording.label} holds NaN or infinite values, or values beyond ±{MAX_VALUE:g}, in "
             f"{listed(names[~good])}; annotate "
             'such spans as bad ("BAD_nan"), or leave the channels out (picks=...)'
         )

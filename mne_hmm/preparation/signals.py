@@ -12,7 +12,7 @@ from scipy.fft import next_fast_len
 from .._utils.arrays import row_blocks
 from .._utils.checks import listed, plural
 from .._utils.mne_private import warn
-from ..io.recording import LARGEST, Recording, cut
+from ..io.recording import MAX_VALUE, Recording, cut
 from ..io.timeline import Span, TimeMap
 from .settings import Preparation, check_rate
 
@@ -119,7 +119,7 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
     ratio = resampling_ratio(sfreq, preparation.sfreq)
     signals = Signals(recording, ratio)
     extent = _Extent(len(recording.picks))
-    for start, stop in recording.pieces:
+    for start, stop in recording.segments:
         good = [(a, b) for a, b in recording.spans if start <= a < stop]
         if not good:
             continue
@@ -235,7 +235,7 @@ def _envelope(x):
 
 
 def _check_finite(x, recording, origin):
-    good = np.abs(x) <= LARGEST  # which NaN is not
+    good = np.abs(x) <= MAX_VALUE  # which NaN is not
     if good.all():
         return
     channels = np.flatnonzero(~good.all(1))
@@ -245,7 +245,7 @@ def _check_finite(x, recording, origin):
         way_out = 'annotate such spans as bad ("BAD_nan")'
     else:
         way_out = "drop such epochs (epochs.drop)"
-    what = "NaN or infinite values" if not np.isfinite(x).all() else f"values beyond ±{LARGEST:g}"
+    what = "NaN or infinite values" if not np.isfinite(x).all() else f"values beyond ±{MAX_VALUE:g}"
     raise ValueError(
         f"{recording.label} holds {what} in {listed(names)}, first "
         f"{recording.timeline.where(sample)}; {way_out}, or leave the channels out (picks=..., "

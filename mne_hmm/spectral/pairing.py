@@ -11,7 +11,7 @@ from .._utils.checks import listed, plural
 from ..io.file_search import expanded
 from ..io.inputs import as_list, to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..io.recording import LARGEST, Recording
+from ..io.recording import MAX_VALUE, Recording
 from ..model.hmm import HMM
 from ..preparation.prepared_data import PreparedData
 from ..states.time_course import StateTimeCourse, as_courses
@@ -93,7 +93,7 @@ def common_spans(
     recording: Recording, states: StateTimeCourse
 ) -> list[tuple[int, int, list[tuple[int, int]]]]:
     """Find the spans of a recording that are good and were modeled."""
-    begins = [start for start, _ in recording.pieces]
+    begins = [start for start, _ in recording.segments]
     spans = _intersection(states.spans, recording.spans)
     # Good spans never cross from one piece to the next.
     by_piece = groupby(spans, key=lambda span: bisect_right(begins, span[0]))
@@ -129,12 +129,12 @@ def check_finite(
     """
     where = f"{recording.label} {recording.timeline.where(start)}"
     seconds = (stop - start) / recording.timeline.sfreq
-    good = np.abs(signals) <= LARGEST
+    good = np.abs(signals) <= MAX_VALUE
     if not good.all():
         wrong = np.array(recording.ch_names)[~good.all(axis=1)]
         raise ValueError(
             f"{where} ({seconds:g} s) holds NaN or infinite values, or values beyond "
-            f"±{LARGEST:g}, in {listed(wrong)}; annotate them as bad, or interpolate the channels"
+            f"±{MAX_VALUE:g}, in {listed(wrong)}; annotate them as bad, or interpolate the channels"
         )
     if not np.isfinite(weights).all():
         raise ValueError(

@@ -56,7 +56,9 @@ def hmm(raw):
 
 def test_each_epoch_is_a_chain(raw, epochs):
     recording = to_recordings(epochs)[0]
-    assert recording.spans == recording.pieces == tuple((i * 300, (i + 1) * 300) for i in range(20))
+    assert (
+        recording.spans == recording.segments == tuple((i * 300, (i + 1) * 300) for i in range(20))
+    )
     prepared = prepare(epochs, SETTINGS)
     assert prepared.spans == [[(i * 296, (i + 1) * 296) for i in range(20)]]
     assert_allclose(prepared.seconds_left_out, [20 * 4 / SFREQ], rtol=1e-12)

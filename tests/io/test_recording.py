@@ -147,7 +147,7 @@ def test_a_concatenation_cuts_but_its_parts_are_all_there():
     raw = mne.concatenate_raws([make_raw(400), make_raw(301, seed=1), make_raw(100, seed=2)])
     expected = [(0, 400), (400, 701), (701, 801)]
     assert spans_of(raw) == expected
-    assert list(to_recordings(raw)[0].pieces) == expected
+    assert list(to_recordings(raw)[0].segments) == expected
     assert spans_of(raw, reject_by_annotation=False) == expected
 
 
@@ -160,7 +160,7 @@ def test_bad_spans_are_no_jumps_but_interruptions_are():
         (800, 800, "BAD_mark"),
     )
     recording = to_recordings(raw)[0]
-    assert list(recording.pieces) == [(0, 400), (450, 600), (600, 1000)]
+    assert list(recording.segments) == [(0, 400), (450, 600), (600, 1000)]
     assert list(recording.spans) == [(0, 100), (150, 400), (450, 600), (600, 800), (800, 1000)]
     assert spans_of(raw, reject_by_annotation=False) == [(0, 400), (450, 600), (600, 1000)]
 
@@ -169,7 +169,7 @@ def test_no_filter_can_cross_bad_spans_that_hold_no_numbers():
     raw = annotate(make_raw(), (100, 150, "BAD_x"), (400, 450, "BAD_nan"))
     raw._data[1, 420:430] = np.nan
     recording = to_recordings(raw)[0]
-    assert list(recording.pieces) == [(0, 400), (450, 1000)]
+    assert list(recording.segments) == [(0, 400), (450, 1000)]
     assert list(recording.spans) == [(0, 100), (150, 400), (450, 1000)]
 
 

@@ -1,6 +1,7 @@
 """Which sources lie in which parcel of an atlas."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,20 @@ import numpy as np
 from mne.io.constants import FIFF
 from mne.transforms import apply_trans
 from mne.utils import get_subjects_dir
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ..._utils.checks import listed, plural
+from ..._utils.typing import FileName
 from .atlas_volume import Parcels, parcels_at, read_atlas
 from .source_space import read_source_space
 
 # What common parcellations call the part of the surface that is no cortex.
-_NO_CORTEX = ("unknown", "corpuscallosum", "medial_wall", "???", "background+")
+NO_CORTEX = ("unknown", "corpuscallosum", "medial_wall", "???", "background+")
 
 
 def find_parcels(
-    stc: Any, atlas: Any, *, src: Any = None, subjects_dir: str | os.PathLike | None = None
+    stc: Any, atlas: Any, *, src: Any = None, subjects_dir: FileName | None = None
 ) -> Parcels:
     """Find the sources of each parcel.
 
@@ -37,7 +40,7 @@ def find_parcels(
             f"{type(stc).__name__}; split mixed ones with stc.surface() and stc.volume()"
         )
     src = _check_src(src, stc, on_surface)
-    subject = _known_subject(stc, src)
+    subject = _subject_of(stc, src)
     if on_surface:
         labels = _check_labels(atlas, subject, subjects_dir)
         return _surface_parcels(stc.vertices, labels, src)
@@ -51,7 +54,7 @@ def find_parcels(
     return parcels_at(img, _to_mni(positions, subject, subjects_dir))
 
 
-def _check_src(src, stc, on_surface):
+def _check_src(src: Any, stc: Any, on_surface: bool) -> mne.SourceSpaces | None:
     """Give the source space if it is that of the source estimate."""
     if src is None:
         return None
@@ -64,29 +67,31 @@ def _check_src(src, stc, on_surface):
             f"{place}, src has {listed(space['type'] for space in src)}; pass the source space "
             "that the sources come from"
         )
-    for number, (space, vertices) in enumerate(zip(src, stc.vertices, strict=True)):
+    for i_space, (space, vertices) in enumerate(zip(src, stc.vertices, strict=True)):
         n_missing = np.count_nonzero(~np.isin(vertices, space["vertno"]))
         if n_missing:
             raise ValueError(
                 f"src does not match stc: {n_missing} of {plural(len(vertices), 'source')} of "
-                f"stc.vertices[{number}] are not in src[{number}]; pass the source space that "
+                f"stc.vertices[{i_space}] are not in src[{i_space}]; pass the source space that "
                 "the sources come from"
             )
     return src
 
 
-def _known_subject(stc, src):
-    """Name of the subject, None where it is not known."""
-    theirs = None if src is None else src[0].get("subject_his_id") or None
-    if stc.subject and theirs and stc.subject != theirs:
+def _subject_of(stc: Any, src: mne.SourceSpaces | None) -> str | None:
+    """Get the name of the subject; None where it is not known."""
+    of_src = None if src is None else src[0].get("subject_his_id") or None
+    if stc.subject and of_src and stc.subject != of_src:
         raise ValueError(
-            f"stc is of subject {stc.subject!r}, but src of {theirs!r}; pass the source space "
+            f"stc is of subject {stc.subject!r}, but src of {of_src!r}; pass the source space "
             "that the sources come from (after morphing, that of the target)"
         )
-    return stc.subject or theirs
+    return stc.subject or of_src
 
 
-def _check_labels(atlas, subject, subjects_dir):
+def _check_labels(
+    atlas: Any, subject: str | None, subjects_dir: FileName | None
+) -> list[mne.Label]:
     """Give the labels of an atlas for surfaces."""
     if isinstance(atlas, (list, tuple)):
         wrong = [label for label in atlas if not isinstance(label, (mne.Label, mne.BiHemiLabel))]
@@ -96,10 +101,10 @@ def _check_labels(atlas, subject, subjects_dir):
     elif isinstance(atlas, str) and not atlas.endswith((".nii", ".nii.gz")):
         labels = _read_labels(atlas, subject, subjects_dir)
     else:
-        given = repr(atlas) if isinstance(atlas, (str, os.PathLike)) else type(atlas).__name__
+        shown = repr(atlas) if isinstance(atlas, (str, os.PathLike)) else type(atlas).__name__
         raise TypeError(
             "atlas must be a list of labels or the name of a parcellation such as 'aparc' for "
-            f"sources on a surface, got {given}; images need sources in a volume"
+            f"sources on a surface, got {shown}; images need sources in a volume"
         )
     if not labels:
         raise ValueError("atlas must hold at least one label, got an empty list")
@@ -117,7 +122,7 @@ def _check_labels(atlas, subject, subjects_dir):
     return labels
 
 
-def _read_labels(name, subject, subjects_dir):
+def _read_labels(name: str, subject: str | None, subjects_dir: FileName | None) -> list[mne.Label]:
     """Read the labels of a parcellation by its name, less those of what is no cortex."""
     if subject is None:
         raise ValueError(
@@ -138,10 +143,10 @@ def _read_labels(name, subject, subjects_dir):
             f"{subject!r} are {listed(there) or 'none'}; an image needs sources in a volume"
         )
     labels = mne.read_labels_from_annot(subject, name, subjects_dir=folder.parents[1])
-    return [label for label in labels if not label.name.lower().startswith(_NO_CORTEX)]
+    return [label for label in labels if not label.name.lower().startswith(NO_CORTEX)]
 
 
-def _labels_folder(subject, subjects_dir):
+def _labels_folder(subject: str, subjects_dir: FileName | None) -> Path:
     subjects = get_subjects_dir(subjects_dir)
     if subjects is None:
         raise ValueError(
@@ -151,8 +156,10 @@ def _labels_folder(subject, subjects_dir):
     return Path(subjects) / subject / "label"
 
 
-def _surface_parcels(vertices, labels, src):
-    """Parcels of labels."""
+def _surface_parcels(
+    vertices: Sequence[np.ndarray], labels: list[mne.Label], src: mne.SourceSpaces | None
+) -> Parcels:
+    """Find the parcels of labels."""
     rows = [_rows_of(label, vertices) for label in labels]
     empty = [label.name for label, inside in zip(labels, rows, strict=True) if not len(inside)]
     if empty:
@@ -164,7 +171,7 @@ def _surface_parcels(vertices, labels, src):
     shape = (sum(map(len, vertices)), len(labels))
     starts = np.cumsum([0, *map(len, rows)])
 
-    def by_label(values):
+    def by_label(values: np.ndarray) -> sparse.csc_array:
         return sparse.csc_array((values, np.concatenate(rows), starts), shape=shape)
 
     weights = by_label(np.ones(starts[-1]))
@@ -176,33 +183,33 @@ def _surface_parcels(vertices, labels, src):
     return Parcels(names, weights, by_label(np.concatenate(flips)))
 
 
-def _rows_of(label, vertices):
-    """Rows of the sources in a label, in MNE's order: left, then right, ascending."""
+def _rows_of(label: mne.Label, vertices: Sequence[np.ndarray]) -> np.ndarray:
+    """Find the rows of the sources in a label, in MNE's order: left, then right, ascending."""
     left = np.flatnonzero(np.isin(vertices[0], _vertices_of(label, "lh")))
     right = np.flatnonzero(np.isin(vertices[1], _vertices_of(label, "rh")))
     return np.concatenate([left, len(vertices[0]) + right])
 
 
-def _vertices_of(label, hemi):
+def _vertices_of(label: mne.Label, hemi: str) -> ArrayLike:
     if label.hemi == "both":
         label = getattr(label, hemi)
     return label.vertices if label.hemi == hemi else []
 
 
-def _check_no_labels(atlas):
+def _check_no_labels(atlas: Any) -> Any:
     """Refuse what belongs to surfaces."""
     is_name = isinstance(atlas, str) and not Path(atlas).suffix and not Path(atlas).exists()
     if isinstance(atlas, (list, tuple, mne.Label, mne.BiHemiLabel)) or is_name:
-        given = repr(atlas) if is_name else "labels"
+        shown = repr(atlas) if is_name else "labels"
         raise TypeError(
             "atlas must be a NIfTI file or a nibabel image for sources in a volume, got "
-            f"{given}; labels and names of parcellations need sources on a surface"
+            f"{shown}; labels and names of parcellations need sources on a surface"
         )
     return atlas
 
 
-def _positions(vertices, src):
-    """Positions of the sources in the subject's MRI (surface RAS), in meters."""
+def _positions(vertices: Sequence[np.ndarray], src: mne.SourceSpaces) -> np.ndarray:
+    """Get the positions of the sources in the subject's MRI (surface RAS), in meters."""
     positions = []
     for space, used in zip(src, vertices, strict=True):
         if space["coord_frame"] == FIFF.FIFFV_COORD_MRI:
@@ -219,7 +226,9 @@ def _positions(vertices, src):
     return np.concatenate(positions)
 
 
-def _to_mni(positions, subject, subjects_dir):
+def _to_mni(
+    positions: np.ndarray, subject: str | None, subjects_dir: FileName | None
+) -> np.ndarray:
     """Carry positions from the subject's MRI in meters to MNI space in millimeters."""
     if subject is None:
         raise ValueError(

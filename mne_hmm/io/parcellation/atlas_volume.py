@@ -9,12 +9,13 @@ from typing import Any
 
 import nibabel
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
 from ..._utils.checks import listed, plural
 
 # What nibabel and gzip raise for files that are damaged, cut off, or no images at all.
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     EOFError,
     ValueError,
@@ -25,7 +26,7 @@ _UNREADABLE = (
 
 # Positions come with the noise of float32, about 1e-6 of a voxel. Where a position lies in the
 # middle between two grid points, that noise must not choose one of them.
-_DECIMALS = 4
+GRID_DECIMALS = 4
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ class Parcels:
     """
 
     names: tuple[str, ...]
-    weights: Any
-    flips: Any = None
+    weights: sparse.csc_array
+    flips: sparse.csc_array | None = None
 
 
 def read_atlas(atlas: Any) -> Any:
@@ -80,8 +81,8 @@ def read_atlas(atlas: Any) -> Any:
     return nibabel.Nifti1Image(data, img.affine)
 
 
-def weights_at(img: Any, positions: Any) -> np.ndarray:
-    """Weights of parcels at the grid points nearest to positions.
+def weights_at(img: Any, positions: ArrayLike) -> np.ndarray:
+    """Get the weights of parcels at the grid points nearest to positions.
 
     Shapes: ``positions`` (n_positions, 3); returns ``weights`` (n_positions, n_parcels).
     """
@@ -94,25 +95,25 @@ def weights_at(img: Any, positions: Any) -> np.ndarray:
     data = np.asanyarray(img.dataobj)
     to_grid = np.linalg.inv(img.affine)
     place = positions @ to_grid[:3, :3].T + to_grid[:3, 3]
-    nearest = np.floor(np.round(place, _DECIMALS) + 0.5)
+    nearest = np.floor(np.round(place, GRID_DECIMALS) + 0.5)
     inside = ((nearest >= 0) & (nearest < data.shape[:3])).all(axis=1)
-    found = data[tuple(nearest[inside].astype(int).T)]
+    values = data[tuple(nearest[inside].astype(int).T)]
     if data.ndim == 3:
-        found = found[:, None] == _label_numbers(data)
-    weights = np.zeros((len(positions), found.shape[1]))
-    weights[inside] = found
+        values = values[:, None] == _label_numbers(data)
+    weights = np.zeros((len(positions), values.shape[1]))
+    weights[inside] = values
     return weights
 
 
-def parcels_at(img: Any, positions: Any, what: str = "source") -> Parcels:
-    """Parcels of an atlas at positions, with the largest weight of each parcel made 1.
+def parcels_at(img: Any, positions: ArrayLike, what: str = "source") -> Parcels:
+    """Find the parcels of an atlas at positions, with the largest weight of each parcel made 1.
 
     Shapes: ``positions`` (n_positions, 3).
     """
     weights = weights_at(img, positions)
     n_parcels = weights.shape[1]
     width = len(str(n_parcels - 1))
-    names = tuple(f"parcel_{number:0{width}}" for number in range(n_parcels))
+    names = tuple(f"parcel_{parcel:0{width}}" for parcel in range(n_parcels))
     peaks = weights.max(axis=0, initial=0.0)
     empty = np.flatnonzero(peaks == 0)
     if len(empty) == n_parcels:
@@ -123,13 +124,13 @@ def parcels_at(img: Any, positions: Any, what: str = "source") -> Parcels:
     if len(empty):
         raise ValueError(
             f"{plural(len(empty), 'parcel')} of {n_parcels} hold no {what}: "
-            f"{listed(names[number] for number in empty)}; check that atlas and {what}s are in "
+            f"{listed(names[parcel] for parcel in empty)}; check that atlas and {what}s are in "
             "the same space, or leave these parcels out of the atlas"
         )
     return Parcels(names, sparse.csc_array(weights / peaks))
 
 
-def _load(atlas):
+def _load(atlas: Any) -> tuple[Any, np.ndarray, str]:
     """Give an image, its values, and what to call it in errors."""
     if isinstance(atlas, nibabel.spatialimages.SpatialImage):
         fname = atlas.get_filename()
@@ -153,7 +154,7 @@ def _load(atlas):
         if not isinstance(img, nibabel.spatialimages.SpatialImage):
             raise ValueError(f"it holds a {type(img).__name__}")
         data = np.asanyarray(img.dataobj)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         why = " ".join(str(error).split())
         raise OSError(
             f"{name} cannot be read: it is no NIfTI image, or it was cut off ({why}); copy or "
@@ -162,7 +163,7 @@ def _load(atlas):
     return img, data, name
 
 
-def _check_compressed(fname):
+def _check_compressed(fname: Path) -> None:
     """Read a compressed file to its end, where the checksum is; nibabel stops before."""
     if fname.suffix == ".gz":
         with gzip.open(fname) as file:
@@ -170,7 +171,7 @@ def _check_compressed(fname):
                 pass
 
 
-def _check_place(img, name):
+def _check_place(img: Any, name: str) -> None:
     """Check that an image says where it lies."""
     # Without a transform nibabel centers the grid, which looks right and is not.
     header = img.header
@@ -185,7 +186,7 @@ def _check_place(img, name):
         raise ValueError(f"{name} has an affine that cannot be inverted; set the right one")
 
 
-def _check_labels(data, name):
+def _check_labels(data: np.ndarray, name: str) -> None:
     """Check that labels are whole numbers, two of them at least."""
     fractions = data[data != np.round(data)]
     if fractions.size:
@@ -196,13 +197,13 @@ def _check_labels(data, name):
         )
     numbers = _label_numbers(data)
     if len(numbers) < 2:
-        found = f"only the label {numbers[0]:g}" if len(numbers) else "no label"
+        what = f"only the label {numbers[0]:g}" if len(numbers) else "no label"
         raise ValueError(
-            f"{name} holds {found}; an atlas needs two parcels or more, each with a number of its "
+            f"{name} holds {what}; an atlas needs two parcels or more, each with a number of its "
             "own and 0 outside"
         )
 
 
-def _label_numbers(data):
+def _label_numbers(data: np.ndarray) -> np.ndarray:
     numbers = np.unique(data)
     return numbers[numbers != 0]

@@ -9,8 +9,8 @@ from ..._utils.mne_private import warn
 # Directions in which parcels, scaled alike, vary this much less than along the largest are
 # rounding of files in single precision, not signals.
 RANK_TOLERANCE = 1e-6
-# The magnitudes have settled when none changes by more than this part of the largest.
-SETTLED = 1e-13
+# The magnitudes have converged when none changes by more than this part of the largest.
+MAX_CHANGE = 1e-13
 MAX_ITERATIONS = 10_000
 
 
@@ -31,7 +31,7 @@ def symmetric(parcels: np.ndarray, *, iterate: bool = True) -> np.ndarray:
         for _ in range(MAX_ITERATIONS):
             # The best lengths for these directions, then the best directions for those.
             previous, lengths = lengths, np.sum(directions * factor, axis=0)
-            if np.abs(lengths - previous).max() < SETTLED * lengths.max():
+            if np.abs(lengths - previous).max() < MAX_CHANGE * lengths.max():
                 break
             directions = _closest_orthonormal(factor * lengths)
         else:
@@ -42,13 +42,14 @@ def symmetric(parcels: np.ndarray, *, iterate: bool = True) -> np.ndarray:
     return basis @ (directions * lengths)
 
 
-def _closest_orthonormal(matrix):
-    """Orthonormal columns that are closest to those of a matrix."""
+def _closest_orthonormal(matrix: np.ndarray) -> np.ndarray:
+    """Find the orthonormal columns that are closest to those of a matrix."""
     left, _, right = svd(matrix, full_matrices=False)
     return left @ right
 
 
-def _check_rank(factor, norms):
+def _check_rank(factor: np.ndarray, norms: np.ndarray) -> None:
+    """Check that parcels have as many dimensions as there are."""
     n_parcels = len(norms)
     values = svd(factor / np.where(norms > 0, norms, 1), compute_uv=False)
     rank = int(np.sum(values > RANK_TOLERANCE * values[0]))

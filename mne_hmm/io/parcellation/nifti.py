@@ -1,7 +1,7 @@
 """From brain images to the time courses of parcels."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ BLOCK_SIZE = 2**25
 N_POSITIONS = 2**16
 
 # Seconds from one volume to the next that some scanner may have.
-SHORTEST_TR, LONGEST_TR = 0.01, 60.0
+MIN_TR, MAX_TR = 0.01, 60.0
 
 SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6, "unknown": 1.0}
 
@@ -99,15 +99,15 @@ def parcellate_nifti(
     rows = np.flatnonzero(finite)
     signals = np.empty((n_parcels, img.shape[3]))
     for parcel in range(n_parcels):
-        own = slice(*weights.indptr[parcel : parcel + 2])
-        share = weights.data[own] / weights.data[own].sum()
-        x = values[rows[weights.indices[own]]].astype(float)
+        inside = slice(*weights.indptr[parcel : parcel + 2])
+        share = weights.data[inside] / weights.data[inside].sum()
+        x = values[rows[weights.indices[inside]]].astype(float)
         signals[parcel] = share @ x if method == "mean" else _component(x, share)
     info = mne.create_info(names, sfreq, "misc")
     return mne.io.RawArray(signals, info, verbose="ERROR")
 
 
-def _opened(img):
+def _opened(img: Any) -> tuple[Any, str]:
     """Give an image, and what to call it."""
     import nibabel  # which sets up a logger of its own, so only when it is needed
 
@@ -131,11 +131,11 @@ def _opened(img):
     return img, label
 
 
-def _unreadable(label, error):
+def _unreadable(label: str | Path, error: Exception) -> OSError:
     return OSError(f"{label} cannot be read ({error}); is it complete, and a NIfTI image?")
 
 
-def _check_volumes(img, label):
+def _check_volumes(img: Any, label: str) -> None:
     if len(img.shape) != 4 or img.shape[3] < 2:
         raise ValueError(
             f"{label} has shape {img.shape}, but a time series of images has four dimensions, and "
@@ -149,8 +149,8 @@ def _check_volumes(img, label):
         )
 
 
-def _sfreq(img, sfreq, label):
-    """Volumes per second."""
+def _sfreq(img: Any, sfreq: float | None, label: str) -> float:
+    """Get the volumes per second, of the header where they are not passed."""
     if sfreq is not None:
         return check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
     header = img.header
@@ -158,7 +158,7 @@ def _sfreq(img, sfreq, label):
         raise ValueError(f"{label} has no header of NIfTI, which tells the TR; pass sfreq=1 / TR")
     value, unit = float(header.get_zooms()[3]), header.get_xyzt_units()[1]
     tr = value * SECONDS.get(unit, np.nan)
-    if not SHORTEST_TR <= tr <= LONGEST_TR:
+    if not MIN_TR <= tr <= MAX_TR:
         raise ValueError(
             f"{label}: the header gives {value:g} as the time from volume to volume, in the unit "
             f"{unit!r}, which cannot be its TR; pass sfreq=1 / TR with the TR in seconds"
@@ -167,20 +167,22 @@ def _sfreq(img, sfreq, label):
     return 1 / float(f"{tr:.6g}")
 
 
-def _voxel_weights(img, atlas, weights_at):
-    """Weights of voxels in parcels, sparse, shape (n_voxels, n_parcels)."""
+def _voxel_weights(
+    img: Any, atlas: Any, weights_at: Callable[[Any, np.ndarray], np.ndarray]
+) -> sparse.csr_array:
+    """Get the weights of voxels in parcels, sparse, shape (n_voxels, n_parcels)."""
     shape = img.shape[:3]
     n_voxels = int(np.prod(shape))
     parts = []
     for rows in row_blocks(n_voxels, N_POSITIONS):
-        numbers = np.arange(rows.start, rows.stop)
-        places = np.stack(np.unravel_index(numbers, shape, order="F"), axis=1)
+        voxels = np.arange(rows.start, rows.stop)
+        places = np.stack(np.unravel_index(voxels, shape, order="F"), axis=1)
         positions = places @ img.affine[:3, :3].T + img.affine[:3, 3]
         parts.append(sparse.csr_array(weights_at(atlas, positions)))
     return sparse.vstack(parts, format="csr")
 
 
-def _blocks(img, label) -> Iterator[tuple[slice, np.ndarray]]:
+def _blocks(img: Any, label: str) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield which volumes are in a block, and the block."""
     n_volumes = img.shape[3]
     length = max(1, BLOCK_SIZE // int(np.prod(img.shape[:3])))
@@ -192,8 +194,8 @@ def _blocks(img, label) -> Iterator[tuple[slice, np.ndarray]]:
         yield volumes, block
 
 
-def _values(img, voxels, label):
-    """Time series of some voxels in float32, shape (n_voxels, n_volumes).
+def _values(img: Any, voxels: np.ndarray, label: str) -> np.ndarray:
+    """Read the time series of voxels in float32, shape (n_voxels, n_volumes).
 
     They are a part of the image; it is never in memory as a whole in double precision.
     """
@@ -204,7 +206,7 @@ def _values(img, voxels, label):
     return values
 
 
-def _check_voxels(weights, names, label):
+def _check_voxels(weights: sparse.csc_array, names: Sequence[str], label: str) -> None:
     empty = [name for name, n in zip(names, np.diff(weights.indptr), strict=True) if n == 0]
     if empty:
         raise ValueError(
@@ -213,8 +215,8 @@ def _check_voxels(weights, names, label):
         )
 
 
-def _component(x, share):
-    """First principal component of voxels by their weights, as `parcellate_nifti` tells it."""
+def _component(x: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Find the first principal component of voxels by their weights, signed and scaled."""
     x = x - x.mean(1, keepdims=True)
     spread = share @ x.std(1)
     root = np.sqrt(share)

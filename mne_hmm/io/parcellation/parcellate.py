@@ -1,5 +1,6 @@
 """From source estimates to the time courses of parcels."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from mne.utils import logger, verbose
 from ..._utils.checks import check_option, listed, plural
 from ..._utils.docs import fill_doc
 from .leakage import symmetric
-from .source_blocks import Pieces
+from .source_blocks import SourceBlocks
 from .weights import METHODS, Moments, parcel_weights, sources_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 ORTHOGONALIZE = ("symmetric", "none")
 # A time course that changes by less than this part of its largest value is constant.
-CONSTANT = 1e-12
+MAX_CONSTANT = 1e-12
 
 
 @verbose
@@ -113,16 +114,16 @@ def parcellate(
 
     check_option(method, "method", METHODS)
     check_option(orthogonalize, "orthogonalize", ORTHOGONALIZE)
-    with Pieces(inst) as pieces:
-        if pieces.is_vector and method.endswith("_flip"):
+    with SourceBlocks(inst) as sources:
+        if sources.is_vector and method.endswith("_flip"):
             raise ValueError(
                 f'method="{method}" needs one known orientation per source, and a vector source '
                 'estimate has three; use "spatial_basis" or "mean"'
             )
-        parcels = find_parcels(pieces.first, atlas, src=src, subjects_dir=subjects_dir)
+        parcels = find_parcels(sources.first, atlas, src=src, subjects_dir=subjects_dir)
         _check_flips(parcels, method)
-        courses = _time_courses(pieces, parcels, method)
-        tmin, sfreq = pieces.tmin, pieces.sfreq
+        courses = _time_courses(sources, parcels, method)
+        tmin, sfreq = sources.tmin, sources.sfreq
     _check_constant(courses, parcels.names)
     if orthogonalize == "symmetric":
         courses -= courses.mean(axis=1, keepdims=True)
@@ -134,7 +135,7 @@ def parcellate(
     return mne.io.RawArray(courses, info, first_samp=round(tmin * sfreq), verbose="WARNING")
 
 
-def _check_flips(parcels, method):
+def _check_flips(parcels: "Parcels", method: str) -> None:
     if method.endswith("_flip") and parcels.flips is None:
         raise ValueError(
             f'method="{method}" needs the orientations of sources; pass the src they were '
@@ -142,37 +143,37 @@ def _check_flips(parcels, method):
         )
 
 
-def _time_courses(pieces: Pieces, parcels: "Parcels", method: str) -> np.ndarray:
-    """Time courses of parcels, shape (n_parcels, n_times), in two passes or fewer."""
+def _time_courses(sources: SourceBlocks, parcels: "Parcels", method: str) -> np.ndarray:
+    """Compute the time courses of parcels, shape (n_parcels, n_times), in two passes or fewer."""
     n_parcels = len(parcels.names)
     members = [sources_of(parcels.weights, parcel) for parcel in range(n_parcels)]
     used = np.unique(np.concatenate(members))
-    orientations = _orientations(pieces, used) if pieces.is_vector else None
+    orientations = _orientations(sources, used) if sources.is_vector else None
     flips = None if parcels.flips is None else parcels.flips[used]
     inside = replace(parcels, weights=parcels.weights[used], flips=flips)
     moments = None
     if method in ("spatial_basis", "pca_flip"):
-        moments = Moments([np.searchsorted(used, one) for one in members])
-        for block in pieces.blocks(used, "Components of parcels", last=False):
+        moments = Moments([np.searchsorted(used, rows) for rows in members])
+        for block in sources.blocks(used, "Components of parcels", last=False):
             moments.add(_projected(block, orientations))
     weights = parcel_weights(inside, method, moments).T
     mean = moments.mean[:, np.newaxis] if method == "spatial_basis" and moments else 0.0
     courses = [
         weights @ (_projected(block, orientations) - mean)
-        for block in pieces.blocks(used, "Time courses of parcels", last=True)
+        for block in sources.blocks(used, "Time courses of parcels", last=True)
     ]
     return np.concatenate(courses, axis=1)
 
 
-def _orientations(pieces, used):
-    """Orientation in which each source varies most, shape (n_sources, 3)."""
-    total, n_times, mean, products = 0, 0, 0.0, 0.0
-    for block in pieces.blocks(used, "Orientations", last=False):
+def _orientations(sources: SourceBlocks, used: np.ndarray) -> np.ndarray:
+    """Find the orientation in which each source varies most, shape (n_sources, 3)."""
+    n_times, mean, products = 0, np.zeros(()), np.zeros(())
+    for block in sources.blocks(used, "Orientations", last=False):
         n_new = block.shape[-1]
         total = n_times + n_new
-        own = block.mean(axis=-1, dtype=float)
-        centered = block - own[..., np.newaxis]
-        step = own - mean
+        block_mean = block.mean(axis=-1, dtype=float)
+        centered = block - block_mean[..., np.newaxis]
+        step = block_mean - mean
         products = products + centered @ centered.swapaxes(1, 2)
         products += step[:, :, np.newaxis] * step[:, np.newaxis] * (n_times * n_new / total)
         mean, n_times = mean + step * (n_new / total), total
@@ -182,14 +183,14 @@ def _orientations(pieces, used):
     return principal * np.sign(np.take_along_axis(principal, largest, axis=1))
 
 
-def _projected(block, orientations):
+def _projected(block: np.ndarray, orientations: np.ndarray | None) -> np.ndarray:
     """Give sources in double precision, with one orientation each."""
     block = np.asarray(block, dtype=float)
     return block if orientations is None else np.einsum("nkt,nk->nt", block, orientations)
 
 
-def _check_constant(courses, names):
-    flat = np.ptp(courses, axis=1) <= CONSTANT * np.abs(courses).max(axis=1)
+def _check_constant(courses: np.ndarray, names: Sequence[str]) -> None:
+    flat = np.ptp(courses, axis=1) <= MAX_CONSTANT * np.abs(courses).max(axis=1)
     if flat.any():
         where = listed(np.array(names)[flat])
         raise ValueError(

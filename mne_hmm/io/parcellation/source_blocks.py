@@ -16,11 +16,11 @@ VECTOR_KINDS = (mne.VectorSourceEstimate, mne.VolVectorSourceEstimate)
 # Values in a block, 32 MB in double precision.
 BLOCK_VALUES = 2**22
 
-_ONE_RECORDING = "pass the pieces of one recording, and parcellate recordings one at a time"
-_AGAIN = "what is no iterator must give the same in every pass: pass a list, or an iterator"
+ONE_RECORDING = "pass the pieces of one recording, and parcellate recordings one at a time"
+SAME_AGAIN = "what is no iterator must give the same in every pass: pass a list, or an iterator"
 
 
-class Pieces:
+class SourceBlocks:
     """Source estimates that follow each other in time, as blocks, as often as needed.
 
     Attributes
@@ -31,7 +31,7 @@ class Pieces:
         Whether each source has three orientations.
     """
 
-    def __init__(self, inst: Any):
+    def __init__(self, inst: Any) -> None:
         if _is_stc(inst):
             inst = [inst]
         if isinstance(inst, (str, np.ndarray)) or not isinstance(inst, Iterable):
@@ -53,10 +53,10 @@ class Pieces:
         if isinstance(inst, (list, tuple)) and all(map(_is_stc, inst)):
             self.total = sum(stc.shape[-1] for stc in inst)
 
-    def __enter__(self):
+    def __enter__(self) -> "SourceBlocks":
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         if self.spool is not None:
             self.spool.close()
 
@@ -87,24 +87,24 @@ class Pieces:
             raise ValueError("inst has no times; pass source estimates with data")
         if self.total is not None and n_done != self.total:
             raise ValueError(
-                f"inst gave {self.total} times at first and {n_done} afterwards; {_AGAIN}"
+                f"inst gave {self.total} times at first and {n_done} afterwards; {SAME_AGAIN}"
             )
         self.total = n_done
 
     @staticmethod
-    def _kept(blocks, spool):
+    def _kept(blocks: Iterable[np.ndarray], spool: Spool) -> Iterator[np.ndarray]:
         """Keep blocks for the next pass as they come."""
         for block in blocks:
             spool.add(block.reshape(-1, block.shape[-1]))
             yield block
 
-    def _read(self, rows):
+    def _read(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         """Read blocks from the source estimates, and check these."""
         n_times = 0
         n_at_once = max(1, BLOCK_VALUES // (len(rows) * (3 if self.is_vector else 1)))
-        numbers = itertools.count()  # enumerate would hold on to a piece while the next is made
+        indices = itertools.count()  # enumerate would hold on to a piece while the next is made
         for stc in self._stcs():
-            self._check_fits(stc, next(numbers), n_times)
+            self._check_fits(stc, next(indices), n_times)
             length = stc.shape[-1]
             for times in row_blocks(length, n_at_once):
                 block = _cut(stc, rows, times.start, times.stop)
@@ -113,7 +113,7 @@ class Pieces:
             n_times += length
             del stc
 
-    def _stcs(self):
+    def _stcs(self) -> Iterator[Any]:
         first, self.first = self.first, None
         if self.rest is None:
             del first
@@ -123,23 +123,23 @@ class Pieces:
             del first
             yield from self.rest
 
-    def _check_fits(self, stc, number, n_times):
+    def _check_fits(self, stc: Any, index: int, n_times: int) -> None:
         """Check that a piece goes on where the one before ended."""
-        _check_kind(stc, number)
+        _check_kind(stc, index)
         wrong = self._mismatch(stc, n_times)
-        if wrong and number == 0:  # the very piece that was seen before
-            raise ValueError(f"inst began with another piece at first; {_AGAIN}")
+        if wrong and index == 0:  # the very piece that was seen before
+            raise ValueError(f"inst began with another piece at first; {SAME_AGAIN}")
         if wrong:
-            raise ValueError(f"pieces {number - 1} and {number} of inst {wrong}")
+            raise ValueError(f"pieces {index - 1} and {index} of inst {wrong}")
 
-    def _mismatch(self, stc, n_times):
+    def _mismatch(self, stc: Any, n_times: int) -> str | None:
         """Say what is wrong with a piece that comes after so many samples, if anything."""
-        for name, ours, theirs in (
+        for name, expected, actual in (
             ("kind", self.kind.__name__, type(stc).__name__),
             ("subject", self.subject, stc.subject),
         ):
-            if ours != theirs:
-                return f"differ in their {name}: {ours!r} and {theirs!r}; {_ONE_RECORDING}"
+            if expected != actual:
+                return f"differ in their {name}: {expected!r} and {actual!r}; {ONE_RECORDING}"
         same = len(stc.vertices) == len(self.vertices) and all(
             np.array_equal(a, b) for a, b in zip(stc.vertices, self.vertices, strict=True)
         )
@@ -150,19 +150,19 @@ class Pieces:
         if not np.isclose(stc.tstep, self.tstep, rtol=1e-6, atol=0):
             return (
                 f"differ in their sampling rate: {self.sfreq:g} Hz and {stc.sfreq:g} Hz; "
-                f"{_ONE_RECORDING}"
+                f"{ONE_RECORDING}"
             )
         # From the start of the recording, so that small gaps do not add up.
-        expected = self.tmin + n_times * self.tstep
-        if abs(stc.tmin - expected) > self.tstep / 2:
+        end = self.tmin + n_times * self.tstep
+        if abs(stc.tmin - end) > self.tstep / 2:
             return (
-                f"do not follow each other: one ends at {expected:.3f} s and the next begins at "
-                f"{stc.tmin:.3f} s; {_ONE_RECORDING}"
+                f"do not follow each other: one ends at {end:.3f} s and the next begins at "
+                f"{stc.tmin:.3f} s; {ONE_RECORDING}"
             )
         return None
 
 
-def _cut(stc, rows, start, stop):
+def _cut(stc: Any, rows: np.ndarray, start: int, stop: int) -> np.ndarray:
     """Copy sources and times, without computing all of a source estimate kept as a kernel."""
     with use_log_level("ERROR"):  # advice that is of no use here
         block = stc.transform_data(_as_it_is, idx=rows, tmin_idx=start, tmax_idx=stop)
@@ -174,27 +174,28 @@ def _cut(stc, rows, start, stop):
     return block.astype(np.float32 if block.dtype.itemsize <= 4 else np.float64, copy=False)
 
 
-def _as_it_is(data):
+def _as_it_is(data: np.ndarray) -> np.ndarray:
     return data
 
 
-def _is_stc(value):
+def _is_stc(value: Any) -> bool:
     return isinstance(value, (*KINDS, *VECTOR_KINDS))
 
 
-def _check_kind(stc, number):
+def _check_kind(stc: Any, index: int) -> None:
     if not _is_stc(stc):
-        raise TypeError(_wrong_type(f"piece {number} of inst", stc))
+        raise TypeError(_wrong_type(f"piece {index} of inst", stc))
 
 
-def _wrong_type(name, value):
+def _wrong_type(name: str, value: Any) -> str:
     return (
         f"{name} must be a SourceEstimate or VolSourceEstimate, plain or vector, or an iterable of "
         f"those that follow each other in time; got {type(value).__name__}"
     )
 
 
-def _check_values(block, tmin, tstep):
+def _check_values(block: np.ndarray, tmin: float, tstep: float) -> None:
+    """Check that all values of a block are finite."""
     finite = np.isfinite(block).reshape(-1, block.shape[-1]).all(axis=0)
     if not finite.all():
         time = tmin + tstep * int(np.argmin(finite))

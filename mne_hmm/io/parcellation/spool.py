@@ -24,11 +24,12 @@ class Spool:
     its coordinates wherever these give it back up to rounding. Other blocks are kept whole.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.file: Any = tempfile.TemporaryFile(prefix="mne-hmm-")  # noqa: SIM115, see close
         self.basis: Any = None
         self.compresses = True
-        self.blocks = []  # (number of dimensions, or None for a whole block; shape; type)
+        # Whether it is compressed, shape and type of each.
+        self.blocks: list[tuple[bool, tuple[int, ...], np.dtype]] = []
 
     def close(self) -> None:
         """Delete the file."""
@@ -54,11 +55,11 @@ class Spool:
             kept = np.frombuffer(self.file.read(size), dtype).reshape(shape)
             yield self.basis[:, : len(kept)] @ kept if compressed else kept
 
-    def _coordinates(self, block):
-        """Coordinates in the basis, which grows if it must; None if it would be too large."""
+    def _coordinates(self, block: np.ndarray) -> np.ndarray | None:
+        """Find coordinates in the basis, which grows if it must; None if it would be too large."""
         n_sources = len(block)
         # Coordinates need less space only where they are fewer than the sources.
-        most = min(MAX_DIMENSIONS, n_sources // 2)
+        max_dimensions = min(MAX_DIMENSIONS, n_sources // 2)
         allowed = ROUNDING[block.dtype] * np.linalg.norm(block)
         block = block.astype(float)
         if self.basis is None:
@@ -70,7 +71,7 @@ class Spool:
             # The norm of what is left after so many dimensions.
             left = np.sqrt(np.cumsum(np.sum(factor**2, axis=1)[::-1])[::-1])
             new = new[:, : int(np.sum(left > allowed))]
-            if self.basis.shape[1] + new.shape[1] > most:
+            if self.basis.shape[1] + new.shape[1] > max_dimensions:
                 self.compresses = False
                 return None
             # Once more, as a small rest has lost digits of what it is orthogonal to.
@@ -79,7 +80,8 @@ class Spool:
             coordinates = self.basis.T @ block
         return coordinates
 
-    def _check_space(self, n_bytes):
+    def _check_space(self, n_bytes: int) -> None:
+        """Check that the disk has room for more."""
         folder = tempfile.gettempdir()
         free = shutil.disk_usage(folder).free
         if free < n_bytes + SPARE_BYTES:

@@ -21,12 +21,12 @@ class Moments:
     of the number of sources in parcels: 200 MB for 5000.
     """
 
-    def __init__(self, members: Sequence[np.ndarray]):
+    def __init__(self, members: Sequence[np.ndarray]) -> None:
         self.members = members
         n_sources = len(np.unique(np.concatenate(members)))
-        self.together = sum(len(one) ** 2 for one in members) > n_sources**2
+        self.together = sum(len(rows) ** 2 for rows in members) > n_sources**2
         self.groups = [np.unique(np.concatenate(members))] if self.together else members
-        self.products = [np.zeros((len(one), len(one))) for one in self.groups]
+        self.products = [np.zeros((len(rows), len(rows))) for rows in self.groups]
         self.n_times = 0
 
     def add(self, block: np.ndarray) -> None:
@@ -66,7 +66,7 @@ class Moments:
 
 
 def parcel_weights(parcels: "Parcels", method: str, moments: Moments | None = None) -> csc_array:
-    """Weights of the sources, by which they add up to the time courses of parcels.
+    """Find the weights of the sources, by which they add up to the time courses of parcels.
 
     Shapes: returns ``weights`` (n_sources, n_parcels).
     """
@@ -95,21 +95,21 @@ def parcel_weights(parcels: "Parcels", method: str, moments: Moments | None = No
 
 
 def sources_of(membership: csc_array, parcel: int) -> np.ndarray:
-    """Numbers of the sources of a parcel, ascending."""
+    """Find the rows of the sources of a parcel, ascending."""
     start, stop = membership.indptr[parcel : parcel + 2]
     rows = membership.indices[start:stop]
     return np.sort(rows[membership.data[start:stop] != 0])
 
 
-def _first_component(covariance):
-    """Largest eigenvalue, not below 0, and its eigenvector."""
+def _first_component(covariance: np.ndarray) -> tuple[float, np.ndarray]:
+    """Find the largest eigenvalue, not below 0, and its eigenvector."""
     last = len(covariance) - 1
     values, vectors = eigh(covariance, subset_by_index=[last, last])
     return max(values[0], 0.0), vectors[:, 0]
 
 
-def _spatial_basis(covariance, inside):
-    """First component of the weighted sources, with the sources' own size and sign."""
+def _spatial_basis(covariance: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Weigh by the first component of the weighted sources, with the sources' own size and sign."""
     std = np.sqrt(np.diag(covariance))
     variance, loadings = _first_component(covariance * np.outer(inside, inside))
     if variance == 0:
@@ -123,8 +123,10 @@ def _spatial_basis(covariance, inside):
     return sign * size / np.sqrt(variance) * loadings * inside
 
 
-def _pca_flip(covariance, mean, inside, flip):
-    """First component as in MNE-Python: about 0, of the sources' root mean square."""
+def _pca_flip(
+    covariance: np.ndarray, mean: np.ndarray, inside: np.ndarray, flip: np.ndarray
+) -> np.ndarray:
+    """Weigh by the first component as in MNE-Python: about 0, of the sources' root mean square."""
     products = (covariance + np.outer(mean, mean)) * np.outer(inside, inside)
     power, loadings = _first_component(products)
     if power == 0:
