@@ -20,9 +20,9 @@ def end_to_end(values: np.ndarray) -> np.ndarray:
     return np.moveaxis(values, -2, 0).reshape(values.shape[-2], -1)
 
 
-def mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean of each row over what is known, NaN where nothing is."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=1)
-    sums = np.where(known, values, 0.0).sum(axis=1)
+def nanmean_of_rows(values: np.ndarray) -> np.ndarray:
+    """Compute the mean of each row without NaN, and NaN where a row has nothing else."""
+    there = ~np.isnan(values)
+    counts = there.sum(axis=1)
+    sums = np.where(there, values, 0.0).sum(axis=1)
     return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)

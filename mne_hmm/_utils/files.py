@@ -12,7 +12,7 @@ from .checks import check_option
 from .typing import FileName
 
 # What can be in the way of writing: no room, no rights, a disk that fails.
-IN_THE_WAY = {
+WRITE_ERRORS = {
     getattr(errno, name)
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO", "ENAMETOOLONG")
     if hasattr(errno, name)
@@ -29,9 +29,9 @@ def written_atomically(
     path = fname.with_name(f".{fname.stem[:50]}-{secrets.token_hex(4)}{fname.suffix}")
     try:
         # Opened so, it has the rights that other new files have.
-        with telling_of(path, fname, way_out):
+        with report_write_errors(path, fname, way_out):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-        with telling_of(path, fname, way_out):
+        with report_write_errors(path, fname, way_out):
             yield path
             _bring_to_disk(path)
             _put_in_place(path, fname, overwrite)
@@ -42,7 +42,7 @@ def written_atomically(
 
 
 @contextlib.contextmanager
-def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None]:
+def report_write_errors(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None]:
     """Say of an error while a file was written which file that was, and what to do."""
     try:
         yield
@@ -50,7 +50,7 @@ def telling_of(path: Path, fname: Path, way_out: str = WAY_OUT) -> Iterator[None
         why = error
         if isinstance(error.__cause__, OSError) and str(error).startswith(str(path)):
             why = error.__cause__  # raised here before, for a file that has another name to users
-        elif error.errno not in IN_THE_WAY or error.filename not in (None, path, str(path)):
+        elif error.errno not in WRITE_ERRORS or error.filename not in (None, path, str(path)):
             raise
         raise cannot_be_written(fname, why, way_out) from why
 

@@ -1,4 +1,4 @@
-"""Work side by side in other processes, whose warnings are told in this one."""
+"""Work side by side in other processes, whose warnings are repeated in this one."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -6,7 +6,7 @@ from typing import Any
 
 from mne.parallel import parallel_func
 
-# What joblib says as it replaces a process.
+# What joblib warns of as it replaces a process.
 REPLACED = "A worker stopped while some jobs were given to the executor"
 
 
@@ -17,7 +17,7 @@ def side_by_side(
 
     Between two calls joblib replaces a process that has come to hold far more memory than after
     its first one, as it does by loading TensorFlow. Nothing is lost, so that there is nothing to
-    tell; and where warnings are errors, joblib would wait for ever after its own.
+    warn of; and where warnings are errors, joblib would wait for ever after its own.
     """
     parallel, run, n_at_once = parallel_func(function, n_jobs, verbose="ERROR", **options)
     if n_at_once == 1:
@@ -39,7 +39,7 @@ def with_warnings(function: Callable[..., Any], *arguments: Any) -> tuple[Any, l
     return result, [(w.message, w.category, w.filename, w.lineno) for w in caught]
 
 
-def told(result: Any, caught: list[tuple]) -> Any:
+def warn_again(result: Any, caught: list[tuple]) -> Any:
     """Warn here of what was kept there, and give the result."""
     for warning in caught:
         warnings.warn_explicit(*warning)

@@ -8,7 +8,7 @@ import mne
 from mne.utils import logger
 
 from .._utils.checks import plural
-from .._utils.parallel import side_by_side, told, with_warnings
+from .._utils.parallel import side_by_side, warn_again, with_warnings
 from .file_search import NIFTI_SUFFIXES, expanded, needs_atlas
 from .inputs import as_list, is_several
 from .parcellation.source_blocks import KINDS, VECTOR_KINDS
@@ -72,7 +72,7 @@ def _converted(
         group = movable[start : start + n_at_once]
         made = parallel(run(_parcels_of, entries[i], kinds[i], arguments) for i in group)
         for i in group:
-            converted[i] = told(*made.pop(0))
+            converted[i] = warn_again(*made.pop(0))
         logger.info(f"Parcels of {start + len(group)} of {plural(len(movable), 'recording')}")
     for i in sorted(set(todo) - set(movable)):
         converted[i] = _parcels_of(entries[i], kinds[i], arguments)

@@ -14,7 +14,7 @@ from mne.utils import logger
 
 from .. import __version__
 from .._utils.checks import check_option, listed, plural
-from .._utils.files import cannot_be_written, check_path, telling_of, written_atomically
+from .._utils.files import cannot_be_written, check_path, report_write_errors, written_atomically
 from ..io.bids import describe_data_set, import_mne_bids, is_bids_path
 from ..states.time_course import StateTimeCourse, as_courses
 from .bids_annotations import annotations_sidecar, write_annotations
@@ -165,7 +165,7 @@ def write_bids_derivatives(
             stack.enter_context(written_atomically(path, overwrite=overwrite)) for path in paths
         ]
         for temporary, path, write in zip(whole, paths, files.values(), strict=True):
-            with telling_of(temporary, path):
+            with report_write_errors(temporary, path):
                 write(temporary)
     logger.info(f"Wrote {plural(len(paths), 'file')} to {root}")
     return paths

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from .._utils.checks import check_number, check_option
-from .._utils.files import cannot_be_written, telling_of, written_atomically
+from .._utils.files import cannot_be_written, report_write_errors, written_atomically
 from .._utils.locks import lock_held
 from ..preparation.settings import FittedPreparation, Preparation
 from .file import Learned
@@ -226,7 +226,7 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
         written_atomically(path / CONFIG, overwrite=overwrite) as config,
         written_atomically(path / WEIGHTS, overwrite=overwrite) as weights,
     ):
-        with telling_of(weights, path / WEIGHTS):
+        with report_write_errors(weights, path / WEIGHTS):
             weights.write_bytes(image)
         config.write_text(text, encoding="utf-8")
 

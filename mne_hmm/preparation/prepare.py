@@ -15,7 +15,7 @@ from typing import Any
 from mne.utils import ProgressBar, logger, verbose
 
 from .._utils.docs import fill_doc
-from .._utils.parallel import side_by_side, told, with_warnings
+from .._utils.parallel import side_by_side, warn_again, with_warnings
 from ..io.inputs import as_list, to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..io.recording import Recording
@@ -402,7 +402,7 @@ def _signals(
         else:
             results = parallel(run(_values, recordings[index], preparation) for index in group)
             for index in group:
-                yield index, Signals(recordings[index], *told(*results.pop(0)))
+                yield index, Signals(recordings[index], *warn_again(*results.pop(0)))
         progress.update(start + len(group))
 
 

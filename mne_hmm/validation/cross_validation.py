@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mne.utils import verbose
 
-from .._utils.arrays import mean_of_known
+from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import check_number, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.locks import checkpoints_held
@@ -96,7 +96,7 @@ class CrossValidation:
 
     def _with_others(self, values: np.ndarray) -> np.ndarray:
         """Average each fold's values with the other folds, NaN where none is known."""
-        return mean_of_known(np.where(np.eye(len(values), dtype=bool), np.nan, values))
+        return nanmean_of_rows(np.where(np.eye(len(values), dtype=bool), np.nan, values))
 
     def to_data_frame(self) -> "pd.DataFrame":
         """Get what is known as a table with one row per fold.

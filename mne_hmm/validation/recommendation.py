@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.arrays import mean_of_known
+from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import listed, plural
 
 
@@ -38,7 +38,7 @@ class Recommendation:
 def recommend(selection: Any, min_agreement: float, min_occupancy: float) -> Recommendation:
     """Choose a number of states, and say why."""
     numbers, weakest = selection.n_states, selection.min_occupancy
-    agreement = mean_of_known(selection.repeats_agreement)
+    agreement = nanmean_of_rows(selection.repeats_agreement)
     recur = np.isnan(agreement) | (agreement >= min_agreement)
     on = weakest >= min_occupancy
     eligible = recur & on

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .._utils.arrays import mean_of_known
+from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import check_number
 from .._utils.mne_private import check_pandas
 from .recommendation import Recommendation, recommend
@@ -191,7 +191,7 @@ class StateNumberSelection:
                 "held_out_below_best": difference,
                 "held_out_error": error,
                 **{
-                    f"repeats_{name}": mean_of_known(getattr(self, f"repeats_{name}"))
+                    f"repeats_{name}": nanmean_of_rows(getattr(self, f"repeats_{name}"))
                     for name in MEASURES
                 },
                 **{f"halves_{name}": getattr(self, f"halves_{name}") for name in MEASURES},
@@ -225,7 +225,7 @@ class StateNumberSelection:
         return plot_selection(self, axes=axes, show=show)
 
     def __str__(self) -> str:
-        held_out, agreement = self.held_out.mean(axis=1), mean_of_known(self.repeats_agreement)
+        held_out, agreement = self.held_out.mean(axis=1), nanmean_of_rows(self.repeats_agreement)
         _, error = self.below(int(held_out.argmax()))
         rows = [
             f"{k:6d}  {evidence:12.5f} ± {e:.5f}  {free:11.5f}  {repeats:7.3f}  {halves:6.3f}  "

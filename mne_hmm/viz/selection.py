@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._utils.arrays import mean_of_known
+from .._utils.arrays import nanmean_of_rows
 from ._colors import grid_of, show_if
 
 CORRELATION = "correlation"
@@ -69,7 +69,7 @@ def _agreement(axes, selection, numbers):
     )
     # Correlations are seldom far from kappa, so they get no more than thin lines.
     for values, color in (
-        (mean_of_known(selection.repeats_correlation), BEST),
+        (nanmean_of_rows(selection.repeats_correlation), BEST),
         (selection.halves_correlation, SECOND),
     ):
         if not np.isnan(values).all():

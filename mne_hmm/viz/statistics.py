@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .._utils.arrays import mean_of_known
+from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import check_option
 from ..states.time_course import as_courses
 from ..states.windows import check_windows, occupancy_in_windows
@@ -144,7 +144,7 @@ def plot_occupancy_over_time(states, window, step=None, *, axes=None, show=True)
         centers, occupancy = occupancy_in_windows(one, window, step)
         marker = "." if len(centers) < 30 else None
         for state, (name, color) in enumerate(zip(names, colors, strict=True)):
-            course = 100 * mean_of_known(occupancy[..., state].T)  # over epochs
+            course = 100 * nanmean_of_rows(occupancy[..., state].T)  # over epochs
             one_axes.plot(centers, course, color=color, label=name, marker=marker)
         one_axes.set_xlabel("Time (s)" if one.timeline.epochs is None else "Time from event (s)")
         if len(several) > 1:

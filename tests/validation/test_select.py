@@ -12,7 +12,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm._utils.arrays import mean_of_known
+from mne_hmm._utils.arrays import nanmean_of_rows
 from mne_hmm.model.fit_settings import FitSettings
 from mne_hmm.states.matching import compare_states
 from mne_hmm.validation import many_fits
@@ -464,7 +464,7 @@ def test_edges_of_what_was_tried():
 def test_nothing_is_known_of_repeats():
     """With one repeat the rule does not speak of them."""
     selection = known(EVIDENCE, GOOD, ON, repeats_agreement=np.empty((6, 0)))
-    assert np.isnan(mean_of_known(selection.repeats_agreement)).all()
+    assert np.isnan(nanmean_of_rows(selection.repeats_agreement)).all()
     found = selection.recommend()
     assert found.n_states == 6
     assert "repeats" not in found.rule
