@@ -7,7 +7,7 @@ from typing import Any
 import mne
 import numpy as np
 
-from ..io.array_files import LEAST_TIMES, TIMES_LONGER
+from ..io.array_files import MIN_TIMES, MIN_TIMES_LONGER
 from ..io.file_search import expanded
 from ..io.lazy_raw import FileRaw
 from ..preparation.prepare import prepare
@@ -67,7 +67,7 @@ def _shape(fname):
         return None
     if array.ndim != 2 or array.dtype.kind != "f":
         return None
-    return array.shape if len(array) >= max(TIMES_LONGER * array.shape[1], LEAST_TIMES) else None
+    return array.shape if len(array) >= max(MIN_TIMES_LONGER * array.shape[1], MIN_TIMES) else None
 
 
 def _parcels(fname, shape, rate):
