@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from .._utils.files import check_target
+from ..io.file_search import is_prepared_folder
 from ..model.hmm import read_hmm
 from ..model.osl import read_osl_hmm, write_osl_hmm
 from ..preparation.cache import read_prepared
-from .inputs import is_prepared_folder
 from .outputs import check_place
 
 

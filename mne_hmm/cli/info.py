@@ -6,10 +6,11 @@ import h5py
 import numpy as np
 
 from .._utils.checks import listed, plural
+from ..io.file_search import is_prepared_folder
 from ..io.inputs import to_recordings
 from ..model.hmm import read_hmm
 from ..preparation.cache import read_prepared
-from .inputs import digest, is_prepared_folder
+from .inputs import digest
 from .outputs import RUN
 from .run_file import read_run
 

@@ -13,7 +13,7 @@ import mne
 from .._utils.mne_private import raw_suffix
 from ..io.array_files import is_array_file
 from ..io.bids import find_bids_recordings, import_mne_bids, sidecars_of
-from ..io.file_search import IMAGE_SUFFIXES, READ_WITH, expanded
+from ..io.file_search import IMAGE_SUFFIXES, READ_WITH, expanded, is_prepared_folder
 from ..io.lazy_raw import is_epochs_file
 from ..preparation.cache import read_prepared
 from ..preparation.prepared_data import PreparedData
@@ -117,12 +117,6 @@ def _parts_of(bids_path):
     parts = {**bids_path.entities, **{name: getattr(bids_path, name) for name in names}}
     root = str(Path(bids_path.root).absolute())
     return {"root": root, **{name: part for name, part in parts.items() if part is not None}}
-
-
-def is_prepared_folder(path: Path) -> bool:
-    """Tell whether a path is a folder that `prepare` filled."""
-    index = path / "index.json"
-    return index.is_file() and "mne_hmm prepared data" in index.read_text(errors="replace")[:1000]
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:

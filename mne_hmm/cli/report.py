@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..io.file_search import is_prepared_folder
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..model.bids_derivatives import REPORT as BIDS_REPORT
 from ..model.hmm import read_hmm
 from .apply import model_in
-from .inputs import inputs_of, is_of_bids, is_prepared_folder
+from .inputs import inputs_of, is_of_bids
 from .outputs import Outputs
 from .run_file import check_unchanged, read_run
 

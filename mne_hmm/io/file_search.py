@@ -29,6 +29,10 @@ READ_WITH = {
     ".cdt.cef": (".cdt",),
 }
 
+# By what is in it a folder of prepared data is recognized, whose content is preparation's affair.
+PREPARED_INDEX = "index.json"
+PREPARED_FORMAT = "mne_hmm prepared data"
+
 
 def stands_for_several(entry: Any) -> bool:
     """Tell whether an input is a folder or a pattern, which stand for any number of files."""
@@ -46,7 +50,11 @@ def expanded(entry: Any) -> list[Any]:
         return [entry]
     path = Path(entry)
     if path.is_dir():
-        _refuse_prepared(path)
+        if is_prepared_folder(path):
+            raise ValueError(
+                f"inst: {path} is a folder of prepared data; pass what "
+                f"mne_hmm.read_prepared({str(path)!r}) gives"
+            )
         paths, where, pattern = list(path.iterdir()), f"the folder {path}", path / "*"
     else:
         paths = [Path(name) for name in glob.glob(str(entry), recursive=True)]
@@ -79,14 +87,10 @@ def needs_atlas(path: Path) -> bool:
     return any(path.with_name(path.name + end).exists() for end in ("-lh.stc", "-vl.stc"))
 
 
-def _refuse_prepared(folder: Path) -> None:
-    """Check that a folder is none that `prepare` filled (see cache.py)."""
-    index = folder / "index.json"
-    if index.is_file() and "mne_hmm prepared data" in index.read_text(errors="replace")[:1000]:
-        raise ValueError(
-            f"inst: {folder} is a folder of prepared data; pass what "
-            f"mne_hmm.read_prepared({str(folder)!r}) gives"
-        )
+def is_prepared_folder(path: Path) -> bool:
+    """Tell whether a path is a folder that `prepare` filled."""
+    index = path / PREPARED_INDEX
+    return index.is_file() and PREPARED_FORMAT in index.read_text(errors="replace")[:1000]
 
 
 def _kind(path: Path) -> str | None:

@@ -21,6 +21,7 @@ from .._utils.files import cannot_be_written, check_path, written_atomically
 from .._utils.hdf5 import read_model_file, write_model_file
 from .._utils.locks import lock_held
 from ..io.epochs import EpochGrid
+from ..io.file_search import PREPARED_FORMAT, PREPARED_INDEX
 from ..io.timeline import Span, Timeline, TimeMap
 from .cache_key import differences
 from .covariance_alignment import Alignment, Scatter
@@ -29,13 +30,11 @@ from .features import LeftOut
 from .prepared_data import PreparedData
 from .settings import FittedPreparation, preparation_content, preparation_from
 
-INDEX = "index.json"
 PREPARATION = "preparation.h5"
 PRODUCTS = "products.npz"
 MOMENTS = "moments-{:05d}.npz"
 ALIGNMENT = "alignment-{:05d}.npy"
 SHARD = "recording-{:05d}.tfrecord"
-FORMAT = "mne_hmm prepared data"
 # Taken by the one call that fills the folder.
 LOCK = ".lock"
 FORMAT_VERSION = 1
@@ -74,7 +73,7 @@ class Folder:
         try:
             if _digest(path) != known["sha256"]:
                 raise OSError("it holds other data than were written to it")
-            content = read_model_file(path, FORMAT, FORMAT_VERSION)
+            content = read_model_file(path, PREPARED_FORMAT, FORMAT_VERSION)
         except OSError as error:
             raise OSError(
                 f"{path}, the fitted preparation, cannot be read ({error}); delete the folder "
@@ -186,7 +185,7 @@ class Folder:
             "format_version": FORMAT_VERSION,
             "preparation": preparation_content(preparation),
         }
-        write_model_file(path, content, FORMAT, way_out=WAY_OUT)
+        write_model_file(path, content, PREPARED_FORMAT, way_out=WAY_OUT)
         self.content["preparation"] = {"file": PREPARATION, "sha256": _digest(path)}
         self.content["n_features"] = preparation.n_features_
         self.write_index()
@@ -227,7 +226,7 @@ class Folder:
 
     def write_index(self) -> None:
         """Write the index anew."""
-        with _written(self.path / INDEX) as path:
+        with _written(self.path / PREPARED_INDEX) as path:
             self.content["format_version"] = FORMAT_VERSION
             # Plain values only, so that those that are read have the same checksum.
             plain = json.loads(json.dumps(self.content, default=_plain))
@@ -302,7 +301,7 @@ def _opened(path, identity, names):
     with _told_of(path):
         _remove_leftovers(path)
     others = sorted(file.name for file in path.iterdir() if file.name != LOCK)
-    if (path / INDEX).exists():
+    if (path / PREPARED_INDEX).exists():
         folder = Folder(path, _read_index(path))
         other = differences(folder.content["call"], identity, names)
         if not other:
@@ -320,7 +319,7 @@ def _opened(path, identity, names):
     folder = Folder(
         path,
         {
-            "format": FORMAT,
+            "format": PREPARED_FORMAT,
             "format_version": FORMAT_VERSION,
             "call": identity,
             "preparation": None,
@@ -378,10 +377,10 @@ def read_prepared(path: Any) -> PreparedData:
             f"path={str(folder)!r} must be a folder that prepare(..., cache_dir=...) filled, but "
             "it is a file"
         )
-    if not (folder / INDEX).exists():
+    if not (folder / PREPARED_INDEX).exists():
         raise FileNotFoundError(
-            f"path={str(folder)!r} is no folder of prepared data: it has no {INDEX}; such folders "
-            "are filled by prepare(..., cache_dir=...)"
+            f"path={str(folder)!r} is no folder of prepared data: it has no {PREPARED_INDEX}; such "
+            "folders are filled by prepare(..., cache_dir=...)"
         )
     try:
         return Folder(folder, _read_index(folder)).prepared()
@@ -391,9 +390,9 @@ def read_prepared(path: Any) -> PreparedData:
 
 def _read_index(folder):
     try:
-        content = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        content = json.loads((folder / PREPARED_INDEX).read_text(encoding="utf-8"))
         checksum = content.pop(CHECKSUM, None)
-        if content["format"] != FORMAT:
+        if content["format"] != PREPARED_FORMAT:
             raise ValueError(f"format {content['format']!r}")
         version = int(content["format_version"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -413,8 +412,8 @@ def _read_index(folder):
 
 def _damaged_index(folder, why):
     return OSError(
-        f"{folder / INDEX} is damaged, or not of mne-hmm ({why!r}); delete the folder and call "
-        "prepare again"
+        f"{folder / PREPARED_INDEX} is damaged, or not of mne-hmm ({why!r}); delete the folder and "
+        "call prepare again"
     )
 
 
@@ -435,7 +434,7 @@ def _written(fname: Path) -> Iterator[Path]:
 
 def _remove_leftovers(folder):
     """Delete temporary files of a call that was interrupted."""
-    for name in (INDEX, PREPARATION, PRODUCTS, MOMENTS, ALIGNMENT, SHARD):
+    for name in (PREPARED_INDEX, PREPARATION, PRODUCTS, MOMENTS, ALIGNMENT, SHARD):
         stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
         for path in folder.glob(f".{stem}-????????{suffix}"):
             path.unlink()
