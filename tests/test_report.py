@@ -8,9 +8,9 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
+from helpers import states_of
 
 import mne_hmm
-from mne_hmm.io.timeline import Timeline
 from mne_hmm.report import find_cautions
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -33,13 +33,11 @@ def text_of(report, title):
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found))
 
 
-def course(seconds, n_states=3, sfreq=100.0):
+def course(seconds):
     """States that are on for so many seconds each, one after another."""
-    labels = np.repeat(np.arange(len(seconds)), np.round(np.array(seconds) * sfreq).astype(int))
-    probabilities = np.equal(labels, np.arange(n_states)[:, None]).astype(float)
-    names = tuple(f"state_{k}" for k in range(n_states))
-    timeline = Timeline(sfreq, len(labels))
-    return mne_hmm.StateTimeCourse(probabilities, labels, timeline, [(0, len(labels))], names)
+    return states_of(
+        np.repeat(np.arange(len(seconds)), np.round(100 * np.array(seconds)).astype(int)), 3
+    )
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,7 @@ import mne
 import numpy as np
 import pytest
 from command_runs import fails, run
+from helpers import three_states
 
 import mne_hmm
 from mne_hmm.cli.config import NOT_IN_FILES
@@ -599,18 +600,9 @@ def test_installed_command(folder, tmp_path):
 # How many states
 
 
-def three_states(n_samples=6000):
-    """Three channels, each of them louder in a state of its own."""
-    rng = np.random.default_rng(0)
-    visits = rng.geometric(1 / 40, n_samples // 10)
-    states = np.cumsum(rng.integers(1, 3, len(visits))) % 3
-    labels = np.repeat(states, visits)[:n_samples]
-    return rng.standard_normal((n_samples, 3)) * np.where(labels[:, None] == np.arange(3), 3, 1)
-
-
 def test_select(tmp_path, capsys):
     """The recommendation is that of Python; table, figure and text are left, the same again."""
-    np.save(tmp_path / "x.npy", three_states())
+    np.save(tmp_path / "x.npy", three_states(6000).T)
     argv = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --max-iter 30 --seed 0")
     argv = ["select", tmp_path / "x.npy", "--sfreq", "100", "--preparation", "as_is", *argv]
     text = run(*argv, "-o", tmp_path / "out")

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import mne
 import numpy as np
 import pytest
 from command_runs import fails, run
+from helpers import bids_errors
 
 import mne_hmm
 from mne_hmm.cli.config import collect_bids
@@ -60,18 +60,6 @@ def contents(folder):
     """Get the bytes of all files below a folder, but the report."""
     files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.*")}
     return {name: path.read_bytes() for name, path in files.items() if path.suffix != ".html"}
-
-
-def validate(root):
-    """Codes of the errors that the validator finds."""
-    command = shutil.which("bids-validator-deno") or shutil.which(
-        "bids-validator-deno", path=str(Path(sys.executable).parent)
-    )
-    if command is None:
-        pytest.skip("bids-validator-deno is not installed")
-    ran = subprocess.run([command, root, "--json"], capture_output=True, text=True, check=False)
-    found = json.loads(ran.stdout)["issues"]["issues"]
-    return {(one["code"], one.get("location")) for one in found if one["severity"] == "error"}
 
 
 # Derivatives
@@ -176,9 +164,9 @@ def test_validator_passes(results, tmp_path):
     """With a report, too; and it would find what .bidsignore names."""
     folder = shutil.copytree(results, tmp_path / "copy")
     (folder / "desc-hmm_report.html").write_text("<html></html>")
-    assert validate(folder) == set()
+    assert bids_errors(folder) == set()
     (folder / ".bidsignore").write_text("")
-    places = {place for _, place in validate(folder)}
+    places = {place for _, place in bids_errors(folder)}
     assert {"/run.json", "/recordings.tsv", "/states.tsv", "/desc-hmm_report.html"} <= places
 
 

@@ -1,10 +1,9 @@
 """Files of arrays: which array, which axis is time, what the channels are called."""
 
-import re
-
 import h5py
 import numpy as np
 import pytest
+from helpers import raises
 from numpy.testing import assert_array_equal
 from scipy.io import savemat
 
@@ -25,7 +24,7 @@ def x():
 
 def refuse(error, parts, inst, **kwargs):
     """Expect an error whose message has all parts, in this order."""
-    with pytest.raises(error, match=re.compile(".*".join(map(re.escape, parts)), re.DOTALL)):
+    with raises(error, parts):
         to_recordings(inst, **({"sfreq": SFREQ} | kwargs))
 
 

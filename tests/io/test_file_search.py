@@ -2,10 +2,13 @@
 
 import re
 import shutil
+from functools import partial
 
+import helpers
 import mne
 import numpy as np
 import pytest
+from helpers import raises
 from numpy.testing import assert_array_equal
 
 from mne_hmm import Preparation, StateTimeCourse, fit_hmm, prepare
@@ -13,16 +16,11 @@ from mne_hmm.io.file_search import expanded, stands_for_several
 from mne_hmm.io.inputs import to_recordings
 
 SFREQ = 100.0
+TWENTY = [f"c{i}" for i in range(20)]
+make_raw = partial(helpers.make_raw, n_times=600, ch_names="abc", sfreq=SFREQ)
 AS_IS = Preparation.as_is()
 X = np.random.default_rng(0).standard_normal((3, 600))
 X[:, 300:] *= 3  # two states that training finds at once
-
-
-def make_raw(n_times=600, n_channels=3, sfreq=SFREQ):
-    """White noise."""
-    data = np.random.default_rng(0).standard_normal((n_channels, n_times))
-    info = mne.create_info([f"c{i}" for i in range(n_channels)], sfreq, "eeg")
-    return mne.io.RawArray(data, info, verbose="ERROR")
 
 
 def names(entry):
@@ -39,7 +37,7 @@ def touch(folder, *fnames):
 
 def refuse(error, parts, inst, **kwargs):
     """Expect an error whose message has all parts, in this order."""
-    with pytest.raises(error, match=re.compile(".*".join(map(re.escape, parts)), re.DOTALL)):
+    with raises(error, parts):
         to_recordings(inst, **kwargs)
 
 
@@ -151,9 +149,9 @@ def test_what_needs_an_atlas(tmp_path, name):
 
 @pytest.mark.parametrize("naming", ["neuromag", "bids"])
 def test_parts_of_split_files_are_taken_once(tmp_path, naming):
-    raw = make_raw(n_times=60_000, n_channels=20, sfreq=1000.0)
+    raw = make_raw(n_times=60_000, ch_names=TWENTY, sfreq=1000.0)
     raw.save(tmp_path / "sub-1_raw.fif", split_size="2MB", split_naming=naming, fmt="single")
-    other = make_raw(n_channels=20, sfreq=1000.0)
+    other = make_raw(ch_names=TWENTY, sfreq=1000.0)
     other.save(tmp_path / "sub-2_raw.fif")
     # Its name is that of a part of the recording before, but it is none.
     other.save(tmp_path / "sub-2_raw-1.fif", verbose="ERROR")
@@ -184,7 +182,9 @@ def test_folders_that_are_recordings(tmp_path, suffix, monkeypatch):
     assert not stands_for_several(tmp_path / f"sub-9{suffix}")
     assert names(tmp_path) == [f"sub-9{suffix}", f"sub-10{suffix}"]
     # MNE-Python gets the folder.
-    monkeypatch.setattr(mne.io, "read_raw", lambda fname, **kwargs: make_raw(int(fname.stem[4:])))
+    monkeypatch.setattr(
+        mne.io, "read_raw", lambda fname, **kwargs: make_raw(n_times=int(fname.stem[4:]))
+    )
     assert [r.timeline.n_times for r in to_recordings(tmp_path)] == [9, 10]
     monkeypatch.undo()
     refuse(OSError, [f"(sub-9{suffix})", "cannot be read"], tmp_path / f"sub-9{suffix}")

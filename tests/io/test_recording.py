@@ -1,10 +1,13 @@
 """Any input becomes recordings, with the right channels and good spans, and stays as it was."""
 
 from datetime import UTC, datetime
+from functools import partial
 
+import helpers
 import mne
 import numpy as np
 import pytest
+from helpers import annotate
 from numpy.testing import assert_array_equal
 
 from mne_hmm import Preparation, prepare
@@ -14,22 +17,8 @@ from mne_hmm.io.recording import cut
 SFREQ = 100.0
 DATE = datetime(2021, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 # Keeps the signals, so that what comes out can be compared with what went in.
+make_raw = partial(helpers.make_raw, n_times=1000, ch_names="abc", sfreq=SFREQ)
 AS_IS = Preparation.as_is()
-
-
-def make_raw(n_times=1000, ch_names="abc", ch_types="eeg", first_samp=0, meas_date=None, seed=0):
-    """White noise in a few channels."""
-    data = np.random.default_rng(seed).standard_normal((len(ch_names), n_times))
-    info = mne.create_info(list(ch_names), SFREQ, ch_types)
-    raw = mne.io.RawArray(data, info, first_samp=first_samp, verbose="ERROR")
-    return raw.set_meas_date(meas_date)
-
-
-def annotate(raw, *annotations):
-    """Annotate samples: first, the one after the last, and what they are."""
-    starts, stops, descriptions = zip(*annotations, strict=True)
-    starts, stops = np.array(starts) / SFREQ, np.array(stops) / SFREQ
-    return raw.set_annotations(mne.Annotations(starts, stops - starts, descriptions))
 
 
 def spans_of(raw, **kwargs):
@@ -144,7 +133,9 @@ def test_a_crop_moves_the_spans_along():
 
 
 def test_a_concatenation_cuts_but_its_parts_are_all_there():
-    raw = mne.concatenate_raws([make_raw(400), make_raw(301, seed=1), make_raw(100, seed=2)])
+    raw = mne.concatenate_raws(
+        [make_raw(n_times=400), make_raw(n_times=301, seed=1), make_raw(n_times=100, seed=2)]
+    )
     expected = [(0, 400), (400, 701), (701, 801)]
     assert spans_of(raw) == expected
     assert list(to_recordings(raw)[0].segments) == expected

@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from helpers import bids_errors
 
 import mne_hmm
 from mne_hmm.model.file import Learned
@@ -19,23 +19,6 @@ mne_bids = pytest.importorskip("mne_bids")
 
 PICKS = ["O1..", "Oz..", "O2.."]
 DATE = datetime(2020, 2, 29, 23, 59, 58, 765432, tzinfo=UTC)
-
-
-def validate(root, *options):
-    """What the validator finds wrong: codes of errors, and the files they are of."""
-    # The command lies beside the interpreter, also where the environment is not activated.
-    command = shutil.which("bids-validator-deno") or shutil.which(
-        "bids-validator-deno", path=str(Path(sys.executable).parent)
-    )
-    if command is None:
-        pytest.skip("bids-validator-deno is not installed")
-    ran = subprocess.run(
-        [command, str(root), "--json", *options], capture_output=True, text=True, check=False
-    )
-    found = json.loads(ran.stdout)["issues"]["issues"]
-    errors = {(one["code"], one.get("location")) for one in found if one["severity"] == "error"}
-    assert (ran.returncode == 0) == (not errors)
-    return errors
 
 
 def make_files(root, *names):
@@ -367,15 +350,15 @@ def test_validator_passes(eeg_root, eeg_model, eeg_states, tmp_path):
     assert "States" in (root / "desc-hmm_report.html").read_text(encoding="utf-8")
     links = json.loads((root / "dataset_description.json").read_text())["DatasetLinks"]
     assert links == {"source": "../.."}
-    assert validate(root) == set()
+    assert bids_errors(root) == set()
     # BIDS knows tables of events: those of annotations pass as such, with their sidecars.
     folder = root / "sub-01" / "eeg"
     for path in list(folder.glob("*_annotations.*")):
         path.rename(path.with_name(path.name.replace("_annotations.", "_events.")))
-    assert validate(root, "--max-rows", "-1") == set()
+    assert bids_errors(root, "--max-rows", "-1") == set()
     ignored = (root / ".bidsignore").read_text().splitlines()
     (root / ".bidsignore").unlink()
-    errors = validate(root)
+    errors = bids_errors(root)
     assert {code for code, _ in errors} == {"NOT_INCLUDED"}
     assert {Path(place).name for _, place in errors} == {
         "desc-hmm_model.h5",
@@ -513,7 +496,7 @@ def test_from_a_data_set_to_a_report(eeg_root, tmp_path):
     report = hmm.report(paths)
     root = tmp_path / "mne-hmm"
     mne_hmm.write_bids_derivatives(hmm, states, paths, root, report=report)
-    assert validate(root) == set()
+    assert bids_errors(root) == set()
     for one, run in zip(hmm.annotations_, (2, 10), strict=True):
         table = root / f"sub-01/eeg/sub-01_task-rest_run-{run}_desc-hmm_annotations.tsv"
         assert mne_hmm.read_bids_annotations(table) == one

@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from helpers import assert_same_model
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
@@ -79,20 +80,6 @@ def fit(data, checkpoint_dir, random_state=0, **kwargs):
     )
 
 
-def assert_same(ours, theirs):
-    """Compare all that a training came to, to the last bit."""
-    for name in ("initial_probs_", "transition_matrix_", "means_", "covariances_"):
-        assert_array_equal(getattr(ours, name), getattr(theirs, name))
-    assert ours.free_energy_ == theirs.free_energy_
-    assert ours.converged_ == theirs.converged_
-    assert ours.annotations_ == theirs.annotations_
-    for name in ("free_energy", "starts", "moves", "batches"):
-        assert_array_equal(ours.history_[name], theirs.history_[name])
-    assert len(ours.history_["seconds"]) == len(theirs.history_["seconds"])
-    # A sum whose order changes when steps are remembered.
-    assert ours.history_["n_passes"] == pytest.approx(theirs.history_["n_passes"], rel=1e-12)
-
-
 @pytest.fixture(scope="module")
 def trained(data, tmp_path_factory):
     """Train by a plan, once for all tests, and keep the folder as it was after every write."""
@@ -114,7 +101,7 @@ def trained(data, tmp_path_factory):
             patch.setattr(checkpoint, "_write", kept)
             noted = fit(data, root / "run", **plan)
         hmm = fit(data, None, **plan)
-        assert_same(noted, hmm)  # to take notes changes nothing
+        assert_same_model(noted, hmm)  # to take notes changes nothing
         return plan, hmm, moments
 
     return train
@@ -198,7 +185,7 @@ def test_killed_and_resumed(undisturbed, step, kind, folder, data, tmp_path, eve
         assert training.communicate(timeout=120)[0] == "started\n"
         assert training.returncode == -signal.SIGKILL
     assert names_in(tmp_path / "run") == names_in(moments[n_writes - 1])
-    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+    assert_same_model(fit(data, tmp_path / "run", **plan), hmm)
 
 
 @needs_kill
@@ -213,7 +200,7 @@ def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
             time.sleep(seconds)
             training.kill()
     assert (tmp_path / "run").is_dir()
-    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+    assert_same_model(fit(data, tmp_path / "run", **plan), hmm)
 
 
 @needs_kill
@@ -234,7 +221,7 @@ def test_killed_at_random_moments(undisturbed, folder, data, tmp_path):
             assert training.stdout.readline() == "started\n"
             time.sleep(moment * duration)
             training.kill()
-        assert_same(fit(data, directory, **plan), hmm)
+        assert_same_model(fit(data, directory, **plan), hmm)
 
 
 @pytest.mark.slow
@@ -244,7 +231,7 @@ def test_every_moment_is_one_to_go_on_from(undisturbed, n_moments, data, tmp_pat
     plan, hmm, moments = undisturbed
     for path in moments[1 :: max(len(moments) // n_moments, 1)]:
         shutil.copytree(path, tmp_path / path.name)
-        assert_same(fit(data, tmp_path / path.name, **plan), hmm)
+        assert_same_model(fit(data, tmp_path / path.name, **plan), hmm)
 
 
 @pytest.mark.slow
@@ -268,7 +255,7 @@ def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
         hmm = fit(data, tmp_path / "run")
     assert len(moments) == 4  # three passes and the result
     for path in moments:
-        assert_same(fit(data, path), hmm)
+        assert_same_model(fit(data, path), hmm)
 
 
 # Interrupted
@@ -310,7 +297,7 @@ def test_ctrl_c_keeps_every_pass(undisturbed, data, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
     before = len(done)
-    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+    assert_same_model(fit(data, tmp_path / "run", **plan), hmm)
     monkeypatch.undo()
     again = counted(monkeypatch)
     fit(data, None, **plan)
@@ -334,7 +321,7 @@ def test_ctrl_c_in_the_middle_of_a_pass(undisturbed, data, tmp_path, monkeypatch
     at_pass(2, "search, round 1, move 2", interrupt_the_next, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
-    assert_same(fit(data, tmp_path / "run", **plan), hmm)
+    assert_same_model(fit(data, tmp_path / "run", **plan), hmm)
 
 
 # Called again
@@ -351,7 +338,7 @@ def test_finished_training_is_returned(undisturbed, data, tmp_path, monkeypatch)
     before = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
     monkeypatch.setattr(em, "expect_batches", no_pass)
     again = fit(data, tmp_path / "run", **plan)
-    assert_same(again, hmm)
+    assert_same_model(again, hmm)
     assert_array_equal(again.history_["n_passes"], hmm.history_["n_passes"])
     assert before == {path.name: path.stat().st_mtime_ns for path in (tmp_path / "run").iterdir()}
 
@@ -362,7 +349,7 @@ def test_data_may_have_moved(undisturbed, folder, tmp_path):
     plan, hmm, moments = undisturbed
     shutil.copytree(moments[-1], tmp_path / "run")
     shutil.copytree(folder, tmp_path / "moved")
-    assert_same(fit(mne_hmm.read_prepared(tmp_path / "moved"), tmp_path / "run", **plan), hmm)
+    assert_same_model(fit(mne_hmm.read_prepared(tmp_path / "moved"), tmp_path / "run", **plan), hmm)
 
 
 @pytest.mark.parametrize("undisturbed", ["search"], indirect=True)
@@ -426,7 +413,7 @@ def test_a_generator_is_known_by_its_seed(data, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match="holds another training, which differs in random_st"):
             fit(data, tmp_path / "run", other, **ONCE)
     hmm = fit(data, tmp_path / "run", np.random.default_rng(8), **ONCE)
-    assert_same(hmm, fit(data, None, np.random.default_rng(8), **ONCE))
+    assert_same_model(hmm, fit(data, None, np.random.default_rng(8), **ONCE))
 
 
 def test_without_a_seed(data, tmp_path, monkeypatch):
@@ -448,7 +435,7 @@ def test_without_a_seed(data, tmp_path, monkeypatch):
     assert len(course) == 4
     difference = hmm.history_["free_energy"][:4] - course
     assert_allclose(difference, difference[0], rtol=0, atol=1e-12)
-    assert_same(fit(data, tmp_path / "run", None, **ONCE), hmm)
+    assert_same_model(fit(data, tmp_path / "run", None, **ONCE), hmm)
 
 
 # Damaged
@@ -479,7 +466,7 @@ def test_damage_falls_back(undisturbed, step, kind, way_out, damage, data, tmp_p
     match = rf"The checkpoint .*{path.name} is cut off or damaged: .*; {way_out}"
     with pytest.warns(RuntimeWarning, match=match):
         again = fit(data, tmp_path / "run", **plan)
-    assert_same(again, hmm)
+    assert_same_model(again, hmm)
 
 
 # The folder

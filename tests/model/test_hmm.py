@@ -9,6 +9,7 @@ import mne
 import numpy as np
 import pytest
 from h5io import read_hdf5
+from helpers import assert_same_model
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
@@ -27,35 +28,12 @@ def dated(simulated, fitted):
     return hmm
 
 
-def assert_same(one, two):
-    """Assert that two models hold the same, to the last bit."""
-    for name in ARRAYS:
-        assert_array_equal(getattr(one, name), getattr(two, name))
-    assert one.preparation_.settings == two.preparation_.settings
-    assert one.preparation_.ch_names_ == two.preparation_.ch_names_
-    for name in ("components_", "eigenvalues_"):
-        assert_array_equal(getattr(one.preparation_, name), getattr(two.preparation_, name))
-    for name in ("explained_variance_", "rank_", "sfreq_"):
-        assert getattr(one.preparation_, name) == getattr(two.preparation_, name)
-    assert one.state_names == two.state_names
-    assert one.learned == two.learned
-    assert one.versions == two.versions
-    assert one.random_state == two.random_state
-    assert (one.free_energy_, one.converged_) == (two.free_energy_, two.converged_)
-    assert one.history_.keys() == two.history_.keys()
-    assert_array_equal(one.history_["free_energy"], two.history_["free_energy"])
-    assert one.history_["starts"] == two.history_["starts"]
-    assert len(one.annotations_) == len(two.annotations_)
-    for a, b in zip(one.annotations_, two.annotations_, strict=True):
-        assert a == b
-
-
 def test_saved_and_read(tmp_path, simulated, dated):
     """All that a model holds survives its file, and it predicts the same."""
     fname = tmp_path / "rest-hmm.h5"
     dated.save(fname)
     again = mne_hmm.read_hmm(fname)
-    assert_same(again, dated)
+    assert_same_model(again, dated)
     assert type(again.converged_) is bool
     assert type(again.learned.means) is bool
     assert type(again.history_["starts"][0]["kept"]) is bool
@@ -63,7 +41,7 @@ def test_saved_and_read(tmp_path, simulated, dated):
     assert_array_equal(again.predict(raw).probabilities, dated.predict(raw).probabilities)
     assert [p.name for p in tmp_path.iterdir()] == ["rest-hmm.h5"]  # no temporary file stays
     again.save(tmp_path / "again.hdf5")
-    assert_same(mne_hmm.read_hmm(tmp_path / "again.hdf5"), dated)
+    assert_same_model(mne_hmm.read_hmm(tmp_path / "again.hdf5"), dated)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +58,7 @@ def test_every_kind_of_setting_survives(tmp_path, simulated, preparation):
     hmm = mne_hmm.fit_hmm(raw, 2, preparation=preparation, n_init=1, random_state=0)
     hmm.save(tmp_path / "model.h5")
     again = mne_hmm.read_hmm(tmp_path / "model.h5")
-    assert_same(again, hmm)
+    assert_same_model(again, hmm)
     for name, value in hmm.preparation_.settings.items():
         assert type(again.preparation_.settings[name]) is type(value)
 
@@ -191,7 +169,7 @@ def test_reorder_states_by_a_cycle(simulated, fitted):
     changed = [f"hmm/state_{order.index(int(d[-1]))}" for d in fitted.annotations_[0].description]
     assert new.annotations_[0].description.tolist() == changed
     back = new.reorder_states([2, 0, 1])
-    assert_same(back, fitted)
+    assert_same_model(back, fitted)
     with pytest.raises(ValueError, match="order must be a sequence with each state"):
         fitted.reorder_states([0, 1, 1])
 

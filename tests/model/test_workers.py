@@ -11,8 +11,9 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from helpers import assert_same_model
 from local_workers import free_addresses, tf_config
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 import mne_hmm
 
@@ -124,14 +125,6 @@ def assert_like(ours, theirs):
     assert ours.converged_ == theirs.converged_
 
 
-def assert_same(ours, theirs):
-    """Compare workers with each other, and with themselves: every bit is the same."""
-    for name in PARAMETERS:
-        assert_array_equal(getattr(ours, name), getattr(theirs, name))
-    assert_array_equal(ours.history_["free_energy"], theirs.history_["free_energy"])
-    assert ours.annotations_ == theirs.annotations_
-
-
 @pytest.mark.parametrize(
     "kwargs",
     [
@@ -148,7 +141,7 @@ def test_two_workers_are_one(kwargs, folder, tmp_path):
     """The model of two workers is that of one, on both, with all annotations."""
     with Together(tmp_path, folder, kwargs) as together:
         first, second = together.models()
-    assert_same(first, second)
+    assert_same_model(first, second)
     alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(folder), random_state=0, **kwargs)
     assert_like(first, alone)
     assert len(first.annotations_) == len(UNEVEN)
@@ -161,7 +154,7 @@ def test_mini_batches_of_two_workers(folder, tmp_path):
     kwargs = ONE_START | {"batch_size": 4, "sequence_length": 200, "tol": 0}
     with Together(tmp_path, folder, kwargs) as together:
         first, second = together.models()
-    assert_same(first, second)
+    assert_same_model(first, second)
     assert len(first.history_["batches"]) > 0
     alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(folder), random_state=0, **kwargs)
     # Training stops where only the rounding of densities in float32 is left.
@@ -176,7 +169,7 @@ def test_a_worker_without_recordings(tmp_path, labels):
     kwargs = ONE_START | ({"init": (np.arange(2450) // 20 % 3).tolist()} if labels else {})
     with Together(tmp_path, tmp_path / "one", kwargs) as together:
         first, second = together.models()
-    assert_same(first, second)
+    assert_same_model(first, second)
     alone = mne_hmm.fit_hmm(mne_hmm.read_prepared(tmp_path / "one"), random_state=0, **kwargs)
     assert_like(first, alone)
 
@@ -208,7 +201,7 @@ def test_killed_and_started_again(lost, folder, tmp_path):
     with Together(tmp_path / "again", folder, ONE_START, run) as together:
         models = together.models()
     for hmm in models:
-        assert_same(hmm, undisturbed)
+        assert_same_model(hmm, undisturbed)
     assert list(run.glob("training-*.result"))
 
 
@@ -252,7 +245,7 @@ def test_two_devices_are_one(tmp_path, monkeypatch):
     alone = mne_hmm.fit_hmm(
         mne_hmm.read_prepared(tmp_path / "prepared"), random_state=0, **ONE_START
     )
-    assert_same(mne_hmm.read_hmm(tmp_path / "hmm.h5"), alone)
+    assert_same_model(mne_hmm.read_hmm(tmp_path / "hmm.h5"), alone)
 
 
 # As it is documented

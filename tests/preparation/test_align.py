@@ -9,6 +9,7 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
+from helpers import assert_same_prepared
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
 
@@ -448,18 +449,6 @@ def fnames(tmp_path_factory):
     return fnames
 
 
-def assert_same(got, expected):
-    """Compare features and maps to the bit."""
-    assert len(got) == len(expected) == len(got.alignments) == len(expected.alignments)
-    for ours, theirs in zip(got.data, expected.data, strict=True):
-        assert_array_equal(ours, theirs)
-    for ours, theirs in zip(got.alignments, expected.alignments, strict=True):
-        assert_array_equal(ours.content(), theirs.content())
-    assert_array_equal(got.preparation.aligned_to_, expected.preparation.aligned_to_)
-    assert got.preparation.grouped_ == expected.preparation.grouped_
-    assert got.time_maps == expected.time_maps
-
-
 CALLS = [{}, {"group": [0, 1, 1, 0]}, {"align_on": (1.0, 5.0)}, {"group": "abab", "align_on": 0}]
 
 
@@ -471,9 +460,11 @@ def test_folder_holds_what_memory_would(tmp_path, fnames, call):
         kwargs = {"group": list("abab"), "align_on": fnames[2]}
     expected = prepare(fnames, SETTINGS, **kwargs)
     got = prepare(fnames, SETTINGS, cache_dir=tmp_path / "a", n_jobs=1 + call % 2, **kwargs)
-    assert_same(got, expected)
-    assert_same(mne_hmm.read_prepared(tmp_path / "a"), expected)
-    assert_same(prepare(fnames, got.preparation, cache_dir=tmp_path / "b", **kwargs), expected)
+    assert_same_prepared(got, expected)
+    assert_same_prepared(mne_hmm.read_prepared(tmp_path / "a"), expected)
+    assert_same_prepared(
+        prepare(fnames, got.preparation, cache_dir=tmp_path / "b", **kwargs), expected
+    )
     # Features, maps, index and preparation, and nothing that was needed on the way.
     assert len(list((tmp_path / "a").iterdir())) == 4 + 4 + 2
 
@@ -552,7 +543,7 @@ def test_a_killed_call_goes_on(tmp_path, fnames, monkeypatch, where, n_read):
     group = [0, 1, 1, 0]
     got = prepare(fnames, SETTINGS, cache_dir=folder, group=group)
     assert len(counts) == n_read
-    assert_same(got, prepare(fnames, SETTINGS, group=group))
+    assert_same_prepared(got, prepare(fnames, SETTINGS, group=group))
     assert len(list(folder.iterdir())) == 4 + 4 + 2
 
 
@@ -569,7 +560,9 @@ def test_damaged_maps_and_moments(tmp_path, fnames):
             mne_hmm.read_prepared(folder)
         if number == 0:  # what is left of an earlier call is not whole
             (folder / "moments-00000.npz").write_bytes(b"PK\x03\x04 cut off")
-        assert_same(prepare(fnames, SETTINGS, cache_dir=folder, group=[0, 0, 1, 2]), expected)
+        assert_same_prepared(
+            prepare(fnames, SETTINGS, cache_dir=folder, group=[0, 0, 1, 2]), expected
+        )
 
 
 @pytest.mark.parametrize(
@@ -603,8 +596,8 @@ def test_maps_go_with_their_recordings(tmp_path, fnames):
         prepare(fnames[2:], whole.preparation, cache_dir=tmp_path / "rest"),
     ]
     joined = as_prepared(parts)
-    assert_same(joined, whole)
-    assert_same(whole.recording(2), prepare(fnames[2], whole.preparation))
+    assert_same_prepared(joined, whole)
+    assert_same_prepared(whole.recording(2), prepare(fnames[2], whole.preparation))
     (fold, *_) = folds.make_folds(whole, 2, 0.1)
     taken = folds.select_rows(whole, fold.held_out)
     expected = [whole.alignments[part.recording] for part in fold.held_out]

@@ -12,6 +12,7 @@ import weakref
 import mne
 import numpy as np
 import pytest
+from helpers import assert_same_prepared
 from numpy.testing import assert_array_equal
 
 import mne_hmm
@@ -26,7 +27,7 @@ SETTINGS = Preparation(n_embeddings=5, n_components=6)
 SFREQ = 250.0
 
 
-def make_raw(seed, duration=8.0, n_channels=4):
+def simulated_raw(seed, duration=8.0, n_channels=4):
     """A simulated recording."""
     return mne_hmm.simulate_raw(2, n_channels=n_channels, duration=duration, random_state=seed)[0]
 
@@ -34,7 +35,7 @@ def make_raw(seed, duration=8.0, n_channels=4):
 @pytest.fixture(scope="module")
 def raws():
     """Recordings with bad spans, a short good span, and dates; two of them of one length."""
-    out = [make_raw(i, duration) for i, duration in enumerate([8.0, 9.0, 8.0, 10.0])]
+    out = [simulated_raw(i, duration) for i, duration in enumerate([8.0, 9.0, 8.0, 10.0])]
     # Behind 5.2 s only three good samples are left before the next bad span.
     out[1].set_annotations(
         mne.Annotations([2.0, 5.0, 5.212], [0.5, 0.2, 0.3], ["BAD_x", "BAD_y", "BAD_z"])
@@ -76,22 +77,6 @@ def filled(tmp_path, fnames):
     return tmp_path / "filled"
 
 
-def assert_same(got, expected):
-    """Compare everything, features to the bit."""
-    assert len(got) == len(expected)
-    for x, y in zip(got.data, expected.data, strict=True):
-        assert x.dtype == y.dtype == np.float32
-        assert_array_equal(x, y)
-    assert got.time_maps == expected.time_maps
-    assert got.names == expected.names
-    ours, theirs = got.preparation, expected.preparation
-    assert ours.settings == theirs.settings
-    for name in ("ch_names_", "rank_", "sfreq_", "explained_variance_"):
-        assert getattr(ours, name) == getattr(theirs, name)
-    for name in ("components_", "eigenvalues_"):
-        assert_array_equal(getattr(ours, name), getattr(theirs, name))
-
-
 def state_of(folder):
     """What tells whether files were written anew."""
     return {
@@ -120,8 +105,8 @@ def test_folder_holds_what_memory_would(tmp_path, raws, fnames, in_memory, kind)
         with pytest.warns(RuntimeWarning, match="1 good span shorter"):
             expected = prepare(raws, SETTINGS)
     got = into(tmp_path / "new" / "folder", inst)
-    assert_same(got, expected)
-    assert_same(read_prepared(str(tmp_path / "new" / "folder")), expected)
+    assert_same_prepared(got, expected)
+    assert_same_prepared(read_prepared(str(tmp_path / "new" / "folder")), expected)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +119,12 @@ def test_folder_holds_what_memory_would(tmp_path, raws, fnames, in_memory, kind)
     ],
 )
 def test_every_kind_of_preparation(tmp_path, settings):
-    raws = [make_raw(0), make_raw(1)]
-    assert_same(prepare(raws, settings, cache_dir=tmp_path), prepare(raws, settings))
+    raws = [simulated_raw(0), simulated_raw(1)]
+    assert_same_prepared(prepare(raws, settings, cache_dir=tmp_path), prepare(raws, settings))
 
 
 def test_arrays_and_their_files(tmp_path):
-    arrays = [make_raw(i).get_data().astype(np.float32) for i in range(2)]
+    arrays = [simulated_raw(i).get_data().astype(np.float32) for i in range(2)]
     fnames = [tmp_path / f"{i}.npy" for i in range(2)]
     for fname, array in zip(fnames, arrays, strict=True):
         np.save(fname, array)
@@ -147,12 +132,14 @@ def test_arrays_and_their_files(tmp_path):
     got = prepare(fnames, SETTINGS, sfreq=SFREQ, cache_dir=tmp_path / "files")
     for x, y in zip(got.data, expected.data, strict=True):
         assert_array_equal(x, y)
-    assert_same(prepare(arrays, SETTINGS, sfreq=SFREQ, cache_dir=tmp_path / "arrays"), expected)
+    assert_same_prepared(
+        prepare(arrays, SETTINGS, sfreq=SFREQ, cache_dir=tmp_path / "arrays"), expected
+    )
 
 
 def test_one_recording(tmp_path):
-    raw = make_raw(0)
-    assert_same(prepare(raw, SETTINGS, cache_dir=tmp_path), prepare(raw, SETTINGS))
+    raw = simulated_raw(0)
+    assert_same_prepared(prepare(raw, SETTINGS, cache_dir=tmp_path), prepare(raw, SETTINGS))
 
 
 def test_a_fitted_preparation_needs_one_pass(tmp_path, fnames, in_memory, monkeypatch):
@@ -166,7 +153,7 @@ def test_a_fitted_preparation_needs_one_pass(tmp_path, fnames, in_memory, monkey
     monkeypatch.setattr(prepare_module, "prepare_signals", counted)
     got = into(tmp_path, fnames, in_memory.preparation)
     assert calls == in_memory.names
-    assert_same(got, in_memory)
+    assert_same_prepared(got, in_memory)
 
 
 def test_jobs_change_no_bit(tmp_path, raws, fnames):
@@ -188,7 +175,7 @@ def test_jobs_change_no_bit(tmp_path, raws, fnames):
 
 def test_warnings_of_jobs_are_told(tmp_path):
     # MNE-Python warns of filters that are longer than the signals.
-    raws = [make_raw(i, duration=2.0) for i in range(2)]
+    raws = [simulated_raw(i, duration=2.0) for i in range(2)]
     for n_jobs in (1, 2):
         with pytest.warns(RuntimeWarning, match="filter_length") as told:
             prepare(raws, SETTINGS, cache_dir=tmp_path / str(n_jobs), n_jobs=n_jobs)
@@ -196,7 +183,7 @@ def test_warnings_of_jobs_are_told(tmp_path):
 
 
 def test_warnings_are_those_of_memory(tmp_path):
-    raw = make_raw(0)
+    raw = simulated_raw(0)
     raw._data[:, -100:] = 0
     raw._data -= raw._data.mean(0)
     told = []
@@ -216,7 +203,7 @@ def test_signals_of_one_recording_are_in_memory(tmp_path, fnames, monkeypatch, k
     if kind == "npy":
         fnames = [tmp_path / f"{i}.npy" for i in range(3)]
         for i, fname in enumerate(fnames):
-            np.save(fname, make_raw(i).get_data())
+            np.save(fname, simulated_raw(i).get_data())
     alive, order = [], []
 
     def watched(recording, *args):
@@ -351,7 +338,7 @@ def test_real_eeg(tmp_path, eegbci):
         with pytest.warns(RuntimeWarning, match="without any signal"):
             prepared.append(prepare(fnames, cache_dir=folder))
     assert prepared[1].n_features == 80
-    assert_same(prepared[1], prepared[0])
+    assert_same_prepared(prepared[1], prepared[0])
 
 
 # Interrupted
@@ -414,7 +401,7 @@ def test_a_killed_call_goes_on(tmp_path, fnames, in_memory, monkeypatch, where, 
 
     original = prepare_module.prepare_signals
     monkeypatch.setattr(prepare_module, "prepare_signals", counted)
-    assert_same(into(folder, fnames), in_memory)
+    assert_same_prepared(into(folder, fnames), in_memory)
     assert len(calls) == n_read
     after = state_of(folder)
     assert {name: after[name] for name in before} == before
@@ -429,7 +416,7 @@ def test_a_finished_folder_is_returned(filled, fnames, in_memory, monkeypatch):
         got = prepare(fnames, SETTINGS, cache_dir=filled, verbose=True)
     assert "holds these features already" in log.getvalue()
     assert state_of(filled) == before
-    assert_same(got, in_memory)
+    assert_same_prepared(got, in_memory)
 
 
 def test_what_fails_leaves_the_folder_to_others(tmp_path, raws):
@@ -448,7 +435,7 @@ def test_a_full_disk_leaves_no_half_shard(tmp_path, fnames, in_memory):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["index.json", "preparation.h5"]
-    assert_same(into(tmp_path, fnames), in_memory)
+    assert_same_prepared(into(tmp_path, fnames), in_memory)
 
 
 # Never mixed
@@ -533,7 +520,7 @@ def test_missing_and_cut_shards(filled, fnames, in_memory, damage):
     with pytest.raises(OSError, match=match):
         read_prepared(filled)
     before = state_of(filled)
-    assert_same(into(filled, fnames), in_memory)
+    assert_same_prepared(into(filled, fnames), in_memory)
     after = state_of(filled)
     assert {name for name in after if after[name] != before.get(name)} == {shard.name}
 
@@ -548,7 +535,7 @@ def test_damage_that_sizes_do_not_tell_of(filled, fnames, in_memory):
     with pytest.raises(OSError, match=match):
         mne_hmm.fit_hmm(prepared, 2, n_init=1, refine=False)
     shard.unlink()
-    assert_same(into(filled, fnames), in_memory)
+    assert_same_prepared(into(filled, fnames), in_memory)
 
 
 def test_exchanged_shards(filled):
@@ -614,7 +601,7 @@ def test_damaged_products_are_summed_anew(tmp_path, fnames, in_memory, monkeypat
         with pytest.raises(KeyboardInterrupt):
             prepare(fnames, SETTINGS, cache_dir=tmp_path)
     flip(tmp_path / "products.npz", at=3000)
-    assert_same(into(tmp_path, fnames), in_memory)
+    assert_same_prepared(into(tmp_path, fnames), in_memory)
 
 
 def _interrupted(*_):

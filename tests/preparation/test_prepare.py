@@ -6,6 +6,7 @@ import tracemalloc
 import mne
 import numpy as np
 import pytest
+from helpers import annotate
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import hilbert
 
@@ -22,20 +23,13 @@ def step(**changes):
     return dataclasses.replace(AS_IS, **changes)
 
 
-def make_raw(n_times=5000, n_channels=4, sfreq=SFREQ, seed=0, **kwargs):
+def noise_raw(n_times=5000, n_channels=4, sfreq=SFREQ, seed=0, **kwargs):
     """Correlated noise with power at all frequencies, of a size as in EEG."""
     rng = np.random.default_rng(seed)
     data = rng.standard_normal((n_channels, n_times)).cumsum(1) * 0.05
     data += rng.standard_normal((n_channels, n_channels)) @ rng.standard_normal(data.shape)
     info = mne.create_info(n_channels, sfreq, "eeg")
     return mne.io.RawArray(1e-5 * data, info, verbose="ERROR", **kwargs)
-
-
-def annotate(raw, *annotations):
-    """Annotate samples: first, the one after the last, and what they are."""
-    starts, stops, descriptions = zip(*annotations, strict=True)
-    starts, stops = np.array(starts) / raw.info["sfreq"], np.array(stops) / raw.info["sfreq"]
-    return raw.set_annotations(mne.Annotations(starts, stops - starts, descriptions))
 
 
 def zscore(x):
@@ -86,14 +80,14 @@ def test_settings_cannot_be_changed():
 
 @pytest.mark.parametrize(("l_freq", "h_freq"), [(1.0, 45.0), (2.0, None), (None, 30.0)])
 def test_filter_is_that_of_mne(l_freq, h_freq):
-    raw = make_raw()
+    raw = noise_raw()
     expected = raw.copy().filter(l_freq, h_freq).get_data().T
     got = prepare(raw, step(l_freq=l_freq, h_freq=h_freq))
     assert_float32_close(got.data[0], expected)
 
 
 def test_bad_spans_are_filtered_across_but_not_modeled():
-    raw = annotate(make_raw(), (2000, 2050, "BAD_jump"))
+    raw = annotate(noise_raw(), (2000, 2050, "BAD_jump"))
     raw._data[:, 2000:2050] += 1e-3  # rings into the good samples around
     whole = raw.copy().filter(1, 45).get_data().T
     expected = np.concatenate([whole[:2000], whole[2050:]])
@@ -103,7 +97,7 @@ def test_bad_spans_are_filtered_across_but_not_modeled():
 
 
 def test_edges_are_not_filtered_across():
-    first, second = make_raw(2000), make_raw(3001, seed=1)
+    first, second = noise_raw(2000), noise_raw(3001, seed=1)
     second._data += 1e-3  # a jump that would ring into both
     raw = mne.concatenate_raws([first.copy(), second.copy()])
     parts = [one.copy().filter(1, 45).get_data().T for one in (first, second)]
@@ -115,7 +109,7 @@ def test_edges_are_not_filtered_across():
 
 
 def test_a_bad_span_without_numbers_is_not_filtered_across():
-    raw = annotate(make_raw(), (2000, 2050, "BAD_nan"))
+    raw = annotate(noise_raw(), (2000, 2050, "BAD_nan"))
     parts = [raw.copy().crop(tmax=1999 / SFREQ), raw.copy().crop(tmin=2050 / SFREQ)]
     expected = [one.filter(1, 45).get_data().T for one in parts]
     raw._data[0, 2010:2020] = np.nan
@@ -124,7 +118,7 @@ def test_a_bad_span_without_numbers_is_not_filtered_across():
 
 
 def test_envelope_is_that_of_the_filtered_signal():
-    raw = make_raw(5001)
+    raw = noise_raw(5001)
     filtered = raw.copy().filter(8, 13).get_data()
     got = prepare(raw, step(l_freq=8, h_freq=13, envelope=True)).data[0]
     # Some 100 samples from the ends the Hilbert transform depends on how it is padded.
@@ -134,7 +128,7 @@ def test_envelope_is_that_of_the_filtered_signal():
 
 
 def test_standardization_is_over_the_good_samples_of_each_recording():
-    raws = [annotate(make_raw(seed=i), (1000, 3000, "BAD_x")) for i in range(2)]
+    raws = [annotate(noise_raw(seed=i), (1000, 3000, "BAD_x")) for i in range(2)]
     raws[0]._data[:, 1000:3000] *= 100
     raws[1]._data = 7 * raws[1]._data + 1e-3
     got = prepare(raws, step(standardize=True))
@@ -170,7 +164,7 @@ def test_resampled_signals_lie_at_the_times_they_are_said_to(sfreq, target):
 
 
 def test_resampling_starts_anew_behind_an_edge():
-    first, second = make_raw(1501), make_raw(2003, seed=1)
+    first, second = noise_raw(1501), noise_raw(2003, seed=1)
     raw = mne.concatenate_raws([first.copy(), second.copy()])
     got = prepare(raw, step(sfreq=100.0))
     alone = [prepare(one, step(sfreq=100.0)) for one in (first, second)]
@@ -180,7 +174,7 @@ def test_resampling_starts_anew_behind_an_edge():
 
 
 def test_no_rate_keeps_that_of_the_recording():
-    got = prepare(make_raw(), AS_IS)
+    got = prepare(noise_raw(), AS_IS)
     assert got.sfreq == SFREQ
     assert_array_equal(got.times[0], np.arange(5000) / SFREQ)
 
@@ -204,7 +198,7 @@ def by_hand(raws, n_lags, n_components, whiten=False):
 
 @pytest.mark.parametrize("whiten", [False, True])
 def test_all_steps_are_those_made_by_hand(whiten):
-    raws = [make_raw(4001), make_raw(2500, seed=1)]
+    raws = [noise_raw(4001), noise_raw(2500, seed=1)]
     settings = Preparation(sfreq=None, n_embeddings=9, n_components=6, whiten=whiten)
     got = prepare(raws, settings)
     features, components, values = by_hand(raws, 9, 6, whiten)
@@ -230,7 +224,7 @@ def test_published_features(reference):
 
 
 def test_embedding_does_not_cross_a_cut():
-    raw = annotate(make_raw(), (2000, 2001, "BAD_x"), (3000, 3000, "EDGE boundary"))
+    raw = annotate(noise_raw(), (2000, 2001, "BAD_x"), (3000, 3000, "EDGE boundary"))
     x = raw.get_data().T.astype(np.float32)
     got = prepare(raw, step(n_embeddings=5))
     parts = [embed(x[a:b], 5) for a, b in ((0, 2000), (2001, 3000), (3000, 5000))]
@@ -239,7 +233,7 @@ def test_embedding_does_not_cross_a_cut():
 
 
 def test_components_are_of_all_recordings_together():
-    raws = [make_raw(4000), make_raw(3000, seed=1)]
+    raws = [noise_raw(4000), noise_raw(3000, seed=1)]
     settings = Preparation(n_embeddings=5, n_components=4)
     together = prepare(raws, settings).preparation.components_
     for raw in raws:
@@ -251,7 +245,7 @@ def test_components_are_of_all_recordings_together():
 
 
 def test_a_fitted_preparation_gives_its_own_recordings_the_same_features():
-    raws = [make_raw(4000), make_raw(3000, seed=1)]
+    raws = [noise_raw(4000), noise_raw(3000, seed=1)]
     fitted = prepare(raws, Preparation(n_embeddings=5, n_components=6))
     again = prepare(raws, fitted.preparation)
     for x, y in zip(again.data, fitted.data, strict=True):
@@ -261,7 +255,7 @@ def test_a_fitted_preparation_gives_its_own_recordings_the_same_features():
 
 
 def test_a_fitted_preparation_is_applied_not_fitted_anew():
-    raw, new = make_raw(4000), make_raw(3000, seed=1)
+    raw, new = noise_raw(4000), noise_raw(3000, seed=1)
     fitted = prepare(raw, Preparation(sfreq=None, n_embeddings=5, n_components=6)).preparation
     x = new.copy().filter(1, 45).get_data().T
     expected = zscore(embed(zscore(x), 5) @ fitted.components_)
@@ -290,17 +284,17 @@ def test_a_fitted_preparation_takes_recordings_at_any_rate():
     [("auto", 20), (7, 7), (np.int64(7), 7), (1.0, 20), (1, 1), (None, 20)],
 )
 def test_number_of_features(n_components, expected):
-    got = prepare(make_raw(), Preparation(n_embeddings=5, n_components=n_components))
+    got = prepare(noise_raw(), Preparation(n_embeddings=5, n_components=n_components))
     assert got.n_features == got.preparation.n_features_ == got.data[0].shape[1] == expected
 
 
 def test_auto_is_eighty_components_at_most():
-    assert prepare(make_raw(n_channels=6)).n_features == 80
+    assert prepare(noise_raw(n_channels=6)).n_features == 80
 
 
 @pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
 def test_a_share_of_the_variance_is_reached_but_not_exceeded(share):
-    raw = make_raw()
+    raw = noise_raw()
     got = prepare(raw, Preparation(n_embeddings=5, n_components=share)).preparation
     all_of_them = prepare(raw, Preparation(n_embeddings=5)).preparation
     shares = np.cumsum(all_of_them.eigenvalues_) / all_of_them.eigenvalues_.sum()
@@ -311,7 +305,7 @@ def test_a_share_of_the_variance_is_reached_but_not_exceeded(share):
 
 
 def test_what_a_fitted_preparation_tells():
-    raw = make_raw().rename_channels(dict(zip("0123", "wxyz", strict=True)))
+    raw = noise_raw().rename_channels(dict(zip("0123", "wxyz", strict=True)))
     settings = Preparation(sfreq=100, n_embeddings=3, n_components=5)
     got = prepare(raw, settings)
     assert isinstance(got.preparation, FittedPreparation)
@@ -324,7 +318,7 @@ def test_what_a_fitted_preparation_tells():
 
 
 def test_dependent_channels_are_told_of():
-    raw = make_raw()
+    raw = noise_raw()
     raw._data -= raw._data.mean(0)
     with pytest.warns(RuntimeWarning, match="4 channels have rank 3"):
         got = prepare(raw, Preparation(n_embeddings=5))
@@ -338,7 +332,7 @@ def test_dependent_channels_are_told_of():
 def test_short_spans_are_left_out_and_counted():
     # Good: 15 samples, which are one row; 14 and 3, which are none; and two long ones.
     bad = [(1000, 1002), (1017, 1020), (1034, 1040), (1043, 1044)]
-    raw = annotate(make_raw(), *((a, b, "BAD_x") for a, b in bad))
+    raw = annotate(noise_raw(), *((a, b, "BAD_x") for a, b in bad))
     with pytest.warns(RuntimeWarning, match="2 good spans shorter than the 15 samples"):
         got = prepare(raw, Preparation(sfreq=None, n_components=5))
     assert got.spans == [[(0, 986), (986, 987), (987, 987 + 5000 - 1044 - 14)]]
@@ -350,7 +344,7 @@ def test_short_spans_are_left_out_and_counted():
 
 def test_short_pieces_are_not_filtered_in_vain():
     # MNE-Python warns of filters longer than the signal, here for nothing.
-    raw = mne.concatenate_raws([make_raw(), make_raw(10, seed=1)])
+    raw = mne.concatenate_raws([noise_raw(), noise_raw(10, seed=1)])
     with pytest.warns(RuntimeWarning) as told:
         got = prepare(raw, Preparation(n_components=5))
     assert [str(one.message)[:11] for one in told] == ["1 good span"]
@@ -368,7 +362,7 @@ def test_few_samples_that_lie_close_together():
 
 
 def test_padding_is_left_out_with_a_warning():
-    raw = make_raw()
+    raw = noise_raw()
     raw._data[:, 4000:] = np.array([[1.0], [2.0], [0.0], [-3.0]])
     with pytest.warns(RuntimeWarning, match=r"4.00 s without any signal .* the recording"):
         got = prepare(raw, step(l_freq=1, h_freq=45))
@@ -379,16 +373,16 @@ def test_padding_is_left_out_with_a_warning():
 
 
 def test_padding_that_is_a_piece_of_its_own_is_left_out_too():
-    silence = make_raw(500)
+    silence = noise_raw(500)
     silence._data[:] = 0
-    raw = mne.concatenate_raws([make_raw(2000), silence, make_raw(2000, seed=1)])
+    raw = mne.concatenate_raws([noise_raw(2000), silence, noise_raw(2000, seed=1)])
     with pytest.warns(RuntimeWarning, match="2.00 s without any signal"):
         got = prepare(raw, AS_IS)
     assert got.time_maps[0].modeled() == [(0, 2000), (2500, 4500)]
 
 
 def test_padding_that_is_annotated_needs_no_warning():
-    raw = annotate(make_raw(), (2000, 2400, "BAD_padding"))
+    raw = annotate(noise_raw(), (2000, 2400, "BAD_padding"))
     raw._data[:, 2100:2300] = 0
     assert prepare(raw, AS_IS).time_maps[0].modeled() == [(0, 2000), (2400, 5000)]
 
@@ -396,7 +390,7 @@ def test_padding_that_is_annotated_needs_no_warning():
 @pytest.mark.parametrize(("n_still", "cut_out"), [(25, True), (24, False)])
 def test_a_moment_of_rest_is_no_padding(n_still, cut_out):
     # A tenth of a second and longer counts, in all channels at once.
-    raw = make_raw()
+    raw = noise_raw()
     raw._data[:, 2000 : 2000 + n_still] = 1e-5
     raw._data[1, 3000:3500] = 1e-5
     if not cut_out:
@@ -412,7 +406,7 @@ def test_a_moment_of_rest_is_no_padding(n_still, cut_out):
 
 def test_the_embedded_matrix_is_never_formed():
     n_times, n_channels, n_lags, n_components = 60_000, 8, 35, 10
-    x = make_raw(n_times, n_channels).get_data()
+    x = noise_raw(n_times, n_channels).get_data()
     settings = step(n_embeddings=n_lags, n_components=n_components, standardize=True)
     tracemalloc.start()
     prepare(x, settings, sfreq=SFREQ)
@@ -422,7 +416,7 @@ def test_the_embedded_matrix_is_never_formed():
 
 
 def test_prepared_data_describe_themselves():
-    raws = [annotate(make_raw(), (1000, 2000, "BAD_x")), make_raw(seed=1)]
+    raws = [annotate(noise_raw(), (1000, 2000, "BAD_x")), noise_raw(seed=1)]
     got = prepare(raws, Preparation(n_embeddings=5, n_components=6))
     assert len(got) == 2
     assert got.n_samples == 996 + 2996 + 4996

@@ -3,31 +3,15 @@
 import mne
 import numpy as np
 import pytest
+from helpers import states_of
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn import metrics
 
 import mne_hmm
-from mne_hmm.io.timeline import Timeline
 from mne_hmm.model.file import Learned
 from mne_hmm.states.agreement import adjusted_rand_index, cohen_kappa, cross_table
 
 CYCLE = [1, 2, 0]
-
-
-def states_of(labels, n_states=3, probabilities=None, names="state"):
-    """States of one recording; -1 where it was not modeled."""
-    labels = np.asarray(labels)
-    if probabilities is None:
-        probabilities = np.equal(labels, np.arange(n_states)[:, np.newaxis]).astype(float)
-        probabilities[:, labels < 0] = np.nan
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels >= 0, [0]])))
-    return mne_hmm.StateTimeCourse(
-        probabilities,
-        labels,
-        Timeline(100.0, len(labels)),
-        [tuple(edge) for edge in edges.reshape(-1, 2).tolist()],
-        tuple(f"{names}_{k}" for k in range(n_states)),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +27,9 @@ def test_against_scikit_learn(labels):
     """Kappa, the adjusted Rand index and shares are those of scikit-learn."""
     first, second = labels
     shuffled = np.array(CYCLE)[second]  # state k of the first is CYCLE[k] of the other
-    found = mne_hmm.compute_agreement(states_of(first), states_of(shuffled, names="other"))
+    found = mne_hmm.compute_agreement(
+        states_of(first), states_of(shuffled, names=["other_0", "other_1", "other_2"])
+    )
     assert_array_equal(found.order, CYCLE)
     assert found.share_alike == pytest.approx(metrics.accuracy_score(first, second))
     assert found.kappa == pytest.approx(metrics.cohen_kappa_score(first, second))
@@ -136,7 +122,7 @@ def test_errors_of_agreement(fitted, simulated):
         fitted.agreement(truth, raw)
     with pytest.raises(TypeError, match="states must be a StateTimeCourse"):
         mne_hmm.compute_agreement(truth, fitted)
-    halves = [states_of([0, 1, -1, -1]), states_of([-1, -1, 2, 1])]
+    halves = [states_of([0, 1, -1, -1], 3), states_of([-1, -1, 2, 1], 3)]
     with pytest.raises(ValueError, match="no sample of a recording in common"):
         mne_hmm.compute_agreement(*halves)
 
@@ -239,7 +225,7 @@ def test_entropy():
     """0 where certain, log K where all are the same, by hand between, NaN where not modeled."""
     probabilities = np.array([[1.0, 1 / 3, 0.5, np.nan], [0, 1 / 3, 0.5, np.nan]])
     probabilities = np.vstack([probabilities, [0, 1 / 3, 0, np.nan]])
-    states = states_of([0, 0, 1, -1], probabilities=probabilities)
+    states = states_of([0, 0, 1, -1], len(probabilities), probabilities=probabilities)
     assert_allclose(states.entropy, [0, np.log(3), np.log(2), np.nan], rtol=1e-12)
 
 

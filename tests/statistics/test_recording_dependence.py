@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+from helpers import states_of
 from numpy.testing import assert_allclose
 
 import mne_hmm
-from mne_hmm.io.timeline import Timeline
 from mne_hmm.report import find_cautions
-from mne_hmm.states.time_course import StateTimeCourse
 from mne_hmm.statistics.recording_dependence import count_blocks, dependence_of
 
 
@@ -22,15 +21,6 @@ def dependence(labels, n_states):
     counts = [count_blocks(np.asarray(one), n_states) for one in labels]
     names = [f"state_{k}" for k in range(n_states)]
     return dependence_of(counts, names, range(len(labels)))
-
-
-def course(labels, n_states):
-    """Make states of a recording of labels."""
-    labels = np.asarray(labels)
-    names = tuple(f"state_{k}" for k in range(n_states))
-    probabilities = np.equal(labels, np.arange(n_states)[:, None]).astype(float)
-    grid = Timeline(100.0, len(labels))
-    return StateTimeCourse(probabilities, labels, grid, [(0, len(labels))], names)
 
 
 def test_no_more_than_chance_where_recordings_do_not_differ():
@@ -160,7 +150,7 @@ def test_remedies_differ():
 
 def test_states_and_tables():
     """Of states of recordings; what was not modeled does not count."""
-    courses = [course([0] * 50 + [-1] * 100, 2), course([1] * 50, 2), course([1] * 50, 2)]
+    courses = [states_of([0] * 50 + [-1] * 100, 2), states_of([1] * 50, 2), states_of([1] * 50, 2)]
     found = mne_hmm.compute_recording_dependence(courses, names=["a", "b", "c"])
     assert found.explained == 1
     assert found.n_samples.tolist() == [50, 50, 50]
@@ -170,12 +160,12 @@ def test_states_and_tables():
     with pytest.raises(ValueError, match="one entry for each of 3 recordings, got 2"):
         mne_hmm.compute_recording_dependence(courses, names=["a", "b"])
     with pytest.raises(ValueError, match="recording 1 have no modeled sample; leave"):
-        mne_hmm.compute_recording_dependence([courses[0], course([-1] * 9, 2)])
+        mne_hmm.compute_recording_dependence([courses[0], states_of([-1] * 9, 2)])
 
 
 def test_cautions_have_the_remedy(fitted):
     """After the states that live in one recording."""
-    courses = [course([k] * 300 + [(k + 1) % 3] * 2, 3) for k in range(3)]
+    courses = [states_of([k] * 300 + [(k + 1) % 3] * 2, 3) for k in range(3)]
     *lives, last = find_cautions(fitted, courses, names=["a", "b", "c"])
     assert [one.split()[0] for one in lives] == ["state_0", "state_1", "state_2"]
     assert last.startswith("States may be recordings: 99 % of the variance")

@@ -5,10 +5,10 @@ import dataclasses
 import mne
 import numpy as np
 import pytest
+from helpers import states_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm import StateTimeCourse
 from mne_hmm.io.epochs import EpochGrid
 from mne_hmm.io.timeline import Timeline
 
@@ -17,19 +17,10 @@ pytest.importorskip("pandas")
 NAMES = ("rest", "left", "right")
 
 
-def states_of(text, sfreq=10.0, epochs=None):
+def from_text(text):
     """States of a recording in letters: a digit per sample, a dot where nothing is modeled."""
-    labels = np.array([-1 if letter == "." else int(letter) for letter in text])
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], labels >= 0, [0]])))
-    spans = list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
-    probabilities = np.equal(labels, np.arange(3)[:, None]).astype(float)
-    probabilities[:, labels < 0] = np.nan
-    timeline = Timeline(sfreq, len(labels), epochs=epochs)
-    if epochs is not None:
-        labels = labels.reshape(epochs.shape)
-        probabilities = np.moveaxis(probabilities.reshape(3, *epochs.shape), 0, 1)
-        spans = [(i * epochs.shape[1], (i + 1) * epochs.shape[1]) for i in range(epochs.shape[0])]
-    return StateTimeCourse(probabilities, labels, timeline, spans, NAMES)
+    labels = [-1 if letter == "." else int(letter) for letter in text]
+    return states_of(labels, 3, sfreq=10.0, names=NAMES)
 
 
 def states_of_epochs(*texts):
@@ -42,11 +33,19 @@ def states_of_epochs(*texts):
     data = np.zeros((len(texts), 1, n_times))
     ids = {f"cue_{i}": i + 1 for i in range(len(texts))}
     epochs = mne.EpochsArray(data, info, events, tmin=-0.2, event_id=ids, verbose="ERROR")
-    return states_of("".join(texts), epochs=EpochGrid.of(epochs))
+    states, grid = from_text("".join(texts)), EpochGrid.of(epochs)
+    n_epochs = len(texts)
+    return dataclasses.replace(
+        states,
+        probabilities=np.moveaxis(states.probabilities.reshape(3, n_epochs, n_times), 0, 1),
+        labels=states.labels.reshape(n_epochs, n_times),
+        timeline=Timeline(10.0, n_epochs * n_times, epochs=grid),
+        spans=[(i * n_times, (i + 1) * n_times) for i in range(n_epochs)],
+    )
 
 
-FIRST = states_of("001110211000220")
-SECOND = states_of("0110..0101")
+FIRST = from_text("001110211000220")
+SECOND = from_text("0110..0101")
 
 
 def test_statistics_of_recordings():
@@ -63,8 +62,8 @@ def test_statistics_of_recordings():
 
 
 def test_entropies_of_recordings():
-    even = states_of("000111222")
-    table = mne_hmm.summarize_recordings([even, states_of("1111"), SECOND, states_of("..")])
+    even = from_text("000111222")
+    table = mne_hmm.summarize_recordings([even, from_text("1111"), SECOND, from_text("..")])
     # Three states equally long; one all the time; two half of the time each; nothing known.
     assert_allclose(table["occupancy_entropy"], [np.log2(3), 0, 1, np.nan], rtol=1e-14, atol=0)
     assert not np.signbit(table["occupancy_entropy"][1])
@@ -73,7 +72,7 @@ def test_entropies_of_recordings():
     assert_array_equal(table["n_visits"], [3, 1, 7, 0])
     assert_allclose(table["switching_rate"], [2 / 0.9, 0, 5 / 0.8, np.nan], rtol=1e-14, atol=0)
     uncertain = np.array([[0.5, 0.25, np.nan], [0.5, 0.25, np.nan], [0, 0.5, np.nan]])
-    half = dataclasses.replace(states_of("01."), probabilities=uncertain)
+    half = dataclasses.replace(from_text("01."), probabilities=uncertain)
     assert mne_hmm.summarize_recordings(half)["posterior_entropy"][0] == 1.25
 
 
@@ -120,7 +119,7 @@ def test_occupancy_in_windows():
 
 
 def test_windows_do_not_drift():
-    states = states_of("0" * 1000, sfreq=100.0)
+    states = states_of([0] * 1000, 3)
     table = mne_hmm.compute_occupancy_over_time(states, 0.1, 0.015)
     times = table.loc[table["state"] == "rest", "time"].to_numpy()
     assert len(times) == 661  # from 0 s to 9.9 s

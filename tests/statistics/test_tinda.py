@@ -4,22 +4,11 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from helpers import states_of
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm.io.timeline import Timeline
-from mne_hmm.states.time_course import StateTimeCourse
 from mne_hmm.statistics import tinda_order
-
-
-def states_of(labels, spans=None, n_states=None):
-    """Make states of labels; -1 where not modeled."""
-    labels = np.asarray(labels, int)
-    n_states = labels.max() + 1 if n_states is None else n_states
-    names = tuple(f"state_{k}" for k in range(n_states))
-    one_hot = np.where(labels < 0, np.nan, np.arange(n_states)[:, None] == labels)
-    spans = [(0, len(labels))] if spans is None else spans
-    return StateTimeCourse(one_hot, labels, Timeline(100.0, len(labels)), spans, names)
 
 
 def path(rng, n_samples, cycle, tendency, mean_visit=8):
@@ -113,7 +102,7 @@ def test_against_counting(seed, weighting):
     spans = [(3, 200), (200, 340), (350, 351), (360, 600)]
     for a, b in [(0, 3), (340, 350), (351, 360)]:
         labels[a:b] = -1
-    found = mne_hmm.compute_tinda(states_of(labels, spans, 5), weighting=weighting)
+    found = mne_hmm.compute_tinda(states_of(labels, 5, spans=spans), weighting=weighting)
     expected = plain_densities(labels, spans, 5, weighting)
     assert_allclose(found.occupancy_density[..., 0], expected, rtol=0, atol=1e-13)
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from helpers import three_states
 from hmmlearn.hmm import GaussianHMM
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -22,15 +23,6 @@ QUICK = {"n_init": 3, "refine": False, "learn_means": False, "random_state": 0}
 QUICK |= {"sfreq": 100.0, "preparation": AS_IS}
 
 
-def three_states(n_samples, seed):
-    """Three channels, each of them louder in a state of its own."""
-    rng = np.random.default_rng(seed)
-    visits = rng.geometric(1 / 40, n_samples // 10)
-    labels = np.repeat(np.cumsum(rng.integers(1, 3, len(visits))) % 3, visits)[:n_samples]
-    loud = labels == np.arange(3)[:, np.newaxis]
-    return rng.standard_normal((3, n_samples)) * np.where(loud, 5, 1)
-
-
 class Model(NamedTuple):
     """What pairs of models are compared by."""
 
@@ -39,7 +31,7 @@ class Model(NamedTuple):
     means: np.ndarray
 
 
-RECORDINGS = [three_states(n, seed) for seed, n in enumerate((1200, 800, 1200, 800))]
+RECORDINGS = [three_states(n, seed, loudness=5) for seed, n in enumerate((1200, 800, 1200, 800))]
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +155,7 @@ def test_what_is_held_out():
 @pytest.mark.slow
 def test_fits_of_a_selection(tmp_path):
     """What select_n_states has fitted is taken."""
-    x = three_states(2400, 9)
+    x = three_states(2400, 9, loudness=5)
     options = {**QUICK, "n_folds": 2, "checkpoint_dir": tmp_path / "fits", "verbose": "WARNING"}
     selection = mne_hmm.select_n_states(x, [2], n_repeats=1, **options)
     n_files = len(list((tmp_path / "fits").iterdir()))
@@ -175,7 +167,7 @@ def test_fits_of_a_selection(tmp_path):
 @pytest.mark.slow
 def test_more_states_than_there_are():
     """Held-out evidence is best for the true number, and folds agree on it alone."""
-    recordings = [three_states(2000, seed) for seed in range(4)]
+    recordings = [three_states(2000, seed, loudness=5) for seed in range(4)]
     found = {
         k: mne_hmm.cross_validate(recordings, k, n_folds=4, n_jobs=2, verbose="WARNING", **QUICK)
         for k in (2, 3, 5)

@@ -9,6 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from helpers import three_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
@@ -26,15 +27,6 @@ QUICK = {"n_folds": 2, "n_repeats": 2, "n_init": 1, "random_state": 0, "sfreq": 
 QUICK |= {"preparation": AS_IS, "verbose": "WARNING"}
 
 
-def three_states(n_samples=9000, seed=0):
-    """Three channels, each of them louder in a state of its own; chains are those of an HMM."""
-    rng = np.random.default_rng(seed)
-    visits = rng.geometric(1 / 40, n_samples // 10)
-    states = np.cumsum(rng.integers(1, 3, len(visits))) % 3
-    labels = np.repeat(states, visits)[:n_samples]
-    return rng.standard_normal((3, n_samples)) * np.where(labels == np.arange(3)[:, None], 3, 1)
-
-
 def select(x, n_states=(2, 3), **changes):
     return mne_hmm.select_n_states(x, n_states, **{**QUICK, **changes})
 
@@ -43,7 +35,7 @@ def select(x, n_states=(2, 3), **changes):
 def done(tmp_path_factory):
     """A choice between two numbers, and the folder with its fits."""
     folder = tmp_path_factory.mktemp("selection") / "fits"
-    return select(three_states(), checkpoint_dir=folder), folder
+    return select(three_states(9000), checkpoint_dir=folder), folder
 
 
 def assert_same(ours, theirs):
@@ -77,7 +69,7 @@ def test_finds_the_truth(done):
 def test_numbers_by_another_way(done):
     """Evidence of held-out blocks, criteria and occupancy are those of models fitted here."""
     selection, folder = done
-    x = three_states()
+    x = three_states(9000)
     n = x.shape[1]
     context = many_fits.FitContext.begin(
         mne_hmm.prepare(x, AS_IS, sfreq=SFREQ),
@@ -191,8 +183,8 @@ def counted(monkeypatch):
 def test_the_same_call_again(done, counted):
     """Finished fits are not done again, not even for another choice of numbers and repeats."""
     selection, folder = done
-    assert_same(select(three_states(), checkpoint_dir=folder), selection)
-    some = select(three_states(), (3, 2), n_repeats=1, checkpoint_dir=folder)
+    assert_same(select(three_states(9000), checkpoint_dir=folder), selection)
+    some = select(three_states(9000), (3, 2), n_repeats=1, checkpoint_dir=folder)
     assert some.n_states == (2, 3)
     assert_array_equal(some.held_out, selection.held_out)
     assert counted.calls == []
@@ -203,9 +195,9 @@ def test_interrupted(done, counted, tmp_path):
     selection, _ = done
     counted.stop = 3
     with pytest.raises(KeyboardInterrupt):
-        select(three_states(), (3,), checkpoint_dir=tmp_path / "fits")
+        select(three_states(9000), (3,), checkpoint_dir=tmp_path / "fits")
     assert len(list((tmp_path / "fits").glob("*.result"))) == 2
-    again = select(three_states(), (3,), checkpoint_dir=tmp_path / "fits")
+    again = select(three_states(9000), (3,), checkpoint_dir=tmp_path / "fits")
     assert len(counted.calls) == 3 + 4
     assert_array_equal(again.held_out[0], selection.held_out[1])
     assert_array_equal(again.free_energy[0], selection.free_energy[1])
@@ -222,7 +214,7 @@ def test_damaged(done, counted, tmp_path):
     (path,) = copy.glob("3-states-fold-1-of-2-*.result")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.warns(RuntimeWarning, match=r"3-states-fold-1.*damaged.*computed again"):
-        again = select(three_states(), checkpoint_dir=copy)
+        again = select(three_states(9000), checkpoint_dir=copy)
     assert counted.calls == [3]
     assert_same(again, selection)
 
@@ -231,24 +223,24 @@ def test_another_call(done, tmp_path):
     """Fits to other data or with other settings are not taken."""
     _, folder = done
     with pytest.raises(ValueError, match=r"holds another training, which differs in data"):
-        select(three_states(seed=1), checkpoint_dir=folder)
+        select(three_states(9000, 1), checkpoint_dir=folder)
     with pytest.raises(ValueError, match=r"differs in tol \(0.0001 there, 0.001 now\)"):
-        select(three_states(), tol=1e-3, checkpoint_dir=folder)
+        select(three_states(9000), tol=1e-3, checkpoint_dir=folder)
     with pytest.raises(ValueError, match="differs in random_state"):
-        select(three_states(), random_state=1, checkpoint_dir=folder)
+        select(three_states(9000), random_state=1, checkpoint_dir=folder)
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError, match="is a file; give a folder"):
-        select(three_states(), checkpoint_dir=tmp_path / "file")
+        select(three_states(9000), checkpoint_dir=tmp_path / "file")
     with pytest.raises(FileNotFoundError, match="make it first"):
-        select(three_states(), checkpoint_dir=tmp_path / "no" / "folder")
+        select(three_states(9000), checkpoint_dir=tmp_path / "no" / "folder")
 
 
 @pytest.mark.slow
 def test_without_a_seed(counted, tmp_path):
     """Seeds are drawn once, and are those of the folder from then on."""
-    first = select(three_states(), (3,), random_state=None, checkpoint_dir=tmp_path / "fits")
+    first = select(three_states(9000), (3,), random_state=None, checkpoint_dir=tmp_path / "fits")
     n_fits = len(counted.calls)
-    again = select(three_states(), (3,), random_state=None, checkpoint_dir=tmp_path / "fits")
+    again = select(three_states(9000), (3,), random_state=None, checkpoint_dir=tmp_path / "fits")
     assert len(counted.calls) == n_fits == 6
     assert_same(first, again)
 
@@ -268,7 +260,7 @@ def last(*args, count=[0], **kwargs):
 
 fit = many_fits.fit_prepared
 many_fits.fit_prepared = last
-test_select.select(test_select.three_states(), checkpoint_dir=sys.argv[2])
+test_select.select(test_select.three_states(9000), checkpoint_dir=sys.argv[2])
 """
 
 
@@ -281,7 +273,7 @@ def test_killed_and_resumed(done, counted, tmp_path):
     root = str(Path(mne_hmm.__file__).parents[1])
     ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert_same(select(three_states(), checkpoint_dir=tmp_path / "fits"), selection)
+    assert_same(select(three_states(9000), checkpoint_dir=tmp_path / "fits"), selection)
     assert len(counted.calls) == 12 - 2
 
 
@@ -289,7 +281,7 @@ def test_killed_and_resumed(done, counted, tmp_path):
 def test_jobs(done, tmp_path):
     """Processes side by side change nothing but rounding, and keep their fits."""
     selection, _ = done
-    both = select(three_states(), n_jobs=2, checkpoint_dir=tmp_path / "fits")
+    both = select(three_states(9000), n_jobs=2, checkpoint_dir=tmp_path / "fits")
     assert len(list((tmp_path / "fits").glob("*.result"))) == 12
     assert_allclose(both.held_out, selection.held_out, rtol=1e-4)
     assert_allclose(both.free_energy, selection.free_energy, rtol=1e-4)

@@ -1,10 +1,9 @@
 """Brain images become the time courses of parcels, on the scanner's own clock."""
 
-import re
-
 import nibabel
 import numpy as np
 import pytest
+from helpers import raises
 from numpy.testing import assert_allclose
 
 from mne_hmm import Preparation, fit_hmm, parcellate_nifti, prepare
@@ -41,7 +40,7 @@ def random_data(seed=0):
 
 def refuse(error, parts, img, atlas=None, **kwargs):
     """Expect an error whose message has all parts, in this order."""
-    with pytest.raises(error, match=re.compile(".*".join(map(re.escape, parts)), re.DOTALL)):
+    with raises(error, parts):
         parcellate_nifti(img, make_labels() if atlas is None else atlas, **kwargs)
 
 
