@@ -119,7 +119,7 @@ def test_occupancy_in_windows():
 
 
 def test_windows_do_not_drift():
-    states = states_of([0] * 1000, 3)
+    states = states_of([0] * 1000, 3, names=NAMES)
     table = mne_hmm.compute_occupancy_over_time(states, 0.1, 0.015)
     times = table.loc[table["state"] == "rest", "time"].to_numpy()
     assert len(times) == 661  # from 0 s to 9.9 s
