@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -11,10 +11,17 @@ from mne.utils import ProgressBar, verbose
 from .._utils.checks import check_number, check_option, check_random_state, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RandomState, Verbose
 from ..model.hmm import HMM, draw_features
 from ..simulation.simulate import simulate_raw
 from ..simulation.state_sequences import markov_labels, markov_statistics
 from ..states.visits import find_visits, stationary_occupancy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# Labels of states, good spans, and the number of states.
+Decoded = tuple[np.ndarray, list[tuple[int, int]], int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,16 +77,17 @@ class BootstrapStatistics:
         """Share of the simulations without a whole visit to each state, shape (n_states,)."""
         return np.isnan(self.simulated_lifetime).mean(axis=0)
 
-    def _interval(self, values):
+    def _interval(self, values: np.ndarray) -> np.ndarray:
+        """Compute quantiles over simulations, shape (2, n_states); NaN without any."""
         tail = (1 - self.confidence) / 2
         out = np.full((2, values.shape[1]), np.nan)
         for state, column in enumerate(values.T):
-            known = column[~np.isnan(column)]
-            if len(known):
-                out[:, state] = np.quantile(known, [tail, 1 - tail])
+            finite = column[~np.isnan(column)]
+            if len(finite):
+                out[:, state] = np.quantile(finite, [tail, 1 - tail])
         return out
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "pd.DataFrame":
         """Get the intervals as a table with one row per state.
 
         Returns
@@ -89,9 +97,9 @@ class BootstrapStatistics:
             ``mean_lifetime``, ``lifetime_low`` and ``lifetime_high`` in seconds; and
             ``share_unseen``. Needs pandas.
         """
-        pd = check_pandas()
+        pandas = check_pandas()
         occupancy, lifetime = self.occupancy_interval, self.lifetime_interval
-        return pd.DataFrame(
+        return pandas.DataFrame(
             {
                 "state": list(self.state_names),
                 "fractional_occupancy": self.fractional_occupancy,
@@ -104,8 +112,8 @@ class BootstrapStatistics:
             }
         )
 
-    def __str__(self):
-        (low, high), (least, most) = self.occupancy_interval, self.lifetime_interval
+    def __str__(self) -> str:
+        (low, high), (shortest, longest) = self.occupancy_interval, self.lifetime_interval
         width = max(map(len, (*self.state_names, "state")))
         rows = [
             f"{name:{width}s}  {share:9.3f} ({a:.3f} to {b:.3f})  "
@@ -116,8 +124,8 @@ class BootstrapStatistics:
                 low,
                 high,
                 self.mean_lifetime,
-                least,
-                most,
+                shortest,
+                longest,
                 strict=True,
             )
         ]
@@ -148,8 +156,8 @@ def bootstrap_statistics(
     n_boot: int = 1000,
     confidence: float = 0.95,
     decode: bool = False,
-    random_state: Any = None,
-    verbose: Any = None,
+    random_state: RandomState = None,
+    verbose: Verbose = None,
 ) -> BootstrapStatistics:
     """Find how well recordings of some length show occupancies and lifetimes.
 
@@ -241,7 +249,7 @@ def bootstrap_statistics(
     sfreq = hmm.preparation_.sfreq_
     durations = _check_durations(duration, sfreq)
     lengths = [round(seconds * sfreq) for seconds in durations]
-    simulate = _decoded if decode else _simulated
+    simulate = _count_decoded if decode else _count_simulated
     occupied, whole_samples, n_whole = simulate(hmm, lengths, n_boot, rng)
     lifetime = np.divide(
         whole_samples, n_whole * sfreq, out=np.full(n_whole.shape, np.nan), where=n_whole > 0
@@ -259,12 +267,13 @@ def bootstrap_statistics(
     )
 
 
-def _check_durations(duration, sfreq):
+def _check_durations(duration: Any, sfreq: float) -> tuple[float, ...]:
+    """Return the seconds of each recording of a simulation."""
     rule = "a number of seconds above 0, or one for each recording"
-    several = [duration] if np.isscalar(duration) or duration is None else list(duration)
-    if not several:
+    durations = [duration] if np.isscalar(duration) or duration is None else list(duration)
+    if not durations:
         raise ValueError(f"duration must be {rule}, but it is empty")
-    seconds = [check_number(one, "duration", rule=rule, above=0) for one in several]
+    seconds = [check_number(value, "duration", rule=rule, above=0) for value in durations]
     if round(min(seconds) * sfreq) < 1:
         raise ValueError(
             f"duration must be at least a sample of the model, {1 / sfreq:g} s, got {min(seconds)}"
@@ -272,34 +281,43 @@ def _check_durations(duration, sfreq):
     return tuple(seconds)
 
 
-def _simulated(hmm, lengths, n_boot, rng):
-    """Count what simulated states do, all simulations side by side."""
-    total: Any = 0
+def _count_simulated(
+    hmm: HMM, lengths: list[int], n_boot: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Count what simulated states do, all simulations side by side.
+
+    Shapes: returns samples, samples in whole visits, and whole visits (3, n_boot, n_states).
+    """
+    total = np.zeros((3, n_boot, hmm.n_states), np.int64)
     progress = ProgressBar(len(lengths), mesg="Simulating")
-    for number, length in enumerate(lengths):
-        one = markov_statistics(hmm.transition_matrix_, length, n_boot, rng)
-        total = total + np.array(one)
-        progress.update(number + 1)
+    for n_done, length in enumerate(lengths, 1):
+        total += np.array(markov_statistics(hmm.transition_matrix_, length, n_boot, rng))
+        progress.update(n_done)
     return total
 
 
-def _decoded(hmm, lengths, n_boot, rng):
-    """Count what states do that are found in simulated data, one simulation after another."""
+def _count_decoded(
+    hmm: HMM, lengths: list[int], n_boot: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Count what states do that are found in simulated data, one simulation after another.
+
+    Shapes: as of `_count_simulated`.
+    """
     embedded = hmm.preparation_.n_embeddings > 1 and not hmm.means_.any()
+    decode = _decode_signals if embedded else _decode_features
     # A recording begins anywhere in the chain.
     hmm = hmm.copy()
     hmm.initial_probs_ = stationary_occupancy(hmm.transition_matrix_)
-    out = np.zeros((3, n_boot, hmm.n_states))
+    total = np.zeros((3, n_boot, hmm.n_states))
     progress = ProgressBar(n_boot, mesg="Simulating")
-    for number in range(n_boot):
+    for i_boot in range(n_boot):
         for length in lengths:
-            find = _states_of_signals if embedded else _states_of_features
-            out[:, number] += _counts(find(hmm, length, rng))
-        progress.update(number + 1)
-    return out
+            total[:, i_boot] += _count_visits(*decode(hmm, length, rng))
+        progress.update(i_boot + 1)
+    return total
 
 
-def _states_of_signals(hmm, length, rng):
+def _decode_signals(hmm: HMM, length: int, rng: np.random.Generator) -> Decoded:
     """Simulate signals, so much longer as preparing them takes off, and find their states."""
     preparation = hmm.preparation_
     seconds = (length + preparation.n_embeddings - 1) / preparation.sfreq_
@@ -309,7 +327,8 @@ def _states_of_signals(hmm, length, rng):
     return states.labels, states.spans, hmm.n_states
 
 
-def _states_of_features(hmm, length, rng):
+def _decode_features(hmm: HMM, length: int, rng: np.random.Generator) -> Decoded:
+    """Simulate features that are independent given the states, and find their states."""
     from ..engine import Parameters, Samples, infer
 
     labels = markov_labels(hmm.transition_matrix_, length, rng)
@@ -317,20 +336,21 @@ def _states_of_features(hmm, length, rng):
     parameters = Parameters(
         hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
     )
-    found = infer(
+    posterior = infer(
         Samples([features], [[length]]), parameters, covariance_type=hmm.learned.covariance_type
     )
-    return found.probabilities.argmax(1), [(0, length)], hmm.n_states
+    return posterior.probabilities.argmax(1), [(0, length)], hmm.n_states
 
 
-def _counts(found):
-    """Count samples in each state, those in whole visits, and these visits."""
-    labels, spans, n_states = found
+def _count_visits(labels: np.ndarray, spans: list[tuple[int, int]], n_states: int) -> np.ndarray:
+    """Count samples in each state, those in whole visits, and these visits; (3, n_states)."""
     visits = find_visits(labels, spans)
     seen = visits.stops - visits.starts
     whole = ~visits.censored
-    return (
-        np.bincount(visits.states, seen, n_states),
-        np.bincount(visits.states[whole], seen[whole], n_states),
-        np.bincount(visits.states[whole], minlength=n_states),
+    return np.array(
+        [
+            np.bincount(visits.states, seen, n_states),
+            np.bincount(visits.states[whole], seen[whole], n_states),
+            np.bincount(visits.states[whole], minlength=n_states),
+        ]
     )

@@ -2,7 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mne.utils import verbose
@@ -10,9 +11,13 @@ from mne.utils import verbose
 from .._utils.checks import check_number, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RecordingLike, Verbose
 from ..model.hmm import HMM, Options, predictions
-from ..states.agreement import compute_agreement
+from ..states.agreement import StateAgreement, compute_agreement
 from ..states.time_course import StateTimeCourse, as_courses
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +66,7 @@ class StateConsensus:
         """Share of the other fits in which each state recurs, shape (n_states,)."""
         return np.delete(self.recurs, self.reference, axis=0).mean(axis=0)
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "pd.DataFrame":
         """Get the consensus as a table with one row per state.
 
         Returns
@@ -70,14 +75,14 @@ class StateConsensus:
             Columns ``state``, ``recurrence``, ``correlation`` (mean over the other fits),
             ``occupancy`` and ``certainty`` (mean over the samples in the state); needs pandas.
         """
-        pd = check_pandas()
-        labels = np.concatenate([one.labels.ravel() for one in self.states])
-        certainty = np.concatenate([one.ravel() for one in self.certainty])
-        known = labels >= 0
+        pandas = check_pandas()
+        labels = np.concatenate([course.labels.ravel() for course in self.states])
+        certainty = np.concatenate([values.ravel() for values in self.certainty])
+        modeled = labels >= 0
         n_states = len(self.recurrence)
-        counts = np.bincount(labels[known], minlength=n_states)
-        sums = np.bincount(labels[known], weights=certainty[known], minlength=n_states)
-        return pd.DataFrame(
+        counts = np.bincount(labels[modeled], minlength=n_states)
+        sums = np.bincount(labels[modeled], weights=certainty[modeled], minlength=n_states)
+        return pandas.DataFrame(
             {
                 "state": list(self.states[0].state_names),
                 "recurrence": self.recurrence,
@@ -89,15 +94,15 @@ class StateConsensus:
             }
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         n_others = len(self.orders) - 1
         names = self.states[0].state_names
         width = max(map(len, (*names, "state")))
         rows = [
-            f"{name:{width}s}  {int(found):>6d} of {n_others}"
-            for name, found in zip(names, np.round(self.recurrence * n_others), strict=True)
+            f"{name:{width}s}  {int(n_fits):>6d} of {n_others}"
+            for name, n_fits in zip(names, np.round(self.recurrence * n_others), strict=True)
         ]
-        certainty = np.concatenate([one.ravel() for one in self.certainty])
+        certainty = np.concatenate([values.ravel() for values in self.certainty])
         kappa = self.agreement[np.triu_indices(n_others + 1, 1)]
         text = (
             f"Consensus of {n_others + 1} fits (kappa {kappa.mean():.3f}, {kappa.min():.3f} to "
@@ -112,8 +117,8 @@ class StateConsensus:
 @verbose
 @fill_doc
 def compute_consensus(
-    hmms: Any,
-    inst: Any,
+    hmms: Sequence[HMM],
+    inst: "RecordingLike | Sequence[RecordingLike]",
     *,
     min_correlation: float = 0.7,
     reject_by_annotation: bool = True,
@@ -121,7 +126,7 @@ def compute_consensus(
     group: Sequence[Hashable] | None = None,
     align_on: Any = None,
     n_jobs: int | None = None,
-    verbose: Any = None,
+    verbose: Verbose = None,
 ) -> StateConsensus:
     """Find what several fits have in common.
 
@@ -162,29 +167,17 @@ def compute_consensus(
     min_correlation = check_number(min_correlation, "min_correlation", rule=rule, low=0, high=1)
     options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
     courses = [as_courses(states) for states in predictions(hmms, inst, options)]
-    n_fits = len(hmms)
-    kappa = np.eye(n_fits)
-    agreements = {}
-    for i in range(n_fits):
-        for j in range(i):
-            agreements[j, i] = compute_agreement(courses[j], courses[i])
-            kappa[i, j] = kappa[j, i] = agreements[j, i].kappa
+    pairs = list(combinations(range(len(hmms)), 2))
+    agreements = {(i, j): compute_agreement(courses[i], courses[j]) for i, j in pairs}
+    kappa = np.eye(len(hmms))
+    for (i, j), agreement in agreements.items():
+        kappa[i, j] = kappa[j, i] = agreement.kappa
     # A pair of which nothing can be said does not decide.
     reference = int(np.nansum(kappa, axis=1).argmax())
-    n_states = hmms[0].n_states
-    orders = np.tile(np.arange(n_states), (n_fits, 1))
-    correlation = np.ones((n_fits, n_states))
-    for i in range(n_fits):
-        if i > reference:
-            found = agreements[reference, i]
-            orders[i], correlation[i] = found.order, found.correlation
-        elif i < reference:
-            found = agreements[i, reference]
-            orders[i, found.order] = np.arange(n_states)
-            correlation[i, found.order] = found.correlation
+    orders, correlation = _match_to(reference, agreements, len(hmms), hmms[0].n_states)
     merged = [
-        _merged([of_fit[number] for of_fit in courses], orders, reference)
-        for number in range(len(courses[0]))
+        _merge([of_fit[i_recording] for of_fit in courses], orders, reference)
+        for i_recording in range(len(courses[0]))
     ]
     return StateConsensus(
         reference,
@@ -197,7 +190,31 @@ def compute_consensus(
     )
 
 
-def _check_models(hmms):
+def _match_to(
+    reference: int,
+    agreements: dict[tuple[int, int], StateAgreement],
+    n_fits: int,
+    n_states: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the states of each fit that belong to those of the reference, and how alike they are.
+
+    Shapes: returns orders and correlations (n_fits, n_states).
+    """
+    orders = np.tile(np.arange(n_states), (n_fits, 1))
+    correlation = np.ones((n_fits, n_states))
+    for i in range(n_fits):
+        if i > reference:
+            agreement = agreements[reference, i]
+            orders[i], correlation[i] = agreement.order, agreement.correlation
+        elif i < reference:
+            agreement = agreements[i, reference]
+            orders[i, agreement.order] = np.arange(n_states)
+            correlation[i, agreement.order] = agreement.correlation
+    return orders, correlation
+
+
+def _check_models(hmms: Any) -> list[HMM]:
+    """Check that there are two models or more, of the same number of states."""
     if not isinstance(hmms, (list, tuple)) or not all(isinstance(hmm, HMM) for hmm in hmms):
         kinds = (
             sorted({type(hmm).__name__ for hmm in hmms})
@@ -216,31 +233,36 @@ def _check_models(hmms):
     return list(hmms)
 
 
-def _merged(courses, orders, reference):
-    """Average the states of one recording over fits, and count those that agree."""
+def _merge(
+    courses: list[StateTimeCourse], orders: np.ndarray, reference: int
+) -> tuple[StateTimeCourse, np.ndarray]:
+    """Average the states of one recording over fits, and count those that agree.
+
+    Shapes: ``orders`` (n_fits, n_states); returns certainty as labels are.
+    """
     first = courses[reference]
     total = np.zeros(first.probabilities.shape)
     for states, order in zip(courses, orders, strict=True):
         total += np.take(states.probabilities, order, axis=-2)
     total /= len(courses)
-    known = ~np.isnan(total).any(axis=-2)
-    labels = np.where(known, np.nan_to_num(total).argmax(axis=-2), -1)
+    modeled = ~np.isnan(total).any(axis=-2)
+    labels = np.where(modeled, np.nan_to_num(total).argmax(axis=-2), -1)
     votes = np.zeros(labels.shape)
     for states, order in zip(courses, orders, strict=True):
-        number = np.empty(len(order), int)
-        number[order] = np.arange(len(order))  # of the reference, by this fit's own numbers
-        votes += number[states.labels] == labels
-    spans = _runs(known.ravel(), first.spans)
+        in_reference = np.empty(len(order), int)  # each of this fit's states, by the reference
+        in_reference[order] = np.arange(len(order))
+        votes += in_reference[states.labels] == labels
+    spans = _modeled_spans(modeled.ravel(), first.spans)
     states = StateTimeCourse(
         total, labels, first.timeline, spans, first.state_names, first.ch_names
     )
-    return states, np.where(known, votes / len(courses), np.nan)
+    return states, np.where(modeled, votes / len(courses), np.nan)
 
 
-def _runs(known, spans):
+def _modeled_spans(modeled: np.ndarray, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Keep what all fits model of the spans of one of them."""
     out = []
     for start, stop in spans:
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], known[start:stop], [0]])))
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], modeled[start:stop], [0]])))
         out += [(start + int(a), start + int(b)) for a, b in edges.reshape(-1, 2)]
     return out

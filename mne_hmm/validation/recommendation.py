@@ -1,12 +1,15 @@
 """The rule that chooses a number of states, and its reasons in words."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import listed, plural
+
+if TYPE_CHECKING:
+    from .state_number_selection import StateNumberSelection
 
 
 @dataclass(frozen=True)
@@ -29,60 +32,96 @@ class Recommendation:
     rule: str
     reasons: tuple[str, ...]
 
-    def __str__(self):
-        return "\n".join(
-            [f"{self.n_states} states", f"Rule: {self.rule}", *(f"- {one}" for one in self.reasons)]
-        )
+    def __str__(self) -> str:
+        reasons = (f"- {reason}" for reason in self.reasons)
+        return "\n".join([f"{self.n_states} states", f"Rule: {self.rule}", *reasons])
 
 
-def recommend(selection: Any, min_agreement: float, min_occupancy: float) -> Recommendation:
+class _Choice(NamedTuple):
+    """What decides between numbers of states; arrays of shape (n_numbers,)."""
+
+    agreement: np.ndarray
+    """Mean agreement of repeats."""
+    recurs: np.ndarray
+    """Whether it is high enough, or not known."""
+    is_on: np.ndarray
+    """Whether all states are on for long enough."""
+    difference: np.ndarray
+    """How much less held-out evidence there is than with the best number."""
+    error: np.ndarray
+    """Standard error of that difference."""
+    is_close: np.ndarray
+    """Whether the number is eligible, and no worse than the best but for that error."""
+    best: int
+    """Index of the eligible number with most held-out evidence."""
+    chosen: int
+    """Index of the number that is recommended."""
+
+
+def recommend(
+    selection: "StateNumberSelection", min_agreement: float, min_occupancy: float
+) -> Recommendation:
     """Choose a number of states, and say why."""
-    numbers, weakest = selection.n_states, selection.min_occupancy
-    agreement = nanmean_of_rows(selection.repeats_agreement)
-    recur = np.isnan(agreement) | (agreement >= min_agreement)
-    on = weakest >= min_occupancy
-    eligible = recur & on
+    choice = _choose(selection, min_agreement, min_occupancy)
     conditions = [f"all states are on for at least {100 * min_occupancy:g} % of the time"]
-    if not np.isnan(agreement).all():
+    if not np.isnan(choice.agreement).all():
         conditions.insert(0, f"repeats agree by a kappa of at least {min_agreement:g}")
-    among = f"among the numbers for which {' and '.join(conditions)}"
     rule = (
         "the fewest states whose held-out log evidence lies within one standard error of the "
-        f"best, {among}."
+        f"best, among the numbers for which {' and '.join(conditions)}."
     )
-    reasons = []
+    reasons = [
+        *_reasons_of_rule(selection, choice),
+        *_facts_of_states(selection, choice),
+        *_reasons_against_others(selection, choice),
+        *_limits_of_search(selection, choice),
+    ]
+    return Recommendation(selection.n_states[choice.chosen], rule, tuple(reasons))
+
+
+def _choose(
+    selection: "StateNumberSelection", min_agreement: float, min_occupancy: float
+) -> _Choice:
+    """Apply the rule; where no number meets the conditions, all of them are eligible."""
+    agreement = nanmean_of_rows(selection.repeats_agreement)
+    recurs = np.isnan(agreement) | (agreement >= min_agreement)
+    is_on = selection.min_occupancy >= min_occupancy
+    eligible = recurs & is_on
     if not eligible.any():
-        reasons.append(
+        eligible = np.ones(len(eligible), bool)
+    evidence = selection.held_out.mean(axis=1)
+    best = int(np.flatnonzero(eligible)[evidence[eligible].argmax()])
+    difference, error = selection.below(best)
+    is_close = eligible & (difference <= error)
+    chosen = int(np.flatnonzero(is_close)[0])  # numbers ascend
+    return _Choice(agreement, recurs, is_on, difference, error, is_close, best, chosen)
+
+
+def _reasons_of_rule(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+    """Say by which evidence the number was chosen."""
+    numbers, best, chosen = selection.n_states, choice.best, choice.chosen
+    out = []
+    if not (choice.recurs & choice.is_on).any():
+        out.append(
             "No number meets the conditions, so they were left out of the choice: believe none of "
             "these models before more data or another preparation make states recur."
         )
-        eligible = np.ones(len(numbers), bool)
-    mean = selection.held_out.mean(axis=1)
-    best = int(np.flatnonzero(eligible)[mean[eligible].argmax()])
-    difference, error = selection.below(best)
-    close = eligible & (difference <= error)
-    chosen = int(np.flatnonzero(close)[0])  # numbers ascend
-    k = numbers[chosen]
-    reasons.append(
-        f"Held-out log evidence is highest with {numbers[best]} states: {mean[best]:.5f} nats per "
+    evidence = selection.held_out.mean(axis=1)[best]
+    out.append(
+        f"Held-out log evidence is highest with {numbers[best]} states: {evidence:.5f} nats per "
         f"sample, mean over {selection.folds}."
     )
     if chosen != best:
-        reasons.append(
-            f"With {k} states it is lower by {difference[chosen]:.2g}, within the standard error "
-            f"of that difference ({error[chosen]:.2g})."
+        out.append(
+            f"With {numbers[chosen]} states it is lower by {choice.difference[chosen]:.2g}, within "
+            f"the standard error of that difference ({choice.error[chosen]:.2g})."
         )
-    reasons += _facts_of(selection, chosen, agreement)
-    reasons += _passed_over(selection, chosen, best, agreement, recur, on, close)
-    if len(numbers) > 1 and chosen in (0, len(numbers) - 1):
-        which, way = ("smallest", "smaller") if chosen == 0 else ("largest", "larger")
-        if not (chosen == 0 and k == 2):
-            reasons.append(f"{k} is the {which} number that was tried; try {way} ones too.")
-    return Recommendation(k, rule, tuple(reasons))
+    return out
 
 
-def _facts_of(selection, chosen, agreement):
+def _facts_of_states(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
     """Say what is known of the states themselves."""
+    chosen, agreement = choice.chosen, choice.agreement
     out = []
     n_repeats = selection.free_energy.shape[1]
     if np.isnan(agreement[chosen]):
@@ -103,29 +142,40 @@ def _facts_of(selection, chosen, agreement):
     return out
 
 
-def _passed_over(selection, chosen, best, agreement, recur, on, close):
-    """Say why others were not taken."""
-    numbers = selection.n_states
+def _reasons_against_others(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+    """Say why other numbers were not taken."""
+    numbers, agreement = selection.n_states, choice.agreement
 
-    def names(places):
-        return listed((numbers[i] for i in places), 20)
+    def names(indices: list[int]) -> str:
+        return listed((numbers[i] for i in indices), 20)
 
     out = []
-    fewer = [i for i in range(chosen) if recur[i] and on[i] and not close[i]]
+    recurs, is_on = choice.recurs, choice.is_on
+    fewer = [i for i in range(choice.chosen) if recurs[i] and is_on[i] and not choice.is_close[i]]
     if fewer:
-        difference, error = selection.below(best)
         nearest = fewer[-1]
         out.append(
             f"Fewer states ({names(fewer)}) explain held-out data less well: {numbers[nearest]} by "
-            f"{difference[nearest]:.2g} nats per sample (standard error {error[nearest]:.2g})."
+            f"{choice.difference[nearest]:.2g} nats per sample (standard error "
+            f"{choice.error[nearest]:.2g})."
         )
-    others = [i for i in range(len(numbers)) if i != chosen]
-    unstable = [i for i in others if not recur[i]]
+    others = [i for i in range(len(numbers)) if i != choice.chosen]
+    unstable = [i for i in others if not recurs[i]]
     if unstable:
         values = listed((f"{agreement[i]:.2f}" for i in unstable), 20)
         out.append(f"Repeats do not agree well enough with {names(unstable)} states ({values}).")
-    rare = [i for i in others if not on[i]]
+    rare = [i for i in others if not is_on[i]]
     if rare:
         values = listed((f"{100 * selection.min_occupancy[i]:.2g} %" for i in rare), 20)
         out.append(f"A state is hardly ever on with {names(rare)} states ({values}).")
     return out
+
+
+def _limits_of_search(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+    """Say where the number is the smallest or the largest that was tried."""
+    numbers, chosen = selection.n_states, choice.chosen
+    n_states = numbers[chosen]
+    if len(numbers) < 2 or chosen not in (0, len(numbers) - 1) or (chosen == 0 and n_states == 2):
+        return []
+    which, way = ("smallest", "smaller") if chosen == 0 else ("largest", "larger")
+    return [f"{n_states} is the {which} number that was tried; try {way} ones too."]

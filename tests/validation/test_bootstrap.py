@@ -8,7 +8,7 @@ import mne_hmm
 from mne_hmm.model.file import Learned
 from mne_hmm.simulation.state_sequences import markov_labels, markov_statistics
 from mne_hmm.states.visits import stationary_occupancy
-from mne_hmm.validation.bootstrap import _counts, _decoded
+from mne_hmm.validation.bootstrap import _count_decoded, _count_visits
 
 SFREQ = 100.0
 CHAIN = np.array([[0.96, 0.03, 0.01], [0.04, 0.94, 0.02], [0.02, 0.03, 0.95]])
@@ -182,7 +182,7 @@ def test_states_that_are_hardly_seen():
 def test_counts_by_hand():
     """Visits that a span cuts off are no lifetimes, but are on."""
     labels = np.array([0, 0, 1, 1, 1, 0, 2, 2, -1, 1, 0, 0, 1])
-    occupied, whole, n = _counts((labels, [(0, 8), (9, 13)], 3))
+    occupied, whole, n = _count_visits(labels, [(0, 8), (9, 13)], 3)
     assert_array_equal(occupied, [5, 5, 2])
     assert_array_equal(whole, [3, 3, 0])
     assert_array_equal(n, [2, 1, 0])
@@ -236,12 +236,12 @@ def test_decoded_signals(fitted):
         found.fractional_occupancy, stationary_occupancy(fitted.transition_matrix_), rtol=1e-12
     )
     # So long as was asked for, although embedding takes samples off.
-    occupied, *_ = _decoded(fitted, [1000], 1, np.random.default_rng(0))
+    occupied, *_ = _count_decoded(fitted, [1000], 1, np.random.default_rng(0))
     assert occupied.sum() == 1000
     # No signals are simulated with means of embedded data: features are.
     with_means = fitted.copy()
     with_means.means_[0, 0] = 1.0
-    occupied, *_ = _decoded(with_means, [1000], 1, np.random.default_rng(0))
+    occupied, *_ = _count_decoded(with_means, [1000], 1, np.random.default_rng(0))
     assert occupied.sum() == 1000
 
 
