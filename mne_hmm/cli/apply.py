@@ -14,19 +14,19 @@ from .inputs import Inputs, digest
 from .outputs import MODEL, check_state_names, check_tables, write_states
 from .run_file import write_run
 
-ATLAS = AtlasArguments._fields
+ATLAS_ARGUMENTS = AtlasArguments._fields
 
 
-def known_arguments() -> dict[str, Any]:
+def default_arguments() -> dict[str, Any]:
     """Get the arguments of apply with their defaults."""
-    return {**parameters_of(HMM.predict), **dict.fromkeys(ATLAS)}
+    return {**parameters_of(HMM.predict), **dict.fromkeys(ATLAS_ARGUMENTS)}
 
 
 def run_apply(
     model: Path,
     inputs: Inputs,
     folder: Path,
-    given: Mapping[str, Any],
+    changes: Mapping[str, Any],
     *,
     overwrite: bool = False,
 ) -> str:
@@ -38,15 +38,15 @@ def run_apply(
         check_state_names(hmm.state_names)
     names = inputs.names
     outputs = outputs_for(folder, inputs, command="apply", overwrite=overwrite)
-    arguments, others = files_of({**known_arguments(), **given})
+    arguments, others = files_of({**default_arguments(), **changes})
     n_jobs = arguments.pop("n_jobs")
     others["model"] = [digest(model)]
     content = inputs.content()
     outputs.write_model(hmm)
-    hmm.atlas_arguments = AtlasArguments(*(arguments[name] for name in ATLAS))
-    options = {name: value for name, value in arguments.items() if name not in ATLAS}
-    found = states_of(hmm, inputs.inst, names, **options, n_jobs=n_jobs)
-    write_states(outputs, found)
+    hmm.atlas_arguments = AtlasArguments(*(arguments[name] for name in ATLAS_ARGUMENTS))
+    options = {name: value for name, value in arguments.items() if name not in ATLAS_ARGUMENTS}
+    states = states_of(hmm, inputs.inst, names, **options, n_jobs=n_jobs)
+    write_states(outputs, states)
     write_run(
         outputs,
         "apply",

@@ -1,6 +1,7 @@
 """What fit and apply leave of recordings of a BIDS data set: derivatives that validate."""
 
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from ..model.bids_derivatives import (
@@ -28,25 +29,26 @@ class BidsOutputs(ResultOutputs):
         self.sources = inputs.bids or []
         check_root(folder, self.sources, "--output ")
         # Only epochs have a suffix of their own.
-        are_epochs = [one.suffix == "epo" for one in self.sources]
+        are_epochs = [source.suffix == "epo" for source in self.sources]
         self.names = names_of_recordings(self.sources, are_epochs)
         super().__init__(folder, inputs, command=command, overwrite=overwrite)
 
     def expected(self) -> list[str]:
         """Name all files that may be written."""
-        return [*OF_DATA_SET, *(name for own in self.names for name in own), *TABLES, RUN]
+        return [*OF_DATA_SET, *chain.from_iterable(self.names), *TABLES, RUN]
 
     def write_model(self, hmm: HMM) -> None:
-        """Write the model and what tells of the data set."""
+        """Write the model and what describes the data set."""
         self._write(files_of_data_set(hmm, self.sources, self.folder))
 
-    def write_recording(self, number: int, course: StateTimeCourse) -> None:
+    def write_recording(self, i_recording: int, course: StateTimeCourse) -> None:
         """Write the states of a recording."""
-        self._write(files_of_recording(course, self.sources[number], self.names[number]))
+        names = self.names[i_recording]
+        self._write(files_of_recording(course, self.sources[i_recording], names))
 
     def _write(self, files: Mapping[str, Writer]) -> None:
         for name, write in files.items():
-            # It tells where the source data set lies, seen from this folder.
+            # It says where the source data set lies, seen from this folder.
             with self.writing(name, compared=name != DESCRIPTION) as path:
                 write(path)
 

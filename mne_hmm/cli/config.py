@@ -5,7 +5,7 @@ import difflib
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise ValueError(f"--config {path} must end in {', '.join(SUFFIXES)}")
     text = path.read_text(encoding="utf-8")
     try:
-        config = _parsed(text, suffix)
+        config = _parse(text, suffix)
     except ValueError as error:
         raise ValueError(f"--config {path} cannot be read: {error}") from error
     if config is None:
@@ -42,7 +42,7 @@ def read_config(path: Path) -> dict[str, Any]:
     return config
 
 
-def _parsed(text, suffix):
+def _parse(text: str, suffix: str) -> Any:
     if suffix == ".json":
         return json.loads(text)
     if suffix == ".toml":
@@ -64,19 +64,19 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def collect(
-    given: Mapping[str, Any],
+    typed: Mapping[str, Any],
     config: Mapping[str, Any],
     options: Iterable[Option],
-    known: Iterable[str],
+    parameters: Iterable[str],
 ) -> dict[str, Any]:
     """Put options of the command line over those of a file."""
     by_name = {option.name: option for option in options}
     nested = {"preparation": fields(Preparation), "priors": fields(Priors)}
-    check_names(config, known, "")
+    check_names(config, parameters, "")
     out: dict[str, Any] = {}
     for name, value in config.items():
         if name not in nested or value is None:
-            out[name] = _converted(by_name.get(name), name, value)
+            out[name] = _convert(by_name.get(name), name, value)
             continue
         if name == "preparation" and isinstance(value, str):
             out[name] = value
@@ -86,12 +86,14 @@ def collect(
         check_names(value, [field.name for field in nested[name]], name)
         for key, inner in value.items():
             dotted = f"{name}.{key}"
-            out[dotted] = _converted(by_name.get(dotted), dotted, inner)
-    out |= given
-    return _nested(out, nested)
+            out[dotted] = _convert(by_name.get(dotted), dotted, inner)
+    out |= typed
+    return _nest(out, nested)
 
 
-def collect_bids(given: Mapping[str, Any], in_file: Any, options: Iterable[Option]) -> Any:
+def collect_bids(
+    typed: Mapping[str, Any], in_file: Any, options: Iterable[Option]
+) -> dict[str, Any]:
     """Put which recordings of a BIDS data set to take over those that a file says."""
     if isinstance(in_file, str):
         in_file = {"root": in_file}
@@ -99,13 +101,11 @@ def collect_bids(given: Mapping[str, Any], in_file: Any, options: Iterable[Optio
         raise ValueError(f"bids must be a folder, or hold names with values, got {in_file!r}")
     by_name = {option.name.partition(".")[2]: option for option in options}
     check_names(in_file, by_name, "bids")
-    out = {
-        name: _converted(by_name[name], f"bids.{name}", value) for name, value in in_file.items()
-    }
-    return out | {name.partition(".")[2]: value for name, value in given.items()}
+    out = {name: _convert(by_name[name], f"bids.{name}", value) for name, value in in_file.items()}
+    return out | {name.partition(".")[2]: value for name, value in typed.items()}
 
 
-def _nested(flat, nested):
+def _nest(flat: Mapping[str, Any], nested: Iterable[str]) -> dict[str, Any]:
     """Bring dotted names into dictionaries, and complete those of preparation and priors."""
     out = {name: value for name, value in flat.items() if "." not in name}
     for outer in nested:
@@ -117,12 +117,12 @@ def _nested(flat, nested):
         if outer == "priors" and inner:
             out[outer] = {**vars(Priors()), **inner}
         elif outer == "preparation" and (inner or out.get(outer) is not None):
-            out[outer] = _preparation(out.get(outer), inner)
+            out[outer] = _complete_preparation(out.get(outer), inner)
     return out
 
 
-def _preparation(preset, changes):
-    """All settings of a preparation, as plain values."""
+def _complete_preparation(preset: str | None, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Get all settings of a preparation, as plain values."""
     preset = preset or PRESETS[0]
     if preset not in PRESETS:
         near = _nearest(preset, PRESETS)
@@ -134,24 +134,25 @@ def _preparation(preset, changes):
     return getattr(Preparation, preset)(**changes).settings
 
 
-def check_names(names: Iterable[str], known: Iterable[str], where: str) -> None:
-    """Check that all names are known, or say which there are."""
-    known = sorted(known)
+def check_names(names: Iterable[str], allowed: Iterable[str], where: str) -> None:
+    """Check that all names are allowed, or say which there are."""
+    allowed = sorted(allowed)
     for name in names:
-        if name not in known:
+        if name not in allowed:
             owner = f" of {where}" if where else ""
             raise ValueError(
-                f"--config: {name!r} is no option{owner}{_nearest(str(name), known)}; there are "
-                f"{', '.join(known)}"
+                f"--config: {name!r} is no option{owner}{_nearest(str(name), allowed)}; there are "
+                f"{', '.join(allowed)}"
             )
 
 
-def _nearest(name, known):
-    near = difflib.get_close_matches(name, known, 1)
+def _nearest(name: str, allowed: Sequence[str]) -> str:
+    """Suggest the name that is most like one; nothing if none is."""
+    near = difflib.get_close_matches(name, allowed, 1)
     return f" (did you mean {near[0]}?)" if near else ""
 
 
-def _converted(option, name, value):
+def _convert(option: Option | None, name: str, value: Any) -> Any:
     """Read text of a file as that of the command line: YAML takes 1e-4 for text."""
     if option is None or option.convert is None or not isinstance(value, str):
         return value

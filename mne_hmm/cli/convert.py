@@ -7,6 +7,7 @@ from ..io.file_search import is_prepared_folder
 from ..model.hmm import read_hmm
 from ..model.osl import read_osl_hmm, write_osl_hmm
 from ..preparation.cache import read_prepared
+from ..preparation.settings import FittedPreparation
 from .outputs import check_place
 
 
@@ -25,13 +26,12 @@ def run_convert(
         )
     if source.is_dir():
         check_target(target, overwrite, (".h5", ".hdf5"))
-        fitted = None if preparation is None else _preparation(preparation)
+        fitted = None if preparation is None else _read_preparation(preparation)
         hmm = read_osl_hmm(source, sfreq=sfreq, preparation=fitted)
         hmm.save(target, overwrite=overwrite)
     else:
         check_place(target)
-        given = {"--sfreq": sfreq, "--preparation": preparation}
-        for name, value in given.items():
+        for name, value in (("--sfreq", sfreq), ("--preparation", preparation)):
             if value is not None:
                 raise ValueError(
                     f"{name} is for model folders, but {source} is a file; leave it out"
@@ -41,7 +41,7 @@ def run_convert(
     return f"{hmm}\nWrote {target}"
 
 
-def _preparation(path):
+def _read_preparation(path: Path) -> FittedPreparation:
     """Read the fitted preparation of prepared data, or of a model."""
     if is_prepared_folder(path):
         return read_prepared(path).preparation

@@ -5,14 +5,18 @@ from pathlib import Path
 import numpy as np
 
 from ..model.fit import fit_hmm
+from ..model.hmm import HMM
 from ..simulation.simulate import simulate_raw
 from ..states.agreement import cross_table
 from ..states.matching import best_match
+from ..states.time_course import StateTimeCourse
 
 FILES = ("demo-raw.fif", "demo-hmm.h5", "demo.png")
 
 
-def match_labels(labels, true_labels, n_states):
+def match_labels(
+    labels: np.ndarray, true_labels: np.ndarray, n_states: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Find which state stands for which true one.
 
     Shapes: ``labels, true_labels`` (n_times,); returns ``order`` (n_states,), ``shared``
@@ -26,10 +30,11 @@ def match_labels(labels, true_labels, n_states):
 def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:
     """Simulate a recording, find its states, and say how well they are recovered."""
     paths = [folder / name for name in FILES]
-    there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
+    existing = [str(path) for path in paths if path.exists()]
+    if existing and not overwrite:
         raise FileExistsError(
-            f"{', '.join(there)} exist already; pass --overwrite to replace them, or --out FOLDER"
+            f"{', '.join(existing)} exist already; pass --overwrite to replace them, or "
+            "--out FOLDER"
         )
     folder.mkdir(parents=True, exist_ok=True)
     print("Simulating 5 minutes of 38 MEG parcels with 6 known states ...")
@@ -40,7 +45,7 @@ def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:
     hmm = hmm.reorder_states(order)
     states = hmm.predict(raw, verbose="WARNING")
 
-    print(f"\n{_table(states, truth)}\n")
+    print(f"\n{_format_table(states, truth)}\n")
     raw.set_annotations(raw.annotations + hmm.annotations_[0])
     raw.save(paths[0], overwrite=overwrite, verbose="WARNING")
     hmm.save(paths[1], overwrite=overwrite)
@@ -48,8 +53,8 @@ def run_demo(folder: Path, *, seed: int = 0, overwrite: bool = False) -> None:
     print("Written:\n" + "\n".join(f"  {path}" for path in paths))
 
 
-def _table(states, truth):
-    """Statistics per state and how much of the truth was recovered."""
+def _format_table(states: StateTimeCourse, truth: StateTimeCourse) -> str:
+    """Format statistics per state, and how much of the truth was recovered."""
     _, shared = match_labels(states.labels, truth.labels, truth.n_states)
     recovered = np.diagonal(shared) / shared.sum(1)
     lines = str(states.statistics()).splitlines()
@@ -60,8 +65,8 @@ def _table(states, truth):
     return "\n".join([*out, f"{whole:.1%} of all samples are in the right state."])
 
 
-def _draw(hmm, states, truth, path):
-    """Training, true states and found states in one figure."""
+def _draw(hmm: HMM, states: StateTimeCourse, truth: StateTimeCourse, path: Path) -> None:
+    """Draw training, true states and found states in one figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

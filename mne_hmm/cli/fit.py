@@ -24,33 +24,34 @@ from .outputs import check_tables, write_states
 from .run_file import write_run
 
 # Arguments that change where and how fast something is done, but no bit of what comes out.
-WHERE = ("cache_dir", "checkpoint_dir", "log_dir", "n_jobs")
+PLACE_ARGUMENTS = ("cache_dir", "checkpoint_dir", "log_dir", "n_jobs")
 # Arguments that may name files.
-FILES = ("atlas", "src", "init", "align_on")
-MODELS = (".h5", ".hdf5")
+FILE_ARGUMENTS = ("atlas", "src", "init", "align_on")
+MODEL_SUFFIXES = (".h5", ".hdf5")
 
 
-def known_arguments() -> dict[str, Any]:
+def default_arguments() -> dict[str, Any]:
     """Get the arguments of fit with their defaults."""
     return {**parameters_of(fit_hmm), "cache_dir": None}
 
 
 def run_fit(
-    inputs: Inputs, folder: Path, given: Mapping[str, Any], *, overwrite: bool = False
+    inputs: Inputs, folder: Path, changes: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
     """Train a model and write it, the states of its recordings, and what was done."""
     check_tables()
     names = inputs.names
     outputs = outputs_for(folder, inputs, command="fit", overwrite=overwrite)
-    call = prepare_call(inputs, {**known_arguments(), **given}, WHERE)
+    call = prepare_call(inputs, {**default_arguments(), **changes}, PLACE_ARGUMENTS)
     arguments, where, calls, inst = call.arguments, call.where, call.calls, inputs.inst
     if where["cache_dir"] is not None:
         inst = prepared_in_folder(inputs, calls, where)
-    hmm = fit_hmm(inst, **calls, **{name: where[name] for name in WHERE if name != "cache_dir"})
+    places = {name: where[name] for name in PLACE_ARGUMENTS if name != "cache_dir"}
+    hmm = fit_hmm(inst, **calls, **places)
     # The only numbers in the file that are others every time.
     hmm.history_["seconds"] = np.full(len(hmm.history_["seconds"]), np.nan)
     outputs.write_model(hmm)
-    found = states_of(
+    states = states_of(
         hmm,
         inst,
         names,
@@ -58,9 +59,9 @@ def run_fit(
         sfreq=arguments["sfreq"],
         group=None if isinstance(inst, PreparedData) else arguments["group"],
         n_jobs=where["n_jobs"],
-        told=True,
+        is_warned=True,
     )
-    write_states(outputs, found)
+    write_states(outputs, states)
     results = {
         "free_energy": hmm.free_energy_,
         "converged": hmm.converged_,
@@ -79,7 +80,7 @@ def run_fit(
 
 
 class Call(NamedTuple):
-    """A call of a public function, and what a run's file tells of it."""
+    """A call of a public function, and what a run's file says of it."""
 
     arguments: dict[str, Any]
     """As plain values, with their defaults and the seed."""
@@ -94,22 +95,23 @@ class Call(NamedTuple):
 
 
 def prepare_call(inputs: Inputs, arguments: Mapping[str, Any], where: Sequence[str]) -> Call:
-    """Settle all that a training depends on before it begins."""
-    aside = {name: arguments[name] for name in where}
-    rest = {name: value for name, value in arguments.items() if name not in aside}
-    settled, others = files_of(rest)
-    settled["random_state"] = seed_of(settled["random_state"], aside["checkpoint_dir"])
-    if inputs.prepared is None and settled["preparation"] is None:
-        settled["preparation"] = Preparation().settings
-    return Call(settled, others, aside, inputs.content(), as_python(settled))
+    """Fix all that a training depends on before it begins."""
+    places = {name: arguments[name] for name in where}
+    rest = {name: value for name, value in arguments.items() if name not in places}
+    fixed, others = files_of(rest)
+    fixed["random_state"] = seed_of(fixed["random_state"], places["checkpoint_dir"])
+    if inputs.prepared is None and fixed["preparation"] is None:
+        fixed["preparation"] = Preparation().settings
+    return Call(fixed, others, places, inputs.content(), as_python(fixed))
 
 
 def files_of(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Give the whole path of every file among the arguments, and tell what it holds."""
+    """Return arguments with the whole path of every file, and the hashes of these files."""
     out, others = dict(arguments), {}
-    for name in FILES:
+    for name in FILE_ARGUMENTS:
         value = out.get(name)
-        if name == "init" and not str(value).endswith(MODELS):  # "random" may be a file, too
+        # A file may be called "random", too.
+        if name == "init" and not str(value).endswith(MODEL_SUFFIXES):
             continue
         if isinstance(value, str) and Path(value).is_file():
             out[name] = str(Path(value).absolute())
@@ -125,13 +127,13 @@ def as_python(arguments: Mapping[str, Any]) -> dict[str, Any]:
     if out.get("priors") is not None:
         out["priors"] = Priors(**out["priors"])
     init = out.get("init")
-    if isinstance(init, str) and init.endswith(MODELS):
+    if isinstance(init, str) and init.endswith(MODEL_SUFFIXES):
         out["init"] = read_hmm(init)
     return out
 
 
-def seed_of(seed: Any, checkpoint_dir: Any) -> Any:
-    """Give the seed, or draw one; with another one an interrupted run cannot go on."""
+def seed_of(seed: int | None, checkpoint_dir: str | None) -> int:
+    """Return the seed, or draw one; with another one an interrupted run cannot go on."""
     if seed is None and checkpoint_dir is not None:
         raise ValueError("--checkpoint-dir needs --seed: with another seed nothing can go on")
     if seed is None:
@@ -143,7 +145,7 @@ def seed_of(seed: Any, checkpoint_dir: Any) -> Any:
 def prepared_in_folder(
     inputs: Inputs, calls: dict[str, Any], where: Mapping[str, Any]
 ) -> PreparedData:
-    """Prepare into a folder; what is told to preparing is not told to training again."""
+    """Prepare into a folder; arguments of the preparation are taken out of those of training."""
     if inputs.prepared is not None:
         raise ValueError("--cache-dir cannot be given with prepared data; leave it out")
     names = ("preparation", "picks", "sfreq", "atlas", "src", "subjects_dir", "group")
@@ -162,28 +164,29 @@ def states_of(
     names: list[str],
     *,
     group: Sequence[Hashable] | None = None,
-    told: bool = False,
+    is_warned: bool = False,
     **options: Any,
 ) -> Iterator[tuple[str, StateTimeCourse]]:
     """Find the states of one recording after another, so that only one is in memory.
 
-    Recordings that are aligned together are in memory together.
+    Recordings that are aligned together are in memory together. ``is_warned`` says that what
+    there is to warn of has been said.
     """
     labels = check_group(group, len(names))
-    together = {n: [n] for n in range(len(names))}
+    indices = range(len(names))
+    together = [[i] for i in indices]
     if labels is not None:
-        together = {n: [m for m, one in enumerate(labels) if one == labels[n]] for n in together}
-    found: dict[int, StateTimeCourse] = {}
-    for number, name in enumerate(names):
-        if number not in found:
-            own = together[number]
-            one: Any = inst.recording(number) if isinstance(inst, PreparedData) else None
-            if one is None:
-                one = [inst[n] for n in own]
-            more = {} if labels is None else {"group": [labels[n] for n in own]}
+        together = [[j for j in indices if labels[j] == labels[i]] for i in indices]
+    courses: dict[int, StateTimeCourse] = {}
+    for i, name in enumerate(names):
+        if i not in courses:
+            members = together[i]
+            is_prepared = isinstance(inst, PreparedData)
+            recordings = inst.recording(i) if is_prepared else [inst[j] for j in members]
+            more = {} if labels is None else {"group": [labels[j] for j in members]}
             with warnings.catch_warnings():
-                if told:
+                if is_warned:
                     warnings.simplefilter("ignore")
-                courses = hmm.predict(one, verbose="WARNING", **more, **options)
-            found |= zip(own, courses, strict=True)
-        yield name, found.pop(number)
+                predicted = hmm.predict(recordings, verbose="WARNING", **more, **options)
+            courses |= zip(members, predicted, strict=True)
+        yield name, courses.pop(i)

@@ -1,6 +1,8 @@
 """``mne-hmm info``: what a file or a folder is."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from .._utils.checks import listed, plural
 from ..io.file_search import is_prepared_folder
 from ..io.inputs import to_recordings
-from ..model.hmm import read_hmm
+from ..model.hmm import HMM, read_hmm
 from ..preparation.cache import read_prepared
 from .inputs import digest
 from .outputs import RUN
@@ -16,40 +18,40 @@ from .run_file import read_run
 
 
 def run_info(path: Path, *, sfreq: float | None = None) -> str:
-    """Tell what a file or a folder is."""
+    """Describe a file or a folder."""
     if not path.exists():
         raise FileNotFoundError(f"there is no {path}; check it (working folder: {Path.cwd()})")
     if is_prepared_folder(path):
-        return _lines(path, "folder of prepared data", str(read_prepared(path)))
+        return _describe(path, "folder of prepared data", str(read_prepared(path)))
     if path.suffix == ".json" or (path / RUN).is_file():
-        return _lines(path, "run", _run(read_run(path)))
+        return _describe(path, "run", _describe_run(read_run(path)))
     if path.is_file() and h5py.is_hdf5(path) and path.suffix in (".h5", ".hdf5"):
-        return _lines(path, "model", _model(read_hmm(path)))
-    return _lines(path, "recording", _recordings(path, sfreq))
+        return _describe(path, "model", _describe_model(read_hmm(path)))
+    return _describe(path, "recording", _describe_recordings(path, sfreq))
 
 
-def _lines(path, kind, text):
+def _describe(path: Path, kind: str, text: str) -> str:
     return f"{path}: {kind}\n{text}"
 
 
-def _rows(pairs):
+def _rows(pairs: Iterable[tuple[str, Any]]) -> str:
     return "\n".join(f"  {name:14s} {value}" for name, value in pairs)
 
 
-def _model(hmm):
+def _describe_model(hmm: HMM) -> str:
     versions = ", ".join(f"{name} {value}" for name, value in hmm.versions.items())
     rows = [("seed", hmm.random_state), ("trained with", versions)]
     return f"{hmm}\n{_rows(rows)}"
 
 
-def _run(run):
-    files = [file for one in run["inputs"] for file in one["files"]]
+def _describe_run(run: dict[str, Any]) -> str:
+    files = [file for entry in run["inputs"] for file in entry["files"]]
     size = sum(file["size"] for file in files)
-    wrong = [
-        one["path"]
-        for one in run["outputs"]
-        if not (run["folder"] / one["path"]).is_file()
-        or digest(run["folder"] / one["path"])["sha256"] != one["sha256"]
+    changed = [
+        file["path"]
+        for file in run["outputs"]
+        if not (run["folder"] / file["path"]).is_file()
+        or digest(run["folder"] / file["path"])["sha256"] != file["sha256"]
     ]
     rows = [
         ("command", run["command"]),
@@ -59,28 +61,28 @@ def _run(run):
         *((name, value) for name, value in run["results"].items()),
         *((name, value) for name, value in run["environment"].items() if value is not None),
         ("outputs", plural(len(run["outputs"]), "file")),
-        ("changed since", listed(wrong) if wrong else "none"),
+        ("changed since", listed(changed) if changed else "none"),
     ]
     return _rows(rows)
 
 
-def _recordings(path, sfreq):
+def _describe_recordings(path: Path, sfreq: float | None) -> str:
     blocks = []
-    for one in to_recordings(str(path), sfreq=sfreq):
-        timeline, raw = one.timeline, one.raw
+    for recording in to_recordings(str(path), sfreq=sfreq):
+        timeline, raw = recording.timeline, recording.raw
         kinds, counts = np.unique(raw.get_channel_types(), return_counts=True)
         seconds = timeline.n_times / timeline.sfreq
-        good = sum(stop - start for start, stop in one.spans) / timeline.sfreq
+        good = sum(stop - start for start, stop in recording.spans) / timeline.sfreq
         rows = [
             (
                 "channels",
                 ", ".join(f"{n} {kind}" for n, kind in zip(counts, kinds, strict=True)),
             ),
-            ("used", f"{len(one.ch_names)} ({listed(one.ch_names)})"),
+            ("used", f"{len(recording.ch_names)} ({listed(recording.ch_names)})"),
             ("marked as bad", listed(raw.info["bads"]) or "none"),
             ("sampling rate", f"{timeline.sfreq:g} Hz"),
             ("duration", f"{seconds:,.1f} s ({timeline.n_times:,} samples)"),
-            ("good spans", f"{plural(len(one.spans), 'span')}, {good:,.1f} s"),
+            ("good spans", f"{plural(len(recording.spans), 'span')}, {good:,.1f} s"),
         ]
-        blocks.append(f"{one.label[0].upper()}{one.label[1:]}\n{_rows(rows)}")
+        blocks.append(f"{recording.label[0].upper()}{recording.label[1:]}\n{_rows(rows)}")
     return "\n".join(blocks)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 
@@ -17,6 +17,9 @@ from ..io.file_search import IMAGE_SUFFIXES, READ_WITH, expanded, is_prepared_fo
 from ..io.lazy_raw import is_epochs_file
 from ..preparation.cache import read_prepared
 from ..preparation.prepared_data import PreparedData
+
+if TYPE_CHECKING:
+    from mne_bids import BIDSPath
 
 LONG_SUFFIXES = (".fif.gz", ".nii.gz")
 
@@ -40,21 +43,22 @@ class Inputs:
     paths: list[Path]
     names: list[str]
     prepared: PreparedData | None = None
-    bids: list[Any] | None = None
+    bids: "list[BIDSPath] | None" = None
 
     @property
     def inst(self) -> Any:
-        """What public functions take."""
-        return next(one for one in (self.prepared, self.bids, self.paths) if one is not None)
+        """The recordings, as public functions take them."""
+        alternatives = (self.prepared, self.bids, self.paths)
+        return next(inst for inst in alternatives if inst is not None)
 
     def content(self) -> list[dict[str, Any]]:
-        """Tell of each path which files it stands for, with sizes and hashes."""
+        """List the files that each path stands for, with sizes and hashes."""
         if self.bids is None:
             return [{"path": str(path.absolute()), "files": digests(path)} for path in self.paths]
         return [
             {
                 "path": str(path.absolute()),
-                "bids": _parts_of(bids_path),
+                "bids": _arguments_of(bids_path),
                 "files": [*digests(path), *map(digest, sidecars_of(bids_path))],
             }
             for path, bids_path in zip(self.paths, self.bids, strict=True)
@@ -72,7 +76,7 @@ def find_inputs(entries: Sequence[str]) -> Inputs:
             )
         prepared = read_prepared(folders[0])
         within = [re.sub(r"^.*\((.*)\)$", r"\1", name) for name in prepared.names]
-        return Inputs([Path(folders[0])], names_of([Path(one) for one in within]), prepared)
+        return Inputs([Path(folders[0])], names_of([Path(name) for name in within]), prepared)
     paths = [Path(path) for entry in entries for path in expanded(entry)]
     for path in paths:
         if not path.exists() and not list(path.parent.glob(f"{glob.escape(path.name)}-??.stc")):
@@ -95,24 +99,24 @@ def inputs_of(run: Mapping[str, Any]) -> Inputs:
     inputs = run["inputs"]
     if is_of_bids(run):
         bids_path = import_mne_bids().BIDSPath
-        found = _bids_inputs([bids_path(**one["bids"], check=False) for one in inputs])
+        recordings = _bids_inputs([bids_path(**entry["bids"], check=False) for entry in inputs])
     else:
-        found = find_inputs([one["path"] for one in inputs])
-    return replace(found, names=run["names"])
+        recordings = find_inputs([entry["path"] for entry in inputs])
+    return replace(recordings, names=run["names"])
 
 
 def is_of_bids(run: Mapping[str, Any]) -> bool:
-    """Tell whether a run began with recordings of a BIDS data set."""
-    return any("bids" in one for one in run["inputs"])
+    """Say whether a run began with recordings of a BIDS data set."""
+    return any("bids" in entry for entry in run["inputs"])
 
 
-def _bids_inputs(bids_paths):
-    paths = [Path(one.fpath) for one in bids_paths]
+def _bids_inputs(bids_paths: list["BIDSPath"]) -> Inputs:
+    paths = [Path(bids_path.fpath) for bids_path in bids_paths]
     return Inputs(paths, names_of(paths), bids=bids_paths)
 
 
-def _parts_of(bids_path):
-    """All that a BIDSPath is made of."""
+def _arguments_of(bids_path: "BIDSPath") -> dict[str, Any]:
+    """List all that a BIDSPath is made of."""
     names = ("datatype", "suffix", "extension")
     parts = {**bids_path.entities, **{name: getattr(bids_path, name) for name in names}}
     root = str(Path(bids_path.root).absolute())
@@ -123,21 +127,21 @@ def names_of(paths: Sequence[Path]) -> list[str]:
     """Name recordings by their files, with as many folders as tell them apart."""
     parts = [(*path.absolute().parts[1:-1], _stem(path)) for path in paths]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["_".join(one[-depth:]) for one in parts]
+        names = ["_".join(of_path[-depth:]) for of_path in parts]
         if len({name.lower() for name in names}) == len(names):
             return names
-    return [f"{name}_{number}" for number, name in enumerate(names)]
+    return [f"{name}_{i}" for i, name in enumerate(names)]
 
 
-def _stem(path):
+def _stem(path: Path) -> str:
     name = path.name
-    known = next((one for one in LONG_SUFFIXES if name.lower().endswith(one)), path.suffix)
-    return name[: len(name) - len(known)] or name
+    long = (suffix for suffix in LONG_SUFFIXES if name.lower().endswith(suffix))
+    return name[: len(name) - len(next(long, path.suffix))] or name
 
 
 def digests(path: Path) -> list[dict[str, Any]]:
     """List the files a path stands for, with sizes and SHA-256 hashes."""
-    return [digest(one) for one in _files_of(path.absolute())]
+    return [digest(file) for file in _files_of(path.absolute())]
 
 
 def digest(path: Path) -> dict[str, Any]:
@@ -147,23 +151,24 @@ def digest(path: Path) -> dict[str, Any]:
     return {"path": str(path.absolute()), "size": path.stat().st_size, "sha256": value}
 
 
-def _files_of(path) -> list[Path]:
+def _files_of(path: Path) -> list[Path]:
+    """List the files a path stands for."""
     if path.is_dir():
-        return sorted(one for one in path.rglob("*") if one.is_file())
+        return sorted(file for file in path.rglob("*") if file.is_file())
     if path.suffix == ".stc" or not path.exists():  # both hemispheres
         stem = re.sub(r"-[lr]h$", "", path.name.removesuffix(".stc"))
-        found = set(path.parent.glob(f"{glob.escape(stem)}-??.stc"))
-        return sorted(found | ({path} if path.exists() else set()))
-    others = {path, *_parts(path)}
+        hemispheres = set(path.parent.glob(f"{glob.escape(stem)}-??.stc"))
+        return sorted(hemispheres | ({path} if path.exists() else set()))
+    files = {path, *_split_files(path)}
     suffix = path.suffix.lower()
-    for one in path.parent.iterdir():
-        if one.stem == path.stem and suffix in READ_WITH.get(one.suffix.lower(), ()):
-            others.add(one)
-    return sorted(others)
+    for other in path.parent.iterdir():
+        if other.stem == path.stem and suffix in READ_WITH.get(other.suffix.lower(), ()):
+            files.add(other)
+    return sorted(files)
 
 
-def _parts(path):
-    """Files that MNE-Python reads when it reads one."""
+def _split_files(path: Path) -> list[Path]:
+    """List the files that MNE-Python reads when it reads a path."""
     if path.name.lower().endswith(IMAGE_SUFFIXES) or is_array_file(path):
         return []
     try:
@@ -173,6 +178,6 @@ def _parts(path):
         if raw_suffix(path) is None:
             return []
         names = mne.io.read_raw(path, verbose="ERROR").filenames
-    except Exception:  # it is told when the file is read in earnest
+    except Exception:  # it is raised when the file is read in earnest
         return []
     return [Path(name).absolute() for name in names if name is not None and Path(name).is_file()]

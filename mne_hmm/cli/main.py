@@ -1,5 +1,6 @@
 """The command line, a thin layer over the public functions."""
 
+import argparse
 import contextlib
 import logging
 import sys
@@ -7,9 +8,8 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
 
-FINE, WRONG_INPUT, INTERRUPTED = 0, 1, 130
+SUCCESS, WRONG_INPUT, INTERRUPTED = 0, 1, 130
 # What public functions raise when an input is wrong. Anything else is a fault of the package.
 USER_ERRORS = (OSError, ValueError, TypeError, ImportError, NotImplementedError)
 
@@ -27,35 +27,37 @@ def main(argv: Sequence[str] | None = None) -> int:
             text = arguments.run(arguments)
     except KeyboardInterrupt:
         folder = getattr(arguments, "checkpoint", None)
-        _say("interrupted" + (f"; the same command goes on from {folder}" if folder else ""))
+        _print_error(
+            "interrupted" + (f"; the same command goes on from {folder}" if folder else "")
+        )
         return INTERRUPTED
     except USER_ERRORS as error:
         if arguments.verbose == "DEBUG":
             traceback.print_exc()
-        _say(str(error) or type(error).__name__)
+        _print_error(str(error) or type(error).__name__)
         return WRONG_INPUT
     if text:
         print(text)
-    return FINE
+    return SUCCESS
 
 
-def _say(message):
+def _print_error(message: str) -> None:
     """Write one line to stderr."""
     print(f"mne-hmm: {' '.join(message.split())}", file=sys.stderr)
 
 
 @contextlib.contextmanager
-def _log_on_stderr(arguments: Any) -> Iterator[None]:
-    """Have MNE-Python's log and warnings on stderr, for as long as a command runs."""
+def _log_on_stderr(arguments: argparse.Namespace) -> Iterator[None]:
+    """Send MNE-Python's log and warnings to stderr for as long as a command runs."""
     from mne.utils import logger, use_log_level
 
     level = "WARNING" if arguments.quiet else arguments.verbose
-    own = logging.StreamHandler(sys.stderr)
-    own.setFormatter(logging.Formatter("%(message)s"))
-    handlers, logger.handlers = logger.handlers, [own]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handlers, logger.handlers = logger.handlers, [handler]
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: _say(f"warning: {message}")
+            warnings.showwarning = lambda message, *_, **__: _print_error(f"warning: {message}")
             with contextlib.nullcontext() if level is None else use_log_level(level):
                 yield
     finally:

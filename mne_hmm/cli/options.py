@@ -20,12 +20,12 @@ class Option(NamedTuple):
     """How it is spelled, where not as the name."""
 
     @property
-    def spelled(self) -> tuple[str, ...]:
-        """How it is spelled."""
+    def spellings(self) -> tuple[str, ...]:
+        """All ways to spell it, with dashes."""
         return self.flags or ("--" + self.name.rpartition(".")[2].replace("_", "-"),)
 
 
-def number(text: str) -> Any:
+def number(text: str) -> float | None:
     """Make a number of text: whole where it is written so; ``none`` is None."""
     if text.lower() == "none":
         return None
@@ -37,7 +37,7 @@ def number(text: str) -> Any:
     raise argparse.ArgumentTypeError(f"must be a number or none, got {text!r}")
 
 
-def number_or_auto(text: str) -> Any:
+def number_or_auto(text: str) -> float | str | None:
     """Make a number of text, or leave ``auto`` as it is."""
     if text == "auto":
         return text
@@ -63,7 +63,7 @@ def numbers(text: str) -> list[int]:
     return out
 
 
-def words(text: str) -> Any:
+def words(text: str) -> str | list[str] | None:
     """Make a list of text with commas; one word stays one; ``none`` is None."""
     if text.lower() == "none":
         return None
@@ -76,7 +76,7 @@ def names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")]
 
 
-def period_or_file(text: str) -> Any:
+def period_or_file(text: str) -> str | list[float] | None:
     """Make a period of text such as ``0,60``; other text is the name of a file."""
     if text.lower() == "none":
         return None
@@ -87,17 +87,18 @@ def period_or_file(text: str) -> Any:
     return [tmin, tmax]
 
 
-def word(text: str) -> Any:
+def word(text: str) -> str | None:
     """Leave text as it is; ``none`` is None."""
     return None if text.lower() == "none" else text
 
 
-def yes_no_auto(text: str) -> Any:
+def yes_no_auto(text: str) -> bool | str:
     """Make True of ``yes``, False of ``no``, and leave ``auto``."""
-    known = {"yes": True, "true": True, "no": False, "false": False, "auto": "auto"}
-    if text.lower() not in known:
+    values: dict[str, bool | str] = {"yes": True, "true": True, "no": False, "false": False}
+    values["auto"] = "auto"
+    if text.lower() not in values:
         raise argparse.ArgumentTypeError(f"must be yes, no or auto, got {text!r}")
-    return known[text.lower()]
+    return values[text.lower()]
 
 
 RECORDINGS = (
@@ -189,7 +190,7 @@ PLACES = (
 N_STATES = Option("n_states", number, "number of states", "N")
 FIT = (N_STATES, *RECORDINGS, *PREPARATION, *TRAINING, SEED, CACHE, *PLACES, N_JOBS)
 # A selection fits many models, each of them anew and whole.
-_NOT_OF_SELECT = {
+NOT_OF_SELECT = {
     *("learn_covariances", "learn_transitions", "init", "refine"),
     *("sequence_length", "batch_size"),
 }
@@ -201,7 +202,7 @@ SELECT = (
     Option("metric", word, "distance of states: riemannian (default) or wasserstein", "METRIC"),
     *RECORDINGS,
     *PREPARATION,
-    *(option for option in TRAINING if option.name not in _NOT_OF_SELECT),
+    *(option for option in TRAINING if option.name not in NOT_OF_SELECT),
     Option("refine", None, "search for the best optimum in each fit (default: no)"),
     SEED,
     CACHE,
@@ -262,7 +263,7 @@ def add_options(parser: argparse.ArgumentParser, options: Iterable[Option]) -> N
             else {"type": option.convert, "metavar": option.metavar}
         )
         (groups[title] if nested else parser).add_argument(
-            *option.spelled,
+            *option.spellings,
             dest=option.name,
             default=argparse.SUPPRESS,
             help=option.text.replace("%", "%%"),

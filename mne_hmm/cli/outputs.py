@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mne.utils import logger
@@ -16,6 +16,10 @@ from ..model.hmm import HMM
 from ..states.time_course import StateTimeCourse
 from ..statistics.tables import summarize_recordings, summarize_states
 from .inputs import Inputs, digest
+
+if TYPE_CHECKING:
+    import mne
+    import pandas as pd
 
 RUN = "run.json"
 MODEL = "hmm.h5"
@@ -34,22 +38,22 @@ class Outputs:
         check_place(folder)
         if folder.exists() and not folder.is_dir():
             raise NotADirectoryError(f"--output {folder} is a file; name a folder")
-        there = [name for name in names if (folder / name).exists()]
-        if there and not overwrite:
+        existing = [name for name in names if (folder / name).exists()]
+        if existing and not overwrite:
             raise FileExistsError(
-                f"{folder} holds {listed(there)} already; pass --overwrite to replace them, or "
+                f"{folder} holds {listed(existing)} already; pass --overwrite to replace them, or "
                 "name another folder with --output"
             )
-        other = _command_of(folder / RUN) if RUN in names else None
-        if other not in (None, command):
+        written_by = _command_of(folder / RUN) if RUN in names else None
+        if written_by not in (None, command):
             raise FileExistsError(
-                f"{folder} holds what mne-hmm {other} left, which {RUN} describes; name another "
-                "folder with --output"
+                f"{folder} holds what mne-hmm {written_by} left, which {RUN} describes; name "
+                "another folder with --output"
             )
 
     @contextlib.contextmanager
     def writing(self, name: str, *, compared: bool = True) -> Iterator[Path]:
-        """Give a temporary file that becomes one of the folder's when all went well."""
+        """Yield a temporary file that becomes one of the folder's when all went well."""
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         with written_atomically(self.folder / name) as path:
             yield path
@@ -58,7 +62,7 @@ class Outputs:
         logger.info(f"Wrote {self.folder / name}")
 
     def content(self) -> list[dict[str, Any]]:
-        """Tell of every file that comes out the same again its name, size and SHA-256 hash."""
+        """List name, size and SHA-256 hash of every file that comes out the same again."""
         return [{**digest(self.folder / name), "path": name} for name in sorted(self.written)]
 
 
@@ -83,9 +87,9 @@ class ResultOutputs(Outputs):
             with self.writing(MODEL) as path:
                 hmm.save(path, overwrite=True)
 
-    def write_recording(self, number: int, course: StateTimeCourse) -> None:
+    def write_recording(self, i_recording: int, course: StateTimeCourse) -> None:
         """Write the states of a recording."""
-        name = self.recordings[number]
+        name = self.recordings[i_recording]
         try:
             annotations = course.to_annotations()
         except ValueError as error:  # epochs overlap
@@ -100,17 +104,17 @@ class ResultOutputs(Outputs):
 
 def check_place(path: Path) -> None:
     """Check that files may be made in a folder, or in the folders it will lie in."""
-    above = path
-    while not above.exists():
-        above = above.absolute().parent
-    if above.is_dir() and not os.access(above, os.W_OK):
-        raise PermissionError(f"{above} cannot be written to; name another folder with --output")
-    if above != path and not above.is_dir():
-        raise NotADirectoryError(f"{above} is a file, so {path} cannot be made; name another")
+    parent = path
+    while not parent.exists():
+        parent = parent.absolute().parent
+    if parent.is_dir() and not os.access(parent, os.W_OK):
+        raise PermissionError(f"{parent} cannot be written to; name another folder with --output")
+    if parent != path and not parent.is_dir():
+        raise NotADirectoryError(f"{parent} is a file, so {path} cannot be made; name another")
 
 
-def _command_of(path):
-    """Which command wrote a file of a run; None where there is none, or it is damaged."""
+def _command_of(path: Path) -> str | None:
+    """Name the command that wrote a file of a run; None if there is none, or it is damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))["command"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -144,16 +148,17 @@ def check_state_names(names: Iterable[str]) -> None:
 
 def write_states(outputs: ResultOutputs, states: Iterable[tuple[str, StateTimeCourse]]) -> None:
     """Write the states of recordings, one after another, and their tables."""
-    tables: dict[str, list[Any]] = {name: [] for name in TABLES}
-    for number, (name, course) in enumerate(states):
-        outputs.write_recording(number, course)
+    tables: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
+    for i_recording, (name, course) in enumerate(states):
+        outputs.write_recording(i_recording, course)
         tables[RECORDINGS].append(summarize_recordings([course], names=[name]))
         tables[STATES].append(summarize_states([course], names=[name]))
     for fname, frames in tables.items():
         write_table(outputs, fname, frames)
 
 
-def _write_annotations(path, annotations):
+def _write_annotations(path: Path, annotations: "mne.Annotations") -> None:
+    """Write annotations as text that MNE-Python reads."""
     annotations.save(path, overwrite=True, verbose="ERROR")
     if annotations.orig_time is not None:
         # MNE-Python 1.13 leaves out zero microseconds, and then does not read the date.
@@ -163,17 +168,17 @@ def _write_annotations(path, annotations):
         path.write_text(text, encoding="utf-8")
 
 
-def write_table(outputs: Outputs, fname: str, frames: Sequence[Any]) -> None:
+def write_table(outputs: Outputs, fname: str, frames: Sequence["pd.DataFrame"]) -> None:
     """Write tables, one below the other, as one with tabs between columns."""
-    import pandas as pd
+    import pandas
 
     with outputs.writing(fname) as path:
-        pd.concat(frames, ignore_index=True).to_csv(
+        pandas.concat(frames, ignore_index=True).to_csv(
             path, sep="\t", index=False, na_rep="n/a", lineterminator="\n"
         )
 
 
-def _write_probabilities(path, course):
+def _write_probabilities(path: Path, course: StateTimeCourse) -> None:
     """Write probabilities with what it takes to place them in time; zip files bear no date."""
     meas_date = course.timeline.meas_date
     np.savez_compressed(

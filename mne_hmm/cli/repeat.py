@@ -8,7 +8,7 @@ from .._utils.checks import listed
 from .apply import run_apply
 from .fit import run_fit
 from .inputs import inputs_of, is_of_bids
-from .run_file import check_unchanged, differences, environment, read_run
+from .run_file import check_unchanged, environment, list_differences, read_run
 from .select import run_select
 
 
@@ -22,26 +22,29 @@ def run_repeat(path: Path, folder: Path, *, overwrite: bool = False) -> str:
     if folder.absolute() == run["folder"].absolute():
         raise ValueError(f"--output {folder} is the folder of the run itself; name another")
     check_unchanged(run)
-    other = differences(environment(bids=is_of_bids(run)), run["environment"])
-    if other:
-        logger.warning(f"Files may differ, as the run was done otherwise: {listed(other, 20)}")
+    differences = list_differences(environment(bids=is_of_bids(run)), run["environment"])
+    if differences:
+        logger.warning(
+            f"Files may differ, as the run was done otherwise: {listed(differences, 20)}"
+        )
     inputs = inputs_of(run)
     arguments = dict(run["arguments"])
     if run["command"] in ("fit", "select"):
-        again = run_fit if run["command"] == "fit" else run_select
-        again(inputs, folder, arguments, overwrite=overwrite)
+        run_command = run_fit if run["command"] == "fit" else run_select
+        run_command(inputs, folder, arguments, overwrite=overwrite)
     elif run["command"] == "apply":
         model = Path(arguments.pop("model"))
         run_apply(model, inputs, folder, arguments, overwrite=overwrite)
     else:
         raise ValueError(f"{path} is of mne-hmm {run['command']}, which cannot be repeated")
-    before = {one["path"]: one["sha256"] for one in run["outputs"]}
-    after = {one["path"]: one["sha256"] for one in read_run(folder)["outputs"]}
-    unlike = sorted(name for name in before | after if before.get(name) != after.get(name))
-    if unlike:
-        why = f"; what differs in how it was done: {listed(other, 20)}" if other else ""
+    before = {file["path"]: file["sha256"] for file in run["outputs"]}
+    after = {file["path"]: file["sha256"] for file in read_run(folder)["outputs"]}
+    different = sorted(name for name in before | after if before.get(name) != after.get(name))
+    if different:
+        how = listed(differences, 20)
+        why = f"; what differs in how it was done: {how}" if differences else ""
         raise DifferentOutputsError(
-            f"{len(unlike)} of {len(before)} files are not as in {run['folder']}: "
-            f"{listed(unlike)}{why}"
+            f"{len(different)} of {len(before)} files are not as in {run['folder']}: "
+            f"{listed(different)}{why}"
         )
     return f"All {len(before)} files in {folder} are the same as in {run['folder']}"

@@ -18,13 +18,13 @@ REPORT = "report.html"
 
 
 def run_report(
-    path: Path, folder: Path | None, given: Mapping[str, Any], *, overwrite: bool = False
+    path: Path, folder: Path | None, changes: Mapping[str, Any], *, overwrite: bool = False
 ) -> str:
     """Write a report of the model and recordings of a run."""
     run = read_run(path)
     name = BIDS_REPORT if is_of_bids(run) else REPORT
     outputs = Outputs(folder or run["folder"], [name], command="report", overwrite=overwrite)
-    arguments, options = run["arguments"], dict(given)
+    arguments, options = run["arguments"], dict(changes)
     if is_prepared_folder(Path(run["inputs"][0]["path"])):
         raise ValueError(
             f"the run in {run['folder']} began with prepared data, of which a report cannot show "
@@ -37,25 +37,25 @@ def run_report(
     inst = inputs_of(run).inst
     if atlas.atlas is not None:
         inst = with_parcels(inst, atlas, n_jobs=options.get("n_jobs"))
-    found = {name: arguments[name] for name in ("reject_by_annotation", "sfreq")}
+    reading = {name: arguments[name] for name in ("reject_by_annotation", "sfreq")}
     states = hmm.predict(
         inst,
         method=arguments.get("method", "posterior"),
         group=arguments.get("group"),
         align_on=arguments.get("align_on"),
         n_jobs=options.get("n_jobs"),
-        **found,
+        **reading,
     )
-    report = hmm.report(inst, states=states, names=run["names"], **found, **options)
+    report = hmm.report(inst, states=states, names=run["names"], **reading, **options)
     with outputs.writing(name) as fname:
         report.save(fname, overwrite=True, open_browser=False, verbose="ERROR")
-        _without_date(fname)
+        _remove_date(fname)
     return f"Wrote {outputs.folder / name}"
 
 
-def _without_date(fname):
+def _remove_date(fname: Path) -> None:
     """Take out the time of day that MNE-Python notes at the end, so that pages can be compared."""
     text = fname.read_text(encoding="utf-8")
-    place = text.rfind("Created on ")
-    text = text[:place] + re.sub(r"^Created on [-\d]+ [:\d]+ via", "Created via", text[place:])
+    end = text.rfind("Created on ")
+    text = text[:end] + re.sub(r"^Created on [-\d]+ [:\d]+ via", "Created via", text[end:])
     fname.write_text(text, encoding="utf-8")

@@ -21,7 +21,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 
 
 def environment(*, bids: bool = False) -> dict[str, Any]:
-    """Tell what the bits of results depend on besides data, arguments and seed."""
+    """List what the bits of results depend on besides data, arguments and seed."""
     return {
         **software_versions(),
         "scipy": scipy.__version__,
@@ -62,7 +62,7 @@ def write_run(
         path.write_text(json.dumps(content, indent=1, default=_plain) + "\n", encoding="utf-8")
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     """Make what JSON knows of numbers and arrays of NumPy, and of paths."""
     return value.tolist() if hasattr(value, "tolist") else str(value)
 
@@ -94,12 +94,12 @@ def read_run(path: Path) -> dict[str, Any]:
 
 def check_unchanged(run: dict[str, Any]) -> None:
     """Check that all files a run began with are as they were."""
-    known = [file for one in run["inputs"] for file in one["files"]]
-    known += [file for files in run["other_inputs"].values() for file in files]
-    gone = [file["path"] for file in known if not Path(file["path"]).is_file()]
-    if gone:
-        raise FileNotFoundError(f"{listed(gone)}, which the run began with, is there no more")
-    changed = [file["path"] for file in known if digest(Path(file["path"])) != file]
+    files = [file for entry in run["inputs"] for file in entry["files"]]
+    files += [file for entries in run["other_inputs"].values() for file in entries]
+    missing = [file["path"] for file in files if not Path(file["path"]).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{listed(missing)}, which the run began with, is there no more")
+    changed = [file["path"] for file in files if digest(Path(file["path"])) != file]
     if changed:
         raise ValueError(
             f"{listed(changed)} changed since the run (other SHA-256), so it cannot be repeated; "
@@ -107,7 +107,7 @@ def check_unchanged(run: dict[str, Any]) -> None:
         )
 
 
-def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+def list_differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     """Say in which values two dictionaries differ."""
     names = dict.fromkeys([*ours, *theirs])
     return [
