@@ -1,15 +1,12 @@
 """The rule that chooses a number of states, and its reasons in words."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import listed, plural
-
-if TYPE_CHECKING:
-    from .state_number_selection import StateNumberSelection
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,25 @@ class Recommendation:
         return "\n".join([f"{self.n_states} states", f"Rule: {self.rule}", *reasons])
 
 
+class Evidence(Protocol):
+    """What the rule needs to know; `StateNumberSelection` has it, and describes it."""
+
+    n_states: tuple[int, ...]
+    free_energy: np.ndarray
+    held_out: np.ndarray
+    repeats_agreement: np.ndarray
+    halves_agreement: np.ndarray
+    n_unsettled: np.ndarray
+    folds: str
+
+    @property
+    def min_occupancy(self) -> np.ndarray:
+        """Occupancy of the weakest state, shape (n_numbers,)."""
+
+    def below(self, best: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compute how much less held-out evidence each number has than a given one."""
+
+
 class _Choice(NamedTuple):
     """What decides between numbers of states; arrays of shape (n_numbers,)."""
 
@@ -58,9 +74,7 @@ class _Choice(NamedTuple):
     """Index of the number that is recommended."""
 
 
-def recommend(
-    selection: "StateNumberSelection", min_agreement: float, min_occupancy: float
-) -> Recommendation:
+def recommend(selection: Evidence, min_agreement: float, min_occupancy: float) -> Recommendation:
     """Choose a number of states, and say why."""
     choice = _choose(selection, min_agreement, min_occupancy)
     conditions = [f"all states are on for at least {100 * min_occupancy:g} % of the time"]
@@ -79,9 +93,7 @@ def recommend(
     return Recommendation(selection.n_states[choice.chosen], rule, tuple(reasons))
 
 
-def _choose(
-    selection: "StateNumberSelection", min_agreement: float, min_occupancy: float
-) -> _Choice:
+def _choose(selection: Evidence, min_agreement: float, min_occupancy: float) -> _Choice:
     """Apply the rule; where no number meets the conditions, all of them are eligible."""
     agreement = nanmean_of_rows(selection.repeats_agreement)
     recurs = np.isnan(agreement) | (agreement >= min_agreement)
@@ -97,7 +109,7 @@ def _choose(
     return _Choice(agreement, recurs, is_on, difference, error, is_close, best, chosen)
 
 
-def _reasons_of_rule(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+def _reasons_of_rule(selection: Evidence, choice: _Choice) -> list[str]:
     """Say by which evidence the number was chosen."""
     numbers, best, chosen = selection.n_states, choice.best, choice.chosen
     out = []
@@ -119,7 +131,7 @@ def _reasons_of_rule(selection: "StateNumberSelection", choice: _Choice) -> list
     return out
 
 
-def _facts_of_states(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+def _facts_of_states(selection: Evidence, choice: _Choice) -> list[str]:
     """Say what is known of the states themselves."""
     chosen, agreement = choice.chosen, choice.agreement
     out = []
@@ -142,7 +154,7 @@ def _facts_of_states(selection: "StateNumberSelection", choice: _Choice) -> list
     return out
 
 
-def _reasons_against_others(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+def _reasons_against_others(selection: Evidence, choice: _Choice) -> list[str]:
     """Say why other numbers were not taken."""
     numbers, agreement = selection.n_states, choice.agreement
 
@@ -171,7 +183,7 @@ def _reasons_against_others(selection: "StateNumberSelection", choice: _Choice) 
     return out
 
 
-def _limits_of_search(selection: "StateNumberSelection", choice: _Choice) -> list[str]:
+def _limits_of_search(selection: Evidence, choice: _Choice) -> list[str]:
     """Say where the number is the smallest or the largest that was tried."""
     numbers, chosen = selection.n_states, choice.chosen
     n_states = numbers[chosen]
