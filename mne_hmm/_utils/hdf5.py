@@ -193,6 +193,7 @@ def _unknown(where: str, kind: Any) -> ValueError:
 
 
 def _read_group(node: h5py.Group, kind: Any, where: str, seen: set[int]) -> Any:
+    """Read a dictionary, list or tuple."""
     if kind == "dict":
         return {
             name.removeprefix("key_"): _read_node(_member(node, name), f"{where}/{name}", seen)

@@ -113,8 +113,8 @@ def _read_npz(path: Path) -> np.ndarray:
     # NumPy leaves files open that it cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
         arrays = dict(content)
-    numbers = {name: x for name, x in arrays.items() if x.dtype.kind in "fiuc"}
-    return numbers[_signals_of({name: x.shape for name, x in numbers.items()}, path)]
+    numeric = {name: x for name, x in arrays.items() if x.dtype.kind in "fiuc"}
+    return numeric[_signals_of({name: x.shape for name, x in numeric.items()}, path)]
 
 
 def _read_mat(path: Path) -> np.ndarray:

@@ -23,7 +23,7 @@ DATATYPES = ("meg", "eeg", "ieeg", "nirs")
 MNE_SUFFIXES = ("raw", "epo")
 SUFFIXES = (*DATATYPES, *MNE_SUFFIXES)
 EXTENSIONS = (".fif", ".ds", ".con", ".sqd", ".vhdr", ".edf", ".EDF", ".bdf", ".set", ".snirf")
-# Files that tell of a recording: channels, events, places of electrodes.
+# Files that describe a recording: channels, events, places of electrodes.
 SIDECARS = (
     ("channels", ".tsv"),
     ("events", ".tsv"),
@@ -31,7 +31,7 @@ SIDECARS = (
     ("electrodes", ".tsv"),
     ("coordsystem", ".json"),
 )
-# What tells files of one recording from each other, and what may be chosen among recordings.
+# What distinguishes files of one recording, and what may be chosen among recordings.
 VERSIONS = ("processing", "description", "space", "datatype", "suffix", "extension")
 CHOICES = ("subject", "session", "task", "run", *VERSIONS)
 

@@ -117,10 +117,10 @@ def _to_recording(
                 f"{label} has {len(chosen)} channels and {others[0].label} "
                 f"{len(others[0].picks)}; arrays of one list must have the same channels"
             )
-    pieces, spans = segments_and_spans(raw, chosen, reject_by_annotation)
+    segments, spans = segments_and_spans(raw, chosen, reject_by_annotation)
     if path is not None and raw.preload:
         raw = FileRaw(path, raw.info, raw.n_times, raw.first_samp)
-    return Recording(raw, chosen, spans, pieces, label, named)
+    return Recording(raw, chosen, spans, segments, label, named)
 
 
 def _label(entry: Any, index: int, n_entries: int) -> str:
@@ -179,6 +179,7 @@ def _load(entry: Any, label: str) -> BaseRaw | ArrayFile | np.ndarray:
 
 
 def _check_real(array: np.ndarray, label: str) -> None:
+    """Check that an array holds real numbers, none of which is masked."""
     if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
         raise ValueError(
             f"{label}: an array must have no masked values, got {np.ma.count_masked(array)}; fill "

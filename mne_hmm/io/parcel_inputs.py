@@ -70,9 +70,9 @@ def _converted(
         movable = []
     for start in range(0, len(movable), n_at_once):
         group = movable[start : start + n_at_once]
-        made = parallel(run(_parcels_of, entries[i], kinds[i], arguments) for i in group)
+        results = parallel(run(_parcels_of, entries[i], kinds[i], arguments) for i in group)
         for i in group:
-            converted[i] = warn_again(*made.pop(0))
+            converted[i] = warn_again(*results.pop(0))
         logger.info(f"Parcels of {start + len(group)} of {plural(len(movable), 'recording')}")
     for i in sorted(set(todo) - set(movable)):
         converted[i] = _parcels_of(entries[i], kinds[i], arguments)
@@ -100,6 +100,7 @@ def _kind(entry: Any) -> str:
 
 
 def _parcels_of(entry: Any, kind: str, arguments: AtlasArguments) -> mne.io.RawArray:
+    """Make parcels of a source estimate or a brain image."""
     atlas, src, subjects_dir = arguments
     if kind == "a brain image":
         from .parcellation.nifti import parcellate_nifti

@@ -12,7 +12,7 @@ from .timeline import Timeline
 # First sample, and the one after the last, of each segment or span.
 Bounds: TypeAlias = tuple[tuple[int, int], ...]
 
-# Annotations that tell of a jump in time, which no filter may cross. A concatenation
+# Annotations of a jump in time, which no filter may cross. A concatenation
 # leaves "EDGE boundary", an interrupted acquisition "BAD_ACQ_SKIP".
 DISCONTINUITIES = ("EDGE", "BAD_ACQ_SKIP")
 BAD_OR_JUMP = ("BAD", "EDGE")

@@ -195,9 +195,9 @@ def _check_labels(data: np.ndarray, name: str) -> None:
             f"parcel, but {plural(fractions.size, 'value')} are not, such as {fractions[0]:g}; "
             "give weights as four dimensions, with one volume for each parcel"
         )
-    numbers = _label_numbers(data)
-    if len(numbers) < 2:
-        what = f"only the label {numbers[0]:g}" if len(numbers) else "no label"
+    labels = _label_numbers(data)
+    if len(labels) < 2:
+        what = f"only the label {labels[0]:g}" if len(labels) else "no label"
         raise ValueError(
             f"{name} holds {what}; an atlas needs two parcels or more, each with a number of its "
             "own and 0 outside"
@@ -205,5 +205,5 @@ def _check_labels(data: np.ndarray, name: str) -> None:
 
 
 def _label_numbers(data: np.ndarray) -> np.ndarray:
-    numbers = np.unique(data)
-    return numbers[numbers != 0]
+    labels = np.unique(data)
+    return labels[labels != 0]

@@ -136,6 +136,7 @@ def _unreadable(label: str | Path, error: Exception) -> OSError:
 
 
 def _check_volumes(img: Any, label: str) -> None:
+    """Check that an image is a time series of real numbers."""
     if len(img.shape) != 4 or img.shape[3] < 2:
         raise ValueError(
             f"{label} has shape {img.shape}, but a time series of images has four dimensions, and "

@@ -190,6 +190,7 @@ def _projected(block: np.ndarray, orientations: np.ndarray | None) -> np.ndarray
 
 
 def _check_constant(courses: np.ndarray, names: Sequence[str]) -> None:
+    """Check that every parcel changes."""
     flat = np.ptp(courses, axis=1) <= MAX_CONSTANT * np.abs(courses).max(axis=1)
     if flat.any():
         where = listed(np.array(names)[flat])

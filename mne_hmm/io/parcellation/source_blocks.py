@@ -49,7 +49,7 @@ class SourceBlocks:
         self.subject, self.tstep = self.first.subject, self.first.tstep
         self.tmin, self.sfreq = self.first.tmin, self.first.sfreq
         self.spool: Spool | None = None
-        self.total: int | None = None  # number of times, where it is known
+        self.total: int | None = None  # number of times, once it is known
         if isinstance(inst, (list, tuple)) and all(map(_is_stc, inst)):
             self.total = sum(stc.shape[-1] for stc in inst)
 
@@ -114,6 +114,7 @@ class SourceBlocks:
             del stc
 
     def _stcs(self) -> Iterator[Any]:
+        """Yield the source estimates, without holding on to any."""
         first, self.first = self.first, None
         if self.rest is None:
             del first
