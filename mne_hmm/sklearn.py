@@ -15,7 +15,8 @@ from .io.bids import is_bids_path
 from .io.parcel_inputs import AtlasArguments
 from .model.fit import fit_prepared, prepared_of
 from .model.fit_settings import FitSettings, check_n_states
-from .model.hmm import HMM, Options, features_for
+from .model.hmm import HMM
+from .model.inference import Options, features_for
 from .model.recording_features import (
     KINDS,
     METRICS,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..io.parcel_inputs import AtlasArguments
 from ..model.bids_derivatives import MODEL as BIDS_MODEL
-from ..model.hmm import HMM, read_hmm
+from ..model.hmm import HMM, copy_with, read_hmm
 from .bids import outputs_for
 from .config import parameters_of
 from .fit import files_of, states_of
@@ -43,7 +43,8 @@ def run_apply(
     others["model"] = [digest(model)]
     content = inputs.content()
     outputs.write_model(hmm)
-    hmm.atlas_arguments = AtlasArguments(*(arguments[name] for name in ATLAS_ARGUMENTS))
+    atlas_arguments = AtlasArguments(*(arguments[name] for name in ATLAS_ARGUMENTS))
+    hmm = copy_with(hmm, atlas_arguments=atlas_arguments)
     options = {name: value for name, value in arguments.items() if name not in ATLAS_ARGUMENTS}
     states = states_of(hmm, inputs.inst, names, **options, n_jobs=n_jobs)
     write_states(outputs, states)

@@ -104,12 +104,14 @@ def fetch_canonical_hmm(
         arrays = model.load([*names, "fe"], ["pca_components", "template_cov"], path, verbose)
     else:
         arrays = model.load(names, ["pca_components_1", "pca_components_2"], path, verbose)
-    hmm = hmm_from(model, arrays)
-    hmm.atlas_arguments = AtlasArguments(model.atlas(path))
-    return hmm
+    return hmm_from(model, arrays, AtlasArguments(model.atlas(path)))
 
 
-def hmm_from(model: Published, arrays: dict[str, np.ndarray]) -> HMM:
+def hmm_from(
+    model: Published,
+    arrays: dict[str, np.ndarray],
+    atlas_arguments: AtlasArguments | None = None,
+) -> HMM:
     """Make a model of the arrays in its files."""
     initial, transition, means, covariances = (
         arrays[name].astype(float)
@@ -130,6 +132,7 @@ def hmm_from(model: Published, arrays: dict[str, np.ndarray]) -> HMM:
         converged=True,
         versions={"published": PLACES["canonical-hmm"]},
         reference=reference,
+        atlas_arguments=atlas_arguments,
     )
 
 

@@ -83,8 +83,8 @@ def estimate_recording(
     )
 
 
-def warn_of_unknown(estimates: list[DualEstimate], names: list[str]) -> None:
-    """Say which states are never on, and where."""
+def warn_never_on(estimates: list[DualEstimate], names: list[str]) -> None:
+    """Warn of states that are never on in a recording."""
     names = names or [f"recording {i}" for i in range(len(estimates))]
     unknown = [
         f"{listed(one.never_on)} in {name}"

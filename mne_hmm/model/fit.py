@@ -21,7 +21,7 @@ from ..statistics.recording_dependence import count_blocks, dependence_of
 from .file import Learned, software_versions
 from .fit_settings import FitSettings, check_enough_data, check_n_states
 from .hmm import HMM, default_state_names
-from .inference import chain_lengths
+from .inference import engine_samples, infer_recording
 from .priors import Priors
 from .progress import Progress
 
@@ -314,12 +314,11 @@ def _train(
         Log,
         NoJournal,
         NoLog,
-        Samples,
         train,
         training_facts,
     )
 
-    samples = Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps])
+    samples = engine_samples(prepared.data, prepared.time_maps)
     plan = settings.for_engine(prepared, n_states)
     folder = settings.checkpoint_folder if workers.is_chief else None
     journal: Journal | NoJournal = NoJournal()
@@ -417,19 +416,14 @@ def _labels_of(
     prepared: PreparedData, parameters: "Parameters", learned: Learned, workers: "Workers"
 ) -> list[np.ndarray]:
     """Most probable state of each sample of every recording; each worker infers its share."""
-    from ..engine import Samples, infer
-
-    samples = Samples(prepared.data, [chain_lengths(time_map) for time_map in prepared.time_maps])
+    samples = engine_samples(prepared.data, prepared.time_maps)
     # All wait here until the last recording is done, so each label takes as little as it can.
     dtype = np.min_scalar_type(len(parameters.initial_probs) - 1)
     share = {}
     for i_recording, features in samples.stream(workers.share(samples.sizes)):
-        result = infer(
-            Samples([features], [samples.lengths[i_recording]]),
-            parameters,
-            covariance_type=learned.covariance_type,
-        )
-        share[i_recording] = result.probabilities.argmax(1).astype(dtype)
+        recording = engine_samples([features], [prepared.time_maps[i_recording]])
+        (posterior,) = infer_recording([parameters], recording, learned.covariance_type)
+        share[i_recording] = posterior.probabilities.argmax(1).astype(dtype)
     out = []
     for i_recording, time_map in enumerate(prepared.time_maps):
         labels = share.pop(i_recording, None)

@@ -13,6 +13,7 @@ from .._utils.typing import FileName
 from ..preparation.prepared_data import PreparedData
 from .file import Learned
 from .hmm import HMM
+from .inference import engine_parameters
 from .priors import Priors
 
 if TYPE_CHECKING:
@@ -212,16 +213,12 @@ def _check_covariances(covariances: np.ndarray, argument: str) -> None:
 def check_init(init: Any, prepared: PreparedData, n_states: int) -> "str | np.ndarray | Parameters":
     """Check the initialization against the data, and give it in the engine's terms."""
     if isinstance(init, HMM):
-        from ..engine import Parameters
-
         if (init.n_states, init.n_features) != (n_states, prepared.n_features):
             raise ValueError(
                 f"init is a model of {init.n_states} states and {init.n_features} features, but "
                 f"{n_states} states and {prepared.n_features} features are needed here"
             )
-        return Parameters(
-            init.initial_probs_, init.transition_matrix_, init.means_, init.covariances_
-        )
+        return engine_parameters(init)
     if isinstance(init, str):
         return init
     labels = np.asarray(init)

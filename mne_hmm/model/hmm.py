@@ -1,33 +1,33 @@
-"""A trained model: what it holds, what it says of recordings, and its file."""
+"""A trained model: its parameters, the names and order of its states, and its file."""
 
 import copy
-import html
-from collections.abc import Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
-from mne.utils import verbose
+from mne.utils import copy_function_doc_to_method_doc
 
-from .._utils.checks import check_number, check_option, check_random_state, listed, plural
-from .._utils.docs import fill_doc
+from .. import viz
+from .._utils.checks import check_number, check_random_state, listed
 from .._utils.files import check_target
-from ..io.inputs import is_several
-from ..io.parcel_inputs import AtlasArguments, with_parcels
-from ..online.decoder import OnlineDecoder
+from .._utils.typing import FileName, RandomState
+from ..io.parcel_inputs import AtlasArguments
 from ..preparation.covariance_alignment import Alignment
-from ..preparation.prepare import prepare
-from ..preparation.prepared_data import PreparedData, as_prepared, same_features
 from ..preparation.settings import FittedPreparation
-from ..states.agreement import StateAgreement, compute_agreement
-from ..states.time_course import PREFIX, StateTimeCourse
-from .dual_estimate import DualEstimate, estimate_recording, warn_of_unknown
+from ..states.time_course import PREFIX
 from .file import Learned, read_model, write_model
-from .inference import chain_lengths
-from .training_reference import Reference, ReferenceComparison
+from .inference import draw_features
+from .inference_methods import InferenceMixin
+from .summary import count_learned, facts_html, facts_text, parameter_table
+from .training_reference import Reference
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-class HMM:
+class HMM(InferenceMixin):
     """A hidden Markov model with Gaussian states, and the preparation it belongs to.
 
     Made by `fit_hmm` and `read_hmm`.
@@ -108,6 +108,16 @@ class HMM:
         recording, as of `compute_recording_dependence`. NaN for one recording.
     state_names : tuple of str
         Names of the states.
+    learned : Learned
+        Which parameters were learned, and the form of the covariances.
+    random_state : int | None
+        The seed, where it was a number.
+    versions : dict
+        Versions of the software it was trained with, and settings its bits depend on.
+    reference : Reference | None
+        Free energies of the training recordings, where they came with the model.
+    atlas_arguments : AtlasArguments
+        What makes parcels of source estimates and brain images. It is not saved with the model.
     """
 
     def __init__(
@@ -130,7 +140,7 @@ class HMM:
         alignments: Sequence[Alignment] | None = None,
         explained_by_recording: float = np.nan,
         atlas_arguments: AtlasArguments | None = None,
-    ):
+    ) -> None:
         self.initial_probs_ = np.asarray(initial_probs, float)
         self.transition_matrix_ = np.asarray(transition_matrix, float)
         self.means_ = np.asarray(means, float)
@@ -153,472 +163,13 @@ class HMM:
         self.atlas_arguments = atlas_arguments or AtlasArguments()
 
     @property
-    def n_states(self) -> int:
-        """Number of states."""
-        return len(self.initial_probs_)
-
-    @property
-    def n_features(self) -> int:
-        """Number of features."""
-        return self.means_.shape[1]
-
-    @property
     def n_parameters(self) -> int:
         """Number of free parameters that were learned."""
-        return sum(count for _, _, count, learned in self._table() if learned)
+        return count_learned(self)
 
-    # What the model says of recordings
-
-    @verbose
-    @fill_doc
-    def predict(
-        self,
-        inst: Any,
-        *,
-        method: str = "posterior",
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> StateTimeCourse | list[StateTimeCourse]:
-        """Find the states of recordings.
-
-        Parameters
-        ----------
-        %(inst)s
-        method : "posterior" | "viterbi"
-            Probability of each state at each sample given all data, or the one most
-            probable path of states (with probabilities of 0 and 1).
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        states : StateTimeCourse | list of StateTimeCourse
-            The states on each recording's own time grid; for epochs, with an axis for the
-            epochs. A list if ``inst`` is a list, a folder, a pattern or PreparedData.
-
-        Raises
-        ------
-        ValueError
-            If a recording lacks a channel the model was trained on, or cannot be prepared.
-        """
-        check_option(method, "method", ("posterior", "viterbi"))
-        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
-        prepared = features_for(self, inst, options)
-        states = [self._states_of(prepared, i, method == "viterbi") for i in range(len(prepared))]
-        several = is_several(inst) or isinstance(inst, PreparedData)
-        return states if several else states[0]
-
-    @verbose
-    @fill_doc
-    def free_energy(
-        self,
-        inst: Any,
-        *,
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> float:
-        """Compute the free energy of recordings under the model.
-
-        With parameters as point estimates and the exact posterior of the states this is
-        minus the log evidence.
-
-        Parameters
-        ----------
-        %(inst)s
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        free_energy : float
-            Nats per sample, over all samples of all recordings; lower is better.
-
-        Notes
-        -----
-        Computed in float64. ``free_energy_`` comes from training, whose products are in float32,
-        and differs by rounding, some 1e-7 of its size. A step or start whose probability is below
-        1e-140 counts as that, so data that no path can explain have a value too.
-        """
-        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
-        prepared = features_for(self, inst, options)
-        evidence = sum(
-            self._evidence(prepared.data[i], time_map)
-            for i, time_map in enumerate(prepared.time_maps)
-        )
-        return -evidence / prepared.n_samples
-
-    @verbose
-    @fill_doc
-    def score(
-        self,
-        inst: Any,
-        *,
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> float:
-        """Compute the log evidence of recordings under the model, per sample.
-
-        Parameters
-        ----------
-        %(inst)s
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        score : float
-            Nats per sample; higher is better. Minus the free energy.
-        """
-        return -self.free_energy(
-            inst,
-            reject_by_annotation=reject_by_annotation,
-            sfreq=sfreq,
-            group=group,
-            align_on=align_on,
-            n_jobs=n_jobs,
-        )
-
-    @verbose
-    @fill_doc
-    def dual_estimate(
-        self,
-        inst: Any,
-        *,
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> DualEstimate | list[DualEstimate]:
-        """Estimate each recording's own means and covariances of the states.
-
-        The states of a recording are found with the model as it is. Then means and
-        covariances are estimated anew from this recording alone, each sample weighted by the
-        probabilities of its states.
-
-        Parameters
-        ----------
-        %(inst)s
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        estimate : DualEstimate | list of DualEstimate
-            Means and covariances of the recording. A list if ``inst`` is a list, a
-            folder, a pattern or PreparedData.
-
-        Raises
-        ------
-        ValueError
-            If a recording lacks a channel the model was trained on, or cannot be prepared.
-
-        Notes
-        -----
-        What the model did not learn stays as it is: with zero means covariances are second
-        moments about zero. Nothing is added to the diagonal (osl-dynamics adds 1e-5), so the
-        covariance of a state with fewer samples than features has no inverse. States that
-        are never on are NaN, with a warning.
-        """
-        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
-        prepared = features_for(self, inst, options)
-        estimates = [
-            self._estimate(
-                prepared.data[i],
-                time_map,
-                prepared.sfreq,
-                prepared.alignments[i] if prepared.alignments else None,
-            )
-            for i, time_map in enumerate(prepared.time_maps)
-        ]
-        warn_of_unknown(estimates, prepared.names)
-        several = is_several(inst) or isinstance(inst, PreparedData)
-        return estimates if several else estimates[0]
-
-    @verbose
-    @fill_doc
-    def agreement(
-        self,
-        other: "HMM",
-        inst: Any,
-        *,
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> StateAgreement:
-        """Compute how much the states of this model have in common with those of another.
-
-        Parameters
-        ----------
-        other : HMM
-            The other model. Its preparation and number of states may differ.
-        %(inst)s
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        agreement : StateAgreement
-            Which states belong together, and how many samples are alike.
-
-        Raises
-        ------
-        TypeError
-            If ``other`` is no model.
-        ValueError
-            If the recordings cannot be prepared, or no sample is modeled by both.
-
-        See Also
-        --------
-        compute_agreement : The same of states that were found before.
-        compute_consensus : What more than two models have in common.
-        match_states : The order of states alone.
-        """
-        if not isinstance(other, HMM):
-            raise TypeError(
-                "other must be a model, as fit_hmm and read_hmm give, got "
-                f"{type(other).__name__}; compare states with compute_agreement"
-            )
-        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
-        return compute_agreement(*predictions([self, other], inst, options))
-
-    @verbose
-    @fill_doc
-    def compare_to_reference(
-        self,
-        inst: Any,
-        *,
-        reject_by_annotation: bool = True,
-        sfreq: float | None = None,
-        group: Sequence[Hashable] | None = None,
-        align_on: Any = None,
-        n_jobs: int | None = None,
-        verbose: Any = None,
-    ) -> ReferenceComparison:
-        """Find where recordings fall among those a published model was trained on.
-
-        Parameters
-        ----------
-        %(inst)s
-        %(reject_by_annotation)s
-        %(sfreq)s
-        %(group)s
-        %(align_on)s
-        %(n_jobs)s
-        %(verbose)s
-
-        Returns
-        -------
-        comparison : ReferenceComparison
-            The free energy of each recording, its percentile and z-score among the training
-            recordings, and a line on what to make of it.
-
-        Raises
-        ------
-        ValueError
-            If the model has no reference, or a recording cannot be prepared.
-
-        See Also
-        --------
-        mne_hmm.datasets.fetch_canonical_hmm : Fetches models with a reference.
-
-        Notes
-        -----
-        Both are free energies in nats per sample at the exact posterior, which is minus the log
-        evidence. That of the published models is osl-dynamics', which cuts recordings into windows
-        of 400 samples, each with a start of its own. Here nothing is cut, which on samples drawn
-        from the 8-state model of 38 parcels comes out 0.003 lower; the published values of
-        recordings range over twelve nats.
-        """
-        if self.reference is None:
-            raise ValueError(
-                "this model has no reference: the free energies of single training recordings "
-                "come with published models (mne_hmm.datasets.fetch_canonical_hmm); for your own, "
-                "compare hmm.free_energy(recording) with those of the training recordings"
-            )
-        options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
-        prepared = features_for(self, inst, options)
-        values = []
-        for i, time_map in enumerate(prepared.time_maps):
-            features = prepared.data[i]
-            values.append(-self._evidence(features, time_map) / len(features))
-        return self.reference.compare(np.array(values), prepared.names)
-
-    @verbose
-    @fill_doc
-    def online(
-        self,
-        info: mne.Info,
-        *,
-        calibration: Any = None,
-        lag: float = 0.1,
-        phase: str = "minimum",
-        reject_by_annotation: bool = True,
-        verbose: Any = None,
-    ) -> OnlineDecoder:
-        """Find states as samples arrive.
-
-        Parameters
-        ----------
-        info : mne.Info
-            Channels and sampling rate of the stream, such as ``raw.info`` or ``stream.info``. The
-            model's channels are found by their names; there may be others.
-        calibration : Raw | array, shape (n_channels, n_times) | path-like | None
-            A recording of the same person and set-up, a minute or more, from which means and
-            standard deviations are taken and, where the preparation aligns recordings, the signs of
-            channels or the map to the mean covariance: a stream does not know its own before it is
-            over. An array has the channels of ``info``. None if the model's preparation neither
-            standardizes nor aligns.
-        lag : float
-            Seconds that are waited for before the state of a sample is told, which makes it surer
-            (fixed-lag smoothing); rounded to whole samples of the features. With 0 only what came
-            before counts.
-        phase : "minimum" | "zero"
-            The filter is causal and of minimum phase, with the magnitude of the preparation's, or
-            it is the preparation's own, which is symmetric, so that half its length has to be
-            waited for (1.65 s for a high-pass of 1 Hz).
-        %(reject_by_annotation)s
-        %(verbose)s
-
-        Returns
-        -------
-        decoder : OnlineDecoder
-            Takes blocks of samples and gives probabilities of states.
-
-        Raises
-        ------
-        TypeError
-            If ``info`` is no :class:`mne.Info`.
-        ValueError
-            If channels are missing or marked as bad, the rate cannot be changed to the model's, a
-            calibration is missing or cannot be prepared, or the preparation takes envelopes.
-
-        See Also
-        --------
-        decode_stream : Takes the blocks from a stream of mne_lsl.
-        HMM.predict : Finds states of whole recordings.
-
-        Notes
-        -----
-        A block goes through these steps. Each has a delay that is known, ``decoder.delays``:
-
-        - The filter. All channels go through the same one, so its phase cancels in covariances of
-          channels and lags, which are what states of embedded data are made of; its magnitude is
-          the preparation's. Its delay depends on the frequency. Times are corrected for the median
-          over the pass band (about 20 ms for 1-45 Hz); ``decoder.group_delay`` has them all.
-        - The change of rate, in the same product, by a symmetric filter as short as the pass band
-          allows; none if the rate is a multiple of the model's.
-        - Z-scores with the statistics of the calibration, signs or the map of an alignment, lags
-          (half of them lie ahead), components. The map is that of
-          ``hmm.predict(recording, align_on=calibration)``.
-        - The forward recursion, and the samples of ``lag`` that come after, both by products of
-          pairs of steps :footcite:`SarkkaGarciaFernandez2021`.
-
-        The result does not depend on how samples are cut into blocks. TensorFlow is not needed.
-        Just after the start the filter does not know what was before; the stream is taken to have
-        stood at its first value.
-
-        References
-        ----------
-        .. footbibliography::
-
-        Examples
-        --------
-        >>> import mne_hmm
-        >>> raw, _ = mne_hmm.simulate_raw(3, n_channels=4, duration=30., random_state=0)
-        >>> hmm = mne_hmm.fit_hmm(raw, 3, n_init=1, refine=False, random_state=0, verbose=False)
-        >>> decoder = hmm.online(raw.info, calibration=raw, lag=0.08)
-        >>> round(decoder.delay, 3)
-        0.125
-        >>> block = raw.get_data(stop=500)
-        >>> decoder.process(block[:, :480])
-        OnlineStates: 446 samples from 0.011 to 1.791 s
-        >>> decoder.process(block[:, 480:])
-        OnlineStates: 20 samples from 1.795 to 1.871 s
-        """
-        return OnlineDecoder(
-            self,
-            info,
-            calibration=calibration,
-            lag=lag,
-            phase=phase,
-            reject_by_annotation=reject_by_annotation,
-        )
-
-    def _evidence(self, features, time_map):
-        """Log evidence of a recording, in nats."""
-        return float(self._infer(features, time_map).log_evidence.sum())
-
-    def _estimate(self, features, time_map, sfreq, alignment):
-        probabilities = self._infer(features, time_map).probabilities
-        return estimate_recording(self, features, probabilities, sfreq, alignment)
-
-    def _infer(self, features, time_map, viterbi=False):
-        from ..engine import Parameters, Samples, infer, most_probable_path
-
-        samples = Samples([features], [chain_lengths(time_map)])
-        parameters = Parameters(
-            self.initial_probs_, self.transition_matrix_, self.means_, self.covariances_
-        )
-        find = most_probable_path if viterbi else infer
-        result: Any = find(samples, parameters, covariance_type=self.learned.covariance_type)
-        evidence = result.log_probability if viterbi else result.log_evidence
-        if not np.isfinite(evidence).all():
-            raise ValueError(
-                f"the features, up to {np.abs(features).max():.3g}, are so far from all states of "
-                "the model that no state can be told from another (variances of its features are "
-                f"up to {np.einsum('kii->ki', self.covariances_).max():.3g}); give recordings in "
-                "the unit of those the model was trained on"
-            )
-        return result
-
-    def _states_of(self, prepared, index, viterbi):
-        time_map, names = prepared.time_maps[index], self.state_names
-        ch_names = self.preparation_.ch_names_
-        result = self._infer(prepared.data[index], time_map, viterbi)
-        if viterbi:
-            return StateTimeCourse.from_labels(result.labels, time_map, names, ch_names)
-        probabilities = result.probabilities
-        labels = probabilities.argmax(1)
-        return StateTimeCourse.from_rows(probabilities, labels, time_map, names, ch_names)
-
-    def sample(self, n_samples: int, random_state: Any = None) -> tuple[np.ndarray, np.ndarray]:
+    def sample(
+        self, n_samples: int, random_state: RandomState = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Draw features and states from the model.
 
         Parameters
@@ -644,8 +195,6 @@ class HMM:
         labels = sample_states(n_samples, self.initial_probs_, self.transition_matrix_, rng)
         return draw_features(self, labels, rng), labels
 
-    # Order, names, copies
-
     def reorder_states(self, order: Sequence[int]) -> "HMM":
         """Put the states in another order.
 
@@ -668,15 +217,17 @@ class HMM:
         ]
         if sorted(order) != list(range(self.n_states)):
             raise ValueError(f"order must be {rule}, got {order}")
-        new = self.copy()
-        new.initial_probs_ = self.initial_probs_[order]
-        new.transition_matrix_ = self.transition_matrix_[np.ix_(order, order)]
-        new.means_, new.covariances_ = self.means_[order], self.covariances_[order]
         names = [self.state_names[state] for state in order]
         default = default_state_names(self.n_states)
-        final = [default[i] if name in default else name for i, name in enumerate(names)]
-        new._set_names(dict(zip(names, final, strict=True)), final)
-        return new
+        new_names = [default[i] if name in default else name for i, name in enumerate(names)]
+        return copy_with(
+            self,
+            initial_probs=self.initial_probs_[order],
+            transition_matrix=self.transition_matrix_[np.ix_(order, order)],
+            means=self.means_[order],
+            covariances=self.covariances_[order],
+            **self._renamed(names, new_names),
+        )
 
     def rename_states(self, names: Sequence[str] | dict[str, str]) -> "HMM":
         """Give the states names.
@@ -710,15 +261,15 @@ class HMM:
             raise ValueError(
                 f"names must be {self.n_states} different names, one per state, got {names}"
             )
-        new = self.copy()
-        new._set_names(dict(zip(self.state_names, names, strict=True)), names)
-        return new
+        return copy_with(self, **self._renamed(self.state_names, names))
 
-    def _set_names(self, mapping, names):
-        mapping = {PREFIX + old: PREFIX + name for old, name in mapping.items()}
-        for annotations in self.annotations_:
-            annotations.rename({k: v for k, v in mapping.items() if k in annotations.description})
-        self.state_names = tuple(names)
+    def _renamed(self, names: Sequence[str], new_names: Sequence[str]) -> dict[str, Any]:
+        """Make the constructor's arguments that hold names of states, with other names."""
+        mapping = {PREFIX + name: PREFIX + new for name, new in zip(names, new_names, strict=True)}
+        annotations = copy.deepcopy(self.annotations_)
+        for states in annotations:
+            states.rename({k: v for k, v in mapping.items() if k in states.description})
+        return {"annotations": annotations, "state_names": new_names}
 
     def copy(self) -> "HMM":
         """Copy the model.
@@ -730,180 +281,40 @@ class HMM:
         """
         return copy.deepcopy(self)
 
-    # Reports
-
-    def _table(self):
-        """Parameters with their shapes, counts, and whether they were learned."""
-        k, d = self.n_states, self.n_features
-        full = self.learned.covariance_type == "full"
-        return [
-            ("initial_probs", (k,), k - 1, self.learned.transitions),
-            ("transition_matrix", (k, k), k * (k - 1), self.learned.transitions),
-            ("means", (k, d), k * d, self.learned.means),
-            (
-                "covariances",
-                (k, d, d),
-                k * (d * (d + 1) // 2 if full else d),
-                self.learned.covariances,
-            ),
-        ]
-
     def summary(self) -> None:
         """Print the parameters with shapes, free numbers, and whether they were learned."""
-        rows = [
-            (name, str(shape), f"{count:,}" if learned else "0", "yes" if learned else "no")
-            for name, shape, count, learned in self._table()
-        ]
-        head = ("parameter", "shape", "free numbers", "learned")
-        widths = [max(len(row[i]) for row in (head, *rows)) for i in range(4)]
+        print(parameter_table(self))  # noqa: T201  (what the method is for)
 
-        def line(row):
-            cells = zip(row, widths, strict=True)
-            left = [cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(cells)]
-            return "  ".join(left)
-
-        rule = "-" * len(line(head))
-        lines = [f"HMM with {plural(self.n_states, 'state')}", rule, line(head), rule]
-        lines += [line(row) for row in rows]
-        lines += [rule, f"free numbers learned: {self.n_parameters:,}"]
-        if not np.isnan(self.explained_by_recording_):
-            share = f"{100 * self.explained_by_recording_:.0f} %"
-            lines.append(f"variance of state occupancy explained by recording: {share}")
-        print("\n".join(lines))  # noqa: T201  (what the method is for)
-
-    def _facts(self):
-        p = self.preparation_
-        bands = (p.l_freq, p.h_freq)
-        band = (
-            "none"
-            if bands == (None, None)
-            else " - ".join("…" if b is None else f"{b:g}" for b in bands) + " Hz"
-        )
-        if p.band_ is not None:
-            band += f" (trained on data filtered to {p.band_[0]:g} - {p.band_[1]:g} Hz before)"
-        n_updates = max(len(self.history_.get("free_energy", [])) - 1, 0)
-        channels = plural(len(p.ch_names_), "channel")
-        settled = "converged" if self.converged_ else "not converged"
-        return [
-            ("States", f"{self.n_states} ({listed(self.state_names)})"),
-            (
-                "Features",
-                f"{self.n_features} of {channels} × {plural(p.n_embeddings, 'lag')}",
-            ),
-            ("Sampling rate", f"{p.sfreq_:g} Hz"),
-            ("Filter", band),
-            ("Free energy", f"{self.free_energy_:.4f} nats per sample"),
-            (
-                "Training",
-                f"{plural(n_updates, 'update')}, {settled}" if self.history_ else "elsewhere",
-            ),
-            ("Recordings", self._recordings()),
-        ]
-
-    def _recordings(self):
-        """Tell of the recordings of the training."""
-        words = [f"{len(self.annotations_)}" if self.annotations_ else "unknown here"]
-        if self.preparation_.aligns:
-            words.append(f"aligned ({self.preparation_.align} mean)")
-        if not np.isnan(self.explained_by_recording_):
-            share = f"{100 * self.explained_by_recording_:.0f} %"
-            words.append(f"{share} of the variance of state occupancy explained by recording")
-        return ", ".join(words)
-
-    def __str__(self):
-        facts = self._facts()
-        width = max(len(name) for name, _ in facts)
-        return "\n".join(["HMM", *(f"  {name.lower():{width}s}  {value}" for name, value in facts)])
+    def __str__(self) -> str:
+        return facts_text(self)
 
     __repr__ = __str__
 
-    def _repr_html_(self):
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-            for name, value in self._facts()
-        )
-        return f"<table class='mne-hmm'><caption>HMM</caption><tbody>{rows}</tbody></table>"
+    def _repr_html_(self) -> str:
+        return facts_html(self)
 
-    def plot_history(self, *, axes=None, show=True):
-        """Plot the free energy over training.
+    @copy_function_doc_to_method_doc(viz.plot_history)
+    def plot_history(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
+        return viz.plot_history(self, axes=axes, show=show)
 
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
+    @copy_function_doc_to_method_doc(viz.plot_transition_matrix)
+    def plot_transition_matrix(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
+        return viz.plot_transition_matrix(self, axes=axes, show=show)
 
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_history
+    @copy_function_doc_to_method_doc(viz.plot_transition_graph)
+    def plot_transition_graph(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
+        return viz.plot_transition_graph(self, axes=axes, show=show)
 
-        return plot_history(self, axes=axes, show=show)
-
-    def plot_transition_matrix(self, *, axes=None, show=True):
-        """Plot which state comes next when one is left, and how long each lasts.
-
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_transition_matrix
-
-        return plot_transition_matrix(self, axes=axes, show=show)
-
-    def plot_transition_graph(self, *, axes=None, show=True):
-        """Plot the states on a circle, with arrows to those that come next.
-
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_transition_graph
-
-        return plot_transition_graph(self, axes=axes, show=show)
-
-    def plot_covariances(self, *, kind="covariance", space="features", axes=None, show=True):
-        """Plot the covariances of the states.
-
-        Parameters
-        ----------
-        kind : "covariance" | "correlation"
-            What to plot.
-        space : "features" | "channels"
-            Whether to plot the features, or the channels they were made of, at zero lag.
-        axes : array of matplotlib.axes.Axes | None
-            Where to plot, one for each state. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_covariances
-
-        return plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
+    @copy_function_doc_to_method_doc(viz.plot_covariances)
+    def plot_covariances(
+        self,
+        *,
+        kind: str = "covariance",
+        space: str = "features",
+        axes: "Sequence[Axes] | None" = None,
+        show: bool = True,
+    ) -> "Figure":
+        return viz.plot_covariances(self, kind=kind, space=space, axes=axes, show=show)
 
     def report(self, inst: Any, *, title: str | None = None, **options: Any) -> "mne.Report":
         """Make a report of the model and the states of recordings.
@@ -932,9 +343,7 @@ class HMM:
         add_hmm_to_report(report, self, inst, **options)
         return report
 
-    # The file
-
-    def save(self, fname: Any, overwrite: bool = False) -> None:
+    def save(self, fname: FileName, overwrite: bool = False) -> None:
         """Write the model to an HDF5 file.
 
         The file appears whole or not at all.
@@ -957,7 +366,7 @@ class HMM:
         write_model(path, self, overwrite)
 
 
-def read_hmm(fname: Any) -> HMM:
+def read_hmm(fname: FileName) -> HMM:
     """Read a model from a file.
 
     Parameters
@@ -986,66 +395,31 @@ def read_hmm(fname: Any) -> HMM:
     return HMM(**read_model(fname))
 
 
-class Options(NamedTuple):
-    """How recordings are prepared for prediction, as given to many functions."""
-
-    reject_by_annotation: bool = True
-    sfreq: float | None = None
-    n_jobs: int | None = None
-    group: Any = None
-    align_on: Any = None
-
-
-def features_for(hmm: HMM, inst: Any, options: Options) -> PreparedData:
-    """Prepare recordings as a model needs them."""
-    prepared = as_prepared(inst)
-    if prepared is None:
-        return prepare(
-            with_parcels(inst, hmm.atlas_arguments, remembered=True, n_jobs=options.n_jobs),
-            hmm.preparation_,
-            **options._asdict(),
-        )
-    for name in ("group", "align_on"):
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"{name} cannot be given with PreparedData, which are aligned already; "
-                f"give it to prepare(recordings, hmm.preparation_, {name}=...)"
-            )
-    if not same_features(hmm.preparation_, prepared.preparation):
-        raise ValueError(
-            "these data were prepared otherwise than the model's own "
-            f"({prepared.n_features} features against {hmm.n_features}, or other channels, "
-            "settings, rate or components); use mne_hmm.prepare(recordings, hmm.preparation_)"
-        )
-    return prepared
-
-
-def predictions(hmms: Sequence[HMM], inst: Any, options: Options) -> list[Any]:
-    """Find the states of recordings by several models, preparing once if features are the same."""
-    first = hmms[0]
-    if all(same_features(hmm.preparation_, first.preparation_) for hmm in hmms[1:]):
-        prepared = features_for(first, inst, options)
-        return [hmm.predict(prepared) for hmm in hmms]
-    if not any(hmm.preparation_.aligns for hmm in hmms):
-        return [hmm.predict(inst, **options._asdict()) for hmm in hmms]
-    alone = options._replace(group=None, align_on=None)
-    each = [options if hmm.preparation_.aligns else alone for hmm in hmms]
-    return [hmm.predict(inst, **own._asdict()) for hmm, own in zip(hmms, each, strict=True)]
-
-
-def draw_features(hmm: HMM, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw features of a model, given its states.
-
-    Shapes: ``labels`` (n_samples,); returns ``features`` (n_samples, n_features).
-    """
-    features = rng.standard_normal((len(labels), hmm.n_features))
-    for state in range(hmm.n_states):
-        chosen = labels == state
-        factor = np.linalg.cholesky(hmm.covariances_[state])
-        features[chosen] = features[chosen] @ factor.T + hmm.means_[state]
-    return features
+def copy_with(hmm: HMM, **changes: Any) -> HMM:
+    """Construct a model anew with other arguments; all else is copied."""
+    arguments: dict[str, Any] = {
+        "initial_probs": hmm.initial_probs_,
+        "transition_matrix": hmm.transition_matrix_,
+        "means": hmm.means_,
+        "covariances": hmm.covariances_,
+        "preparation": hmm.preparation_,
+        "learned": hmm.learned,
+        "history": hmm.history_,
+        "free_energy": hmm.free_energy_,
+        "converged": hmm.converged_,
+        "annotations": hmm.annotations_,
+        "state_names": hmm.state_names,
+        "random_state": hmm.random_state,
+        "versions": hmm.versions,
+        "reference": hmm.reference,
+        "alignments": hmm.alignments_,
+        "explained_by_recording": hmm.explained_by_recording_,
+        "atlas_arguments": hmm.atlas_arguments,
+    }
+    kept = {name: value for name, value in arguments.items() if name not in changes}
+    return HMM(**copy.deepcopy(kept), **changes)
 
 
 def default_state_names(n_states: int) -> tuple[str, ...]:
-    """Names of states nobody has named."""
+    """Name states that nobody has named."""
     return tuple(f"state_{k}" for k in range(n_states))

@@ -9,7 +9,7 @@ from ..preparation.prepared_data import PreparedData
 from ..states.matching import RANK_TOLERANCE
 from ..states.time_course import StateTimeCourse
 from .dual_estimate import estimate_recording
-from .inference import infer_by_recording
+from .inference import engine_parameters, infer_by_recording
 
 OCCUPANCY, LIFETIMES = "occupancy", "lifetimes"
 TRANSITIONS, COVARIANCES = "transitions", "covariances"
@@ -27,11 +27,7 @@ def compute_recording_features(
 
     Shapes: returns ``features`` (n_recordings, n_numbers).
     """
-    from ..engine import Parameters
-
-    parameters = Parameters(
-        hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
-    )
+    parameters = engine_parameters(hmm)
     tangent = TangentSpace(hmm, metric) if COVARIANCES in kinds else None
     rows = []
     for number, (_, (posterior,)) in enumerate(

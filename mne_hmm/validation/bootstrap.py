@@ -12,7 +12,8 @@ from .._utils.checks import check_number, check_option, check_random_state, plur
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
 from .._utils.typing import RandomState, Verbose
-from ..model.hmm import HMM, draw_features
+from ..model.hmm import HMM
+from ..model.inference import draw_features
 from ..simulation.simulate import simulate_raw
 from ..simulation.state_sequences import markov_labels, markov_statistics
 from ..states.visits import find_visits, stationary_occupancy

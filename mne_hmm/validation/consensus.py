@@ -12,7 +12,8 @@ from .._utils.checks import check_number, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
 from .._utils.typing import RecordingLike, Verbose
-from ..model.hmm import HMM, Options, predictions
+from ..model.hmm import HMM
+from ..model.inference import Options, predictions
 from ..states.agreement import StateAgreement, compute_agreement
 from ..states.time_course import StateTimeCourse, as_courses
 

@@ -260,7 +260,7 @@ class Lazy(Sequence):
 def test_one_recording_in_memory_at_a_time(fitted, prepared, monkeypatch):
     """And each is read once."""
     lazy = replace(prepared, data=Lazy(prepared.data))
-    monkeypatch.setattr("mne_hmm.model.hmm.features_for", lambda *_: lazy)
+    monkeypatch.setattr("mne_hmm.model.inference_methods.features_for", lambda *_: lazy)
     estimates = fitted.dual_estimate(lazy)
     assert len(estimates) == lazy.data.n_made == 2
 
