@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,10 +19,12 @@ from command_runs import fails, run
 from helpers import three_states
 
 import mne_hmm
+from mne_hmm._utils import locks
 from mne_hmm.cli.config import NOT_IN_FILES
 from mne_hmm.cli.inputs import digests, names_of
 from mne_hmm.cli.main import main
 from mne_hmm.cli.options import APPLY, FIT
+from mne_hmm.engine.runtime.checkpoint import Journal
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "command_line.rst").read_text(encoding="utf-8")
@@ -529,11 +530,22 @@ def test_prepared_data_do_not_mix(folder, tmp_path, capsys):
     assert "began with prepared data" in fails(capsys, "report", tmp_path / "out")
 
 
-@pytest.mark.filterwarnings("ignore:Training had not settled")
-def test_interrupted(folder, tmp_path, capsys):
-    """Ctrl-C ends with code 130; the same command goes on, and ends with the same bits."""
-    import threading
+def interrupt_after(monkeypatch, owner, name):
+    """Press Ctrl-C once, as soon as a function of the program has done its work."""
+    original = getattr(owner, name)
 
+    def interrupted(*args, **kwargs):
+        result = original(*args, **kwargs)
+        monkeypatch.setattr(owner, name, original)
+        signal.raise_signal(signal.SIGINT)
+        return result
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+@pytest.mark.filterwarnings("ignore:Training had not settled")
+def test_interrupted(folder, tmp_path, monkeypatch, capsys):
+    """Ctrl-C ends with code 130; the same command goes on, and ends with the same bits."""
     file = folder / "sub-01_parc-raw.fif"
     checkpoints = tmp_path / "checkpoints"
     fit = ["fit", file, "--n-states", "3", "--n-components", "12", "--no-refine", "--tol", "0"]
@@ -542,27 +554,19 @@ def test_interrupted(folder, tmp_path, capsys):
         capsys, *fit, "--checkpoint-dir", checkpoints, "-o", tmp_path / "out"
     )
     fit += ["--seed", "0"]
-
-    def interrupt():
-        deadline = time.monotonic() + 300
-        while time.monotonic() < deadline:
-            if checkpoints.exists() and any(checkpoints.iterdir()):
-                signal.raise_signal(signal.SIGINT)
-                return
-            time.sleep(0.002)
-
     argv = [*fit, "--checkpoint-dir", checkpoints, "-o", tmp_path / "out"]
     # What a shell runs in the background ignores Ctrl-C, and so does all that it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        thread = threading.Thread(target=interrupt)
-        thread.start()
-        said = fails(capsys, *argv, code=130)
-        thread.join()
+        # The lock of the folder has just been taken, and must not stay; a step has been finished.
+        for owner, name, n_finished in ((locks, "_write_holder", 0), (Journal, "finish", 1)):
+            interrupt_after(monkeypatch, owner, name)
+            message = fails(capsys, *argv, code=130)
+            assert "interrupted; the same command goes on from" in message
+            assert len(list(checkpoints.glob("*.result"))) == n_finished
+            assert not (tmp_path / "out").exists()
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "interrupted; the same command goes on from" in said
-    assert not (tmp_path / "out").exists()
     run(*argv)
     run(*fit, "-o", tmp_path / "whole")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
