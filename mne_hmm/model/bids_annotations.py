@@ -11,6 +11,7 @@ import numpy as np
 
 from .._utils.checks import listed
 from .._utils.files import check_path
+from .._utils.typing import FileName
 from ..states.time_course import PREFIX, StateTimeCourse
 
 COLUMNS = ["onset", "duration", "trial_type"]
@@ -30,7 +31,7 @@ def write_annotations(fname: Path, states: StateTimeCourse) -> None:
 
 
 def annotations_sidecar(states: StateTimeCourse, *, source: str, model: str) -> dict[str, Any]:
-    """Tell what the table of a recording means, as BIDS does of events."""
+    """Describe the table of a recording, as BIDS does of events."""
     date = states.timeline.meas_date
     return {
         "onset": {
@@ -41,8 +42,8 @@ def annotations_sidecar(states: StateTimeCourse, *, source: str, model: str) -> 
         "trial_type": {
             "Description": "The state",
             "Levels": {
-                PREFIX + name: f"state {number} of {states.n_states}, counted from 0"
-                for number, name in enumerate(states.state_names)
+                PREFIX + name: f"state {i} of {states.n_states}, counted from 0"
+                for i, name in enumerate(states.state_names)
             },
         },
         "Description": "Visits to the states of a hidden Markov model",
@@ -54,7 +55,7 @@ def annotations_sidecar(states: StateTimeCourse, *, source: str, model: str) -> 
     }
 
 
-def read_bids_annotations(fname: Any) -> mne.Annotations:
+def read_bids_annotations(fname: FileName) -> mne.Annotations:
     """Read the states of a recording, as `write_bids_derivatives` wrote them.
 
     Parameters
@@ -89,11 +90,11 @@ def read_bids_annotations(fname: Any) -> mne.Annotations:
         )
     with path.open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(file, delimiter="\t", restval="")
-        rows, head = list(table), list(table.fieldnames or [])
-    missing = [name for name in COLUMNS if name not in head]
+        rows, columns = list(table), list(table.fieldnames or [])
+    missing = [name for name in COLUMNS if name not in columns]
     if missing:
         raise ValueError(
-            f"fname={str(path)!r} lacks the columns {listed(missing)}; it has {listed(head)}. "
+            f"fname={str(path)!r} lacks the columns {listed(missing)}; it has {listed(columns)}. "
             "Pass a file that write_bids_derivatives wrote"
         )
     try:
@@ -105,9 +106,9 @@ def read_bids_annotations(fname: Any) -> mne.Annotations:
             f"fname={str(path)!r}: onset and duration must be numbers, {error}"
         ) from None
     sidecar = path.with_suffix(".json")
-    known = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
-    date = known.get("MeasurementDate")
-    first = 0.0 if date is None else float(known["FirstSampleTime"])
+    described = json.loads(sidecar.read_text(encoding="utf-8")) if sidecar.is_file() else {}
+    date = described.get("MeasurementDate")
+    first = 0.0 if date is None else float(described["FirstSampleTime"])
     return mne.Annotations(
         np.round(first + onsets, 6),
         durations,
@@ -116,7 +117,7 @@ def read_bids_annotations(fname: Any) -> mne.Annotations:
     )
 
 
-def _first_microsecond(states):
-    """Time of the first sample, where onsets of annotations count from a date."""
+def _first_microsecond(states: StateTimeCourse) -> int:
+    """Get the time of the first sample, where onsets of annotations count from a date."""
     timeline = states.timeline
     return 0 if timeline.meas_date is None else round(1e6 * timeline.first_time)

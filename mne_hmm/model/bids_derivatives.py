@@ -2,11 +2,11 @@
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -15,10 +15,14 @@ from mne.utils import logger
 from .. import __version__
 from .._utils.checks import check_option, listed, plural
 from .._utils.files import cannot_be_written, check_path, report_write_errors, written_atomically
+from .._utils.typing import FileName
 from ..io.bids import describe_data_set, import_mne_bids, is_bids_path
 from ..states.time_course import StateTimeCourse, as_courses
 from .bids_annotations import annotations_sidecar, write_annotations
 from .hmm import HMM
+
+if TYPE_CHECKING:
+    from mne_bids import BIDSPath
 
 GENERATED_BY = "mne-hmm"
 BIDS_VERSION = "1.10.0"
@@ -61,8 +65,8 @@ BIDS has no rules for these files yet, so `.bidsignore` names them.
 def write_bids_derivatives(
     hmm: HMM,
     states: StateTimeCourse | list[StateTimeCourse],
-    bids_paths: Any,
-    root: Any,
+    bids_paths: "BIDSPath | Sequence[BIDSPath]",
+    root: FileName,
     *,
     report: "mne.Report | None" = None,
     overwrite: bool = False,
@@ -146,7 +150,7 @@ def write_bids_derivatives(
             f"report must be an mne.Report or None, got {type(report).__name__}; "
             "hmm.report(inst) makes one"
         )
-    courses, sources = _checked(hmm, states, bids_paths)
+    courses, sources = _check_recordings(hmm, states, bids_paths)
     root = check_path(root, "root")
     check_option(overwrite, "overwrite", (True, False))
     check_root(root, sources)
@@ -154,17 +158,17 @@ def write_bids_derivatives(
     if report is not None:
         files[REPORT] = partial(report.save, open_browser=False, overwrite=True, verbose="ERROR")
     names = names_of_recordings(sources, [course.timeline.epochs is not None for course in courses])
-    for course, source, own in zip(courses, sources, names, strict=True):
-        files |= files_of_recording(course, source, own)
+    for course, source, file_names in zip(courses, sources, names, strict=True):
+        files |= files_of_recording(course, source, file_names)
     paths = [root / name for name in files]
     _check_absent(paths, overwrite)
     with ExitStack() as stack:
         # All are whole before the first takes its place: what was there stays if one fails.
-        stack.enter_context(_folders_made([path.parent for path in paths]))
-        whole = [
+        stack.enter_context(_make_folders([path.parent for path in paths]))
+        temporaries = [
             stack.enter_context(written_atomically(path, overwrite=overwrite)) for path in paths
         ]
-        for temporary, path, write in zip(whole, paths, files.values(), strict=True):
+        for temporary, path, write in zip(temporaries, paths, files.values(), strict=True):
             with report_write_errors(temporary, path):
                 write(temporary)
     logger.info(f"Wrote {plural(len(paths), 'file')} to {root}")
@@ -172,41 +176,42 @@ def write_bids_derivatives(
 
 
 @contextmanager
-def _folders_made(folders):
-    """Make folders; take those that are new and empty away again if something fails."""
-    made = []
+def _make_folders(folders: Iterable[Path]) -> Iterator[None]:
+    """Make folders; delete those that are new and empty again if something fails."""
+    made: list[Path] = []
     try:
         for folder in folders:
-            missing = [one for one in (folder, *folder.parents) if not one.exists()]
-            for one in reversed(missing):
+            missing = [path for path in (folder, *folder.parents) if not path.exists()]
+            for path in reversed(missing):
                 try:
-                    one.mkdir(exist_ok=True)
+                    path.mkdir(exist_ok=True)
                 except OSError as error:
-                    raise cannot_be_written(one, error) from error
-                made.append(one)
+                    raise cannot_be_written(path, error) from error
+                made.append(path)
         yield
     except BaseException:
-        for one in reversed(made):
+        for path in reversed(made):
             with suppress(OSError):  # another put something there
-                one.rmdir()
+                path.rmdir()
         raise
 
 
-def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:
+def check_root(root: Path, sources: list["BIDSPath"], name: str = "root=") -> None:
     """Check that a folder is empty, or that of derivatives we wrote."""
     if root.exists() and not root.is_dir():
         raise FileExistsError(f"{name}{str(root)!r} is a file; give a folder")
     source_root = Path(sources[0].root)
-    known = describe_data_set(root)
-    makers = [one.get("Name") for one in known.get("GeneratedBy", []) if isinstance(one, dict)]
-    is_other = (root / DESCRIPTION).exists() and GENERATED_BY not in makers
-    here = root.resolve()
-    around = next((one for one in here.parents if (one / DESCRIPTION).exists()), here)
-    place = here.relative_to(around).parts[:1]
-    if is_other or here == source_root.resolve():
-        what = f"holds another data set ({known.get('Name', 'no name')})"
-    elif place and "derivatives" not in (around.name, *place):
-        what = f"lies among the files of the data set {around}"
+    described = describe_data_set(root)
+    entries = described.get("GeneratedBy", [])
+    generators = [entry.get("Name") for entry in entries if isinstance(entry, dict)]
+    is_other = (root / DESCRIPTION).exists() and GENERATED_BY not in generators
+    folder = root.resolve()
+    data_set = next((path for path in folder.parents if (path / DESCRIPTION).exists()), folder)
+    first_folder = folder.relative_to(data_set).parts[:1]
+    if is_other or folder == source_root.resolve():
+        what = f"holds another data set ({described.get('Name', 'no name')})"
+    elif first_folder and "derivatives" not in (data_set.name, *first_folder):
+        what = f"lies among the files of the data set {data_set}"
     else:
         return
     raise FileExistsError(
@@ -215,22 +220,22 @@ def check_root(root: Path, sources: list[Any], name: str = "root=") -> None:
     )
 
 
-def files_of_data_set(hmm: HMM, sources: list[Any], root: Path) -> dict[str, Writer]:
+def files_of_data_set(hmm: HMM, sources: list["BIDSPath"], root: Path) -> dict[str, Writer]:
     """Name the files of derivatives that are of all recordings together."""
     source_root = Path(sources[0].root)
     return {
-        DESCRIPTION: _json(_data_set(source_root, _link(source_root, root))),
-        "README.md": _text(README),
-        ".bidsignore": _text("".join(f"{one}\n" for one in NOT_IN_BIDS)),
-        "descriptions.tsv": _text(
+        DESCRIPTION: _json_writer(_describe(source_root, _link(source_root, root))),
+        "README.md": _text_writer(README),
+        ".bidsignore": _text_writer("".join(f"{pattern}\n" for pattern in NOT_IN_BIDS)),
+        "descriptions.tsv": _text_writer(
             "desc_id\tdescription\ndesc-hmm\tstates found by a hidden Markov model\n"
         ),
         MODEL: partial(hmm.save, overwrite=True),
-        MODEL_SIDECAR: _json(_model(hmm, sources)),
+        MODEL_SIDECAR: _json_writer(_describe_model(hmm, sources)),
     }
 
 
-def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[list[str]]:
+def names_of_recordings(sources: list["BIDSPath"], are_epochs: Sequence[bool]) -> list[list[str]]:
     """Name the files of derivatives that are of each recording."""
     mne_bids = import_mne_bids()
     out: list[list[str]] = []
@@ -241,8 +246,8 @@ def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[
             check=False,
         )
         folder = Path(target.directory).as_posix()
-        ends = OF_EPOCHS if is_epochs else OF_RAW
-        names = [f"{folder}/{target.basename}_{end}" for end in ends]
+        endings = OF_EPOCHS if is_epochs else OF_RAW
+        names = [f"{folder}/{target.basename}_{ending}" for ending in endings]
         if names in out:
             raise ValueError(
                 f"bids_paths: {source.basename} and another recording would both be written to "
@@ -254,24 +259,28 @@ def names_of_recordings(sources: list[Any], are_epochs: Sequence[bool]) -> list[
 
 
 def files_of_recording(
-    course: StateTimeCourse, source: Any, names: Sequence[str]
+    course: StateTimeCourse, source: "BIDSPath", names: Sequence[str]
 ) -> dict[str, Writer]:
-    """Tell what writes the files of a recording."""
-    saved = {"overwrite": True, "verbose": "ERROR"}
+    """Name the files of a recording, each with what writes it."""
+    options = {"overwrite": True, "verbose": "ERROR"}
     if course.timeline.epochs is not None:
         (probabilities,) = names
-        return {probabilities: lambda fname: course.to_epochs().save(fname, **saved)}
+        return {probabilities: lambda fname: course.to_epochs().save(fname, **options)}
     table, sidecar, probabilities = names
-    told = annotations_sidecar(course, source=_uri(source), model=f"bids::{MODEL}")
+    described = annotations_sidecar(course, source=_uri(source), model=f"bids::{MODEL}")
     return {
         table: lambda fname: write_annotations(fname, course),
-        sidecar: _json(told),
-        probabilities: lambda fname: course.to_raw().save(fname, **saved),
+        sidecar: _json_writer(described),
+        probabilities: lambda fname: course.to_raw().save(fname, **options),
     }
 
 
-def _checked(hmm, states, bids_paths):
-    """States and recordings that belong together, as lists."""
+def _check_recordings(
+    hmm: HMM,
+    states: StateTimeCourse | list[StateTimeCourse],
+    bids_paths: "BIDSPath | Sequence[BIDSPath]",
+) -> tuple[list[StateTimeCourse], list["BIDSPath"]]:
+    """Check that states and recordings belong together, and return lists of them."""
     courses = as_courses(states)
     if courses[0].state_names != hmm.state_names:
         raise ValueError(
@@ -279,7 +288,7 @@ def _checked(hmm, states, bids_paths):
             f"{listed(hmm.state_names)}; pass hmm.predict(bids_paths)"
         )
     sources = [bids_paths] if is_bids_path(bids_paths) else list(bids_paths)
-    wrong = next((one for one in sources if not is_bids_path(one)), None)
+    wrong = next((source for source in sources if not is_bids_path(source)), None)
     if wrong is not None:
         raise TypeError(
             f"bids_paths must be mne_bids.BIDSPath objects, got {type(wrong).__name__}; "
@@ -290,7 +299,7 @@ def _checked(hmm, states, bids_paths):
             f"bids_paths has {plural(len(sources), 'recording')} and states "
             f"{len(courses)}; pass hmm.predict(bids_paths)"
         )
-    roots = {str(one.root) for one in sources}
+    roots = {str(source.root) for source in sources}
     if len(roots) > 1 or roots == {"None"}:
         raise ValueError(
             f"bids_paths must be of one data set, got the roots {listed(sorted(roots))}; write "
@@ -299,22 +308,27 @@ def _checked(hmm, states, bids_paths):
     return courses, sources
 
 
-def _check_absent(paths, overwrite):
-    there = [path for path in paths if path.exists()]
-    if there and not overwrite:
+def _check_absent(paths: list[Path], overwrite: bool) -> None:
+    existing = [path for path in paths if path.exists()]
+    if existing and not overwrite:
         raise FileExistsError(
-            f"{plural(len(there), 'file')} there already, such as {there[0]}; pass "
+            f"{plural(len(existing), 'file')} there already, such as {existing[0]}; pass "
             "overwrite=True to replace them, or another root"
         )
 
 
-def _data_set(source_root, link):
+def _describe(source_root: Path, link: str) -> dict[str, Any]:
+    """Make the content of dataset_description.json.
+
+    MNE-BIDS' `make_dataset_description` would name two unspecified authors, has no
+    ``DatasetLinks``, and writes to a folder instead of a file that is moved there when it is whole.
+    """
     source = describe_data_set(source_root)
-    known = {"URL": link}
+    source_data_set = {"URL": link}
     if "DatasetDOI" in source:
-        known["DOI"] = source["DatasetDOI"]
+        source_data_set["DOI"] = source["DatasetDOI"]
     name = source.get("Name", "").strip()
-    described = {
+    described: dict[str, Any] = {
         "Name": f"States of a hidden Markov model{f' in {name}' if name else ''}",
         "BIDSVersion": BIDS_VERSION,
         "DatasetType": "derivative",
@@ -325,7 +339,7 @@ def _data_set(source_root, link):
                 "Description": "Hidden Markov models for MNE-Python",
             }
         ],
-        "SourceDatasets": [known],
+        "SourceDatasets": [source_data_set],
         "DatasetLinks": {"source": link},
     }
     if "License" in source:
@@ -333,12 +347,12 @@ def _data_set(source_root, link):
     return described
 
 
-def _model(hmm, sources):
-    """Tell of a model in words and numbers."""
+def _describe_model(hmm: HMM, sources: list["BIDSPath"]) -> dict[str, Any]:
+    """Describe a model in words and numbers."""
     energy = hmm.free_energy_
     return {
         "Description": "Hidden Markov model; mne_hmm.read_hmm reads it.",
-        "Sources": [_uri(one) for one in sources],
+        "Sources": [_uri(source) for source in sources],
         "NumberOfStates": hmm.n_states,
         "StateNames": list(hmm.state_names),
         "NumberOfFeatures": hmm.n_features,
@@ -351,28 +365,28 @@ def _model(hmm, sources):
     }
 
 
-def _uri(bids_path):
-    """BIDS's name of a file of the source data set."""
+def _uri(bids_path: "BIDSPath") -> str:
+    """Name a file of the source data set as BIDS does."""
     inside = Path(bids_path.fpath).relative_to(bids_path.root)
     return f"bids:source:{inside.as_posix()}"
 
 
-def _link(source_root, root):
-    """Path to the source data set: relative where one lies in the other, for both may move."""
-    here, there = root.resolve(), source_root.resolve()
-    if here.is_relative_to(there) or there.is_relative_to(here):
-        return Path(os.path.relpath(there, here)).as_posix()
-    return there.as_uri()
+def _link(source_root: Path, root: Path) -> str:
+    """Link to the source data set: relative where one lies in the other, for both may move."""
+    root, source_root = root.resolve(), source_root.resolve()
+    if root.is_relative_to(source_root) or source_root.is_relative_to(root):
+        return Path(os.path.relpath(source_root, root)).as_posix()
+    return source_root.as_uri()
 
 
-def _text(text):
+def _text_writer(text: str) -> Writer:
     return lambda fname: fname.write_text(text, encoding="utf-8")
 
 
-def _json(content):
-    return _text(json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
+def _json_writer(content: dict[str, Any]) -> Writer:
+    return _text_writer(json.dumps(content, indent=2, ensure_ascii=False, default=_plain) + "\n")
 
 
-def _plain(value):
-    """Numbers and arrays of NumPy as JSON knows them."""
+def _plain(value: Any) -> Any:
+    """Turn numbers and arrays of NumPy into what JSON knows."""
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else str(value)

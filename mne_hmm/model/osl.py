@@ -1,4 +1,7 @@
-"""Models of osl-dynamics, in and out: parameters, and the numbers they are made of there."""
+"""Models of osl-dynamics, in and out: parameters, and the numbers they are made of there.
+
+Our own, so that osl-dynamics and TensorFlow Probability need not be installed.
+"""
 
 from typing import Any
 
@@ -8,6 +11,7 @@ import numpy as np
 from .._utils.checks import check_number, check_option
 from .._utils.files import cannot_be_written, report_write_errors, written_atomically
 from .._utils.locks import lock_held
+from .._utils.typing import FileName
 from ..preparation.settings import FittedPreparation, Preparation
 from .file import Learned
 from .hmm import HMM
@@ -45,7 +49,7 @@ TRAINING = {
 
 
 def read_osl_hmm(
-    folder: Any, *, sfreq: float | None = None, preparation: FittedPreparation | None = None
+    folder: FileName, *, sfreq: float | None = None, preparation: FittedPreparation | None = None
 ) -> HMM:
     """Read a hidden Markov model of osl-dynamics.
 
@@ -103,7 +107,7 @@ def read_osl_hmm(
     ends of sequences, and are the same where spans are sequences.
     """
     path = existing_folder(folder)
-    # First, so that a mistake in the call is told whatever the folder holds.
+    # First, so that a mistake in the call is said whatever the folder holds.
     if preparation is None:
         sfreq = _check_sfreq(sfreq)
     elif not isinstance(preparation, FittedPreparation):
@@ -139,14 +143,14 @@ def read_osl_hmm(
         weights.probabilities(INITIAL, (k,)),
         weights.probabilities(TRANSITIONS, (k, k)),
         weights.read(MEANS, (k, d)),
-        _covariances(weights.read(COVARIANCES[kind], (k, n_free)), kind, d, epsilon),
-        _as_given(d, sfreq) if preparation is None else preparation,
+        _from_free_numbers(weights.read(COVARIANCES[kind], (k, n_free)), kind, d, epsilon),
+        _prepare_nothing(d, sfreq) if preparation is None else preparation,
         learned=learned,
         versions={"osl_dynamics": version},
     )
 
 
-def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
+def write_osl_hmm(hmm: HMM, folder: FileName, overwrite: bool = False) -> None:
     """Write a model as a folder that osl-dynamics loads.
 
     Parameters
@@ -194,21 +198,21 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
         raise TypeError(f"hmm must be an HMM, got {hmm!r} of type {type(hmm).__name__}")
     path = path_of(folder)
     check_option(overwrite, "overwrite", (True, False))
-    there = [name for name in (CONFIG, WEIGHTS) if (path / name).exists()]
-    if there and not overwrite:
+    existing = [name for name in (CONFIG, WEIGHTS) if (path / name).exists()]
+    if existing and not overwrite:
         raise FileExistsError(
-            f"folder={str(path)!r} holds {' and '.join(there)} already; pass overwrite=True to "
+            f"folder={str(path)!r} holds {' and '.join(existing)} already; pass overwrite=True to "
             "replace the model in it"
         )
     if hmm.n_states < 2:
         raise ValueError(f"a model of osl-dynamics has two states or more, got {hmm.n_states}")
     arrays = {
         MEANS: hmm.means_,
-        COVARIANCES[hmm.learned.covariance_type]: _free_numbers(hmm),
+        COVARIANCES[hmm.learned.covariance_type]: _to_free_numbers(hmm),
         INITIAL: hmm.initial_probs_,
         TRANSITIONS: hmm.transition_matrix_,
     }
-    text = f"# {MARK} {VERSION}\n# written by mne-hmm\n{yaml.safe_dump(_config(hmm))}"
+    text = f"# {MARK} {VERSION}\n# written by mne-hmm\n{yaml.safe_dump(_make_config(hmm))}"
     # In memory, for HDF5 does not always survive a disk that is full.
     with h5py.File("weights", "w", driver="core", backing_store=False) as file:
         for name, array in arrays.items():
@@ -231,7 +235,8 @@ def write_osl_hmm(hmm: HMM, folder: Any, overwrite: bool = False) -> None:
         config.write_text(text, encoding="utf-8")
 
 
-def _check_sfreq(sfreq):
+def _check_sfreq(sfreq: float | None) -> float:
+    """Check that a sampling rate was passed."""
     if sfreq is None:
         raise ValueError(
             "a model of osl-dynamics does not tell the sampling rate of its data; pass it in "
@@ -240,13 +245,14 @@ def _check_sfreq(sfreq):
     return check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
 
 
-def _as_given(d, sfreq):
+def _prepare_nothing(n_features: int, sfreq: float) -> FittedPreparation:
     """Make the preparation of features that are taken as they are, as arrays."""
-    names = tuple(f"channel_{i}" for i in range(d))
-    return FittedPreparation(**Preparation.as_is().settings, ch_names_=names, rank_=d, sfreq_=sfreq)
+    names = tuple(f"channel_{i}" for i in range(n_features))
+    settings = Preparation.as_is().settings
+    return FittedPreparation(**settings, ch_names_=names, rank_=n_features, sfreq_=sfreq)
 
 
-def _config(hmm):
+def _make_config(hmm: HMM) -> dict[str, Any]:
     """Put settings together for osl-dynamics; what is left out has its default there."""
     return {
         "model_name": "HMM",
@@ -265,21 +271,27 @@ def _config(hmm):
 # Covariances
 
 
-def _covariances(free, kind, d, epsilon):
-    """Make covariances of the free numbers osl-dynamics learns."""
+def _from_free_numbers(free: np.ndarray, kind: str, d: int, epsilon: float) -> np.ndarray:
+    """Make covariances of the free numbers osl-dynamics learns.
+
+    Shapes: ``free`` (n_states, n_free); returns covariances (n_states, d, d).
+    """
     if kind == "diag":
         diagonal = _softplus(free)
         covariances = diagonal[:, :, None] * np.eye(d)
     else:
-        factors = _filled(free, d)
+        factors = _fill_triangular(free, d)
         i = np.arange(d)
         factors[:, i, i] = _softplus(factors[:, i, i]) + SHIFT
         covariances = factors @ factors.transpose(0, 2, 1)
     return covariances + epsilon * np.eye(d)
 
 
-def _free_numbers(hmm):
-    """Find the free numbers osl-dynamics would make the covariances of, in float32."""
+def _to_free_numbers(hmm: HMM) -> np.ndarray:
+    """Find the free numbers osl-dynamics would make the covariances of, in float32.
+
+    Shapes: returns (n_states, n_free).
+    """
     kind, d = hmm.learned.covariance_type, hmm.n_features
     i = np.arange(d)
     if kind == "diag":
@@ -290,14 +302,14 @@ def _free_numbers(hmm):
         except np.linalg.LinAlgError as error:
             raise ValueError(_cannot_hold("one is not positive definite")) from error
         factors[:, i, i] = _inverse_softplus(factors[:, i, i] - SHIFT)
-        free = factors.reshape(len(factors), -1)[:, _places(d)]
+        free = factors.reshape(len(factors), -1)[:, _triangular_order(d)]
     with np.errstate(all="ignore"):  # what float32 does not hold is found just below
         free = free.astype(np.float32)
-        again = _covariances(free.astype(float), kind, d, 0.0).astype(np.float32)
-        off = np.abs(again - hmm.covariances_)
+        again = _from_free_numbers(free.astype(float), kind, d, 0.0).astype(np.float32)
+        errors = np.abs(again - hmm.covariances_)
     deviations = np.sqrt(hmm.covariances_[:, i, i])
     # Float32 has seven digits, and a covariance is a sum of d products.
-    close = off <= 1e-5 * deviations[:, :, None] * deviations[:, None, :]
+    close = errors <= 1e-5 * deviations[:, :, None] * deviations[:, None, :]
     if not (np.isfinite(free).all() and close.all()):
         raise ValueError(
             _cannot_hold(
@@ -308,7 +320,7 @@ def _free_numbers(hmm):
     return free
 
 
-def _cannot_hold(why):
+def _cannot_hold(why: str) -> str:
     return (
         f"osl-dynamics cannot hold the covariances of this model: {why}; train the model on "
         "features that were standardized and do not depend on each other "
@@ -316,22 +328,25 @@ def _cannot_hold(why):
     )
 
 
-def _places(d):
+def _triangular_order(d: int) -> np.ndarray:
     """Find where each free number lies in a flattened lower triangle: in a clockwise spiral."""
-    numbers = _filled(np.arange(1, d * (d + 1) // 2 + 1)[None], d).ravel()
+    numbers = _fill_triangular(np.arange(1, d * (d + 1) // 2 + 1)[None], d).ravel()
     return np.argsort(numbers, kind="stable")[d * (d - 1) // 2 :]
 
 
-def _filled(free, d):
-    """Fill lower triangles, as TensorFlow Probability's ``FillTriangular`` does."""
+def _fill_triangular(free: np.ndarray, d: int) -> np.ndarray:
+    """Fill lower triangles, as TensorFlow Probability's ``FillTriangular`` does.
+
+    Shapes: ``free`` (n_states, n_free); returns (n_states, d, d).
+    """
     square = np.concatenate([free[:, d:], free[:, ::-1]], axis=1)
     return np.tril(square.reshape(-1, d, d))
 
 
-def _softplus(x):
+def _softplus(x: np.ndarray) -> np.ndarray:
     return np.logaddexp(x, 0)
 
 
-def _inverse_softplus(y):
+def _inverse_softplus(y: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):  # what is not above 0 becomes NaN
         return y + np.log(-np.expm1(-y))
