@@ -1,16 +1,33 @@
 """Maps of states on the head and in the brain."""
 
+from typing import TYPE_CHECKING, Any
+
+import mne
 import numpy as np
 
 from .._utils.checks import import_extra, listed
+from .._utils.docs import fill_doc
 from .._utils.mne_private import topomap_places
-from ._colors import grid_of, show_if
+from ._drawing import SeveralAxes, figure_and_grid, show_if
 
-# In this order, where nobody says which.
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..spectral.maps import StateMaps
+
+# Types of channels to show, the first that is there where none is asked for.
 CH_TYPES = ("mag", "grad", "eeg")
 
 
-def plot_topomap(maps, *, ch_type=None, axes=None, show=True):
+@fill_doc
+def plot_topomap(
+    maps: "StateMaps",
+    *,
+    ch_type: str | None = None,
+    axes: "SeveralAxes | None" = None,
+    show: bool = True,
+) -> "Figure":
     """Plot maps of states on the head.
 
     Parameters
@@ -20,10 +37,8 @@ def plot_topomap(maps, *, ch_type=None, axes=None, show=True):
     ch_type : str | None
         Type of the channels to show, such as ``"eeg"``, ``"mag"`` or ``"grad"``. None takes
         magnetometers where there are any, then gradiometers, then EEG.
-    axes : list of matplotlib.axes.Axes | None
-        Where to plot, one for each state. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes_of_states)s
+    %(show)s
 
     Returns
     -------
@@ -43,19 +58,22 @@ def plot_topomap(maps, *, ch_type=None, axes=None, show=True):
     places, rows = topomap_places(maps.info, picks)
     values = maps.values[:, rows].mean(axis=2)
     limit, cmap = _scale(values)
-    fig, axes = grid_of(maps.n_states, axes, (1.9, 2.1), at_most=6)
-    for one, name, ax in zip(values, maps.state_names, axes, strict=True):
+    fig, grid = figure_and_grid(maps.n_states, axes, (1.9, 2.1), max_columns=6)
+    for state_values, name, ax in zip(values, maps.state_names, grid, strict=True):
         ax.set_title(name)
-        if np.isnan(one).any():
-            _say_nothing_known(ax)
+        if np.isnan(state_values).any():
+            _write_never_on(ax)
             continue
-        draw(one, places, axes=ax, vlim=limit, cmap=cmap, contours=4, show=False)
-    _colorbar(fig, axes, limit, cmap, maps.label)
+        draw(state_values, places, axes=ax, vlim=limit, cmap=cmap, contours=4, show=False)
+    _colorbar(fig, grid, limit, cmap, maps.label)
     show_if(show)
     return fig
 
 
-def plot_glass_brain(maps, atlas, *, axes=None, show=True):
+@fill_doc
+def plot_glass_brain(
+    maps: "StateMaps", atlas: Any, *, axes: "SeveralAxes | None" = None, show: bool = True
+) -> "Figure":
     """Plot maps of states in a transparent brain.
 
     Parameters
@@ -64,10 +82,8 @@ def plot_glass_brain(maps, atlas, *, axes=None, show=True):
         The maps, of parcels.
     atlas : path-like | nibabel image
         The atlas of the parcels, as labels in three dimensions or weights in four.
-    axes : list of matplotlib.axes.Axes | None
-        Where to plot, one for each state. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes_of_states)s
+    %(show)s
 
     Returns
     -------
@@ -88,14 +104,14 @@ def plot_glass_brain(maps, atlas, *, axes=None, show=True):
     draw = import_extra("nilearn.plotting", "viz", why).plot_glass_brain
     img = maps.to_nifti(atlas)
     limit, cmap = _scale(maps.values)
-    fig, axes = grid_of(maps.n_states, axes, (5.2, 1.7), at_most=2)
+    fig, grid = figure_and_grid(maps.n_states, axes, (5.2, 1.7), max_columns=2)
     # Nilearn takes the places of axes as they are, so they must have been laid out.
-    _colorbar(fig, axes, limit, cmap, maps.label)
+    _colorbar(fig, grid, limit, cmap, maps.label)
     fig.draw_without_rendering()
-    for k, (name, ax) in enumerate(zip(maps.state_names, axes, strict=True)):
+    for k, (name, ax) in enumerate(zip(maps.state_names, grid, strict=True)):
         ax.set_title(name, pad=10)
         if np.isnan(maps.values[k]).any():
-            _say_nothing_known(ax)
+            _write_never_on(ax)
             continue
         draw(
             index_img(img, k),
@@ -115,35 +131,36 @@ def plot_glass_brain(maps, atlas, *, axes=None, show=True):
     return fig
 
 
-def _picks(maps, ch_type):
-    """Give the channels to show."""
+def _picks(maps: "StateMaps", ch_type: str | None) -> np.ndarray:
+    """Get the indices of the channels to show."""
     types = np.array(maps.info.get_channel_types())
     if ch_type is None:
-        there = [one for one in CH_TYPES if one in types]
-        ch_type = there[0] if there else types[0]
+        available = [preferred for preferred in CH_TYPES if preferred in types]
+        ch_type = available[0] if available else types[0]
     picks = np.flatnonzero(types == ch_type)
     if len(picks) == 0:
         raise ValueError(
             f"ch_type={ch_type!r}: the maps have no such channels, only of type "
             f"{listed(dict.fromkeys(types))}"
         )
-    located = [np.isfinite(at).all() and at.any() for at in _positions(maps.info, picks)]
-    if not all(located):
-        lost = [maps.ch_names[p] for p, known in zip(picks, located, strict=True) if not known]
+    missing = [maps.ch_names[pick] for pick in picks.tolist() if not _has_position(maps.info, pick)]
+    if missing:
         raise ValueError(
-            f"positions are needed for maps on the head, but those of {listed(lost)} are not "
+            f"positions are needed for maps on the head, but those of {listed(missing)} are not "
             "known; set a montage (raw.set_montage), and pass info=raw.info where spectra or maps "
             "are made from a model; maps of parcels have to_stc and plot_glass_brain"
         )
     return picks
 
 
-def _positions(info, picks):
-    return [info["chs"][pick]["loc"][:3] for pick in picks]
+def _has_position(info: mne.Info, pick: int) -> bool:
+    """Say whether it is known where a channel lies."""
+    position = info["chs"][pick]["loc"][:3]
+    return bool(np.isfinite(position).all() and position.any())
 
 
-def _scale(values):
-    """Limits and colors: about zero for what goes both ways."""
+def _scale(values: np.ndarray) -> tuple[tuple[float, float], str]:
+    """Choose limits and a colormap: about zero where there are negative values."""
     largest = np.nanmax(np.abs(values)) if not np.isnan(values).all() else 1.0
     largest = float(largest) or 1.0
     if np.nanmin(values, initial=0.0) < 0:
@@ -151,16 +168,18 @@ def _scale(values):
     return (0.0, largest), "Reds"
 
 
-def _colorbar(fig, axes, limit, cmap, label):
+def _colorbar(
+    fig: "Figure", axes: list["Axes"], limit: tuple[float, float], cmap: str, label: str
+) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     scale = ScalarMappable(Normalize(*limit), cmap)
     # In two lines, as one row of maps is not high.
     label = label.replace(", ", "\n")
-    fig.colorbar(scale, ax=list(axes), label=label, shrink=0.8, aspect=25)
+    fig.colorbar(scale, ax=axes, label=label, shrink=0.8, aspect=25)
 
 
-def _say_nothing_known(ax):
+def _write_never_on(ax: "Axes") -> None:
     ax.set_axis_off()
     ax.text(0.5, 0.5, "never on", ha="center", va="center", transform=ax.transAxes)

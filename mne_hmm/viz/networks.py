@@ -2,37 +2,57 @@
 
 import os
 from textwrap import fill
+from typing import TYPE_CHECKING, Any, cast
 
+import mne
 import numpy as np
 
 from .._utils.checks import check_number, check_state, import_extra
-from ._colors import figure_of, grid_of, show_if
+from .._utils.docs import fill_doc
+from ._drawing import (
+    SeveralAxes,
+    figure_and_axes,
+    figure_and_grid,
+    figure_of,
+    legend_beside,
+    show_if,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+    from matplotlib.projections.polar import PolarAxes
+
+    from ..spectral.components import SpectralComponents
+    from ..spectral.networks import StateNetworks
 
 
-def plot_components(components, *, axes=None, show=True):
+@fill_doc
+def plot_components(
+    components: "SpectralComponents", *, axes: "Axes | None" = None, show: bool = True
+) -> "Figure":
     """Plot the profiles of spectral components over frequency.
 
     Parameters
     ----------
     components : SpectralComponents
         The components.
-    axes : matplotlib.axes.Axes | None
-        Where to plot. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes)s
+    %(show)s
 
     Returns
     -------
-    fig : matplotlib.figure.Figure
-        The figure.
+    %(fig)s
     """
-    fig, axes = figure_of(axes, (6, 3.2))
-    for number, (profile, peak) in enumerate(
+    fig, axes = figure_and_axes(axes, (6, 3.2))
+    for component, (profile, peak) in enumerate(
         zip(components.profiles, components.peaks, strict=True)
     ):
         # Colors other than those of the states, which have nothing to do with components.
-        shade = 0.9 * number / max(components.n_components - 1, 1)
-        label = f"component {number} (peak {peak:g} Hz)"
+        shade = 0.9 * component / max(components.n_components - 1, 1)
+        label = f"component {component} (peak {peak:g} Hz)"
         color = _colormap("viridis")(shade)
         axes.plot(components.freqs, profile, color=color, lw=1.8, label=label)
     axes.set(
@@ -41,22 +61,23 @@ def plot_components(components, *, axes=None, show=True):
         xlabel="Frequency (Hz)",
         ylabel="Weight (maximum 1)",
     )
-    axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize="small")
+    legend_beside(axes)
     show_if(show)
     return fig
 
 
-def plot_network_matrix(networks, *, axes=None, show=True):
+@fill_doc
+def plot_network_matrix(
+    networks: "StateNetworks", *, axes: "SeveralAxes | None" = None, show: bool = True
+) -> "Figure":
     """Plot the networks of all states as matrices.
 
     Parameters
     ----------
     networks : StateNetworks
         The networks.
-    axes : array-like of matplotlib.axes.Axes | None
-        Where to plot, one for each state. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes_of_states)s
+    %(show)s
 
     Returns
     -------
@@ -68,15 +89,13 @@ def plot_network_matrix(networks, *, axes=None, show=True):
     ValueError
         If there are not as many axes as states.
     """
-    fig, axes = grid_of(networks.n_states, axes, (2.7, 2.4))
+    fig, grid = figure_and_grid(networks.n_states, axes, (2.7, 2.4))
     edges = networks.values[np.isfinite(networks.values)]
     high = np.abs(edges).max(initial=0.0) or 1.0
     signed = (edges < 0).any()
     colormap = _colormap("RdBu_r" if signed else "YlOrRd").with_extremes(bad="0.85")
     diagonal = np.eye(len(networks.ch_names), dtype=bool)
-    for number, (ax, values, state) in enumerate(
-        zip(axes, networks.values, networks.state_names, strict=True)
-    ):
+    for ax, values, name in zip(grid, networks.values, networks.state_names, strict=True):
         image = ax.imshow(
             np.where(diagonal, np.nan, values),
             cmap=colormap,
@@ -84,14 +103,22 @@ def plot_network_matrix(networks, *, axes=None, show=True):
             vmax=high,
             interpolation="nearest",
         )
-        ax.set_title(state, fontsize="medium")
-        _name_some_channels(ax, networks.ch_names, with_rows=number == 0)
-    _label(fig.colorbar(image, ax=list(axes), shrink=0.8), networks.label)
+        ax.set_title(name, fontsize="medium")
+        _name_channels(ax, networks.ch_names, with_rows=ax is grid[0])
+    _label(fig.colorbar(image, ax=grid, shrink=0.8), networks.label)
     show_if(show)
     return fig
 
 
-def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
+@fill_doc
+def plot_network_circle(
+    networks: "StateNetworks",
+    state: int | str,
+    *,
+    n_lines: int | None = None,
+    axes: "PolarAxes | None" = None,
+    show: bool = True,
+) -> "Figure":
     """Plot the network of a state with its channels on a circle.
 
     Parameters
@@ -105,8 +132,7 @@ def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
         0.
     axes : matplotlib.projections.polar.PolarAxes | None
         Where to plot. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(show)s
 
     Returns
     -------
@@ -128,7 +154,7 @@ def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
     viz = import_extra(
         "mne_connectivity.viz", "analysis", "to plot networks on a circle (as mne-connectivity)"
     )
-    number = check_state(state, networks.state_names)
+    index = check_state(state, networks.state_names)
     if n_lines is not None:
         rule = "a whole number of edges ≥ 1, or None"
         n_lines = check_number(n_lines, "n_lines", rule=rule, low=1, integer=True)
@@ -137,7 +163,7 @@ def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
             "axes must be polar, got others; make them with "
             'plt.subplot(projection="polar") or plt.subplots(subplot_kw={"projection": "polar"})'
         )
-    values = _known_network(networks, number)
+    values = _network_of(networks, index)
     order, angles = _around(networks.info)
     first, second = np.nonzero(np.triu(values[np.ix_(order, order)], 1))
     edges = values[np.ix_(order, order)][first, second]
@@ -147,7 +173,7 @@ def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
         import matplotlib.pyplot as plt
 
         fig = plt.figure(figsize=(7, 6), layout="constrained")
-        axes = fig.add_subplot(projection="polar")
+        axes = cast("PolarAxes", fig.add_subplot(projection="polar"))
     _draw_circle(
         viz,
         axes,
@@ -159,13 +185,21 @@ def plot_network_circle(networks, state, *, n_lines=None, axes=None, show=True):
         vmin=low,
         vmax=high,
     )
-    axes.set_title(networks.state_names[number], pad=12)
+    axes.set_title(networks.state_names[index], pad=12)
     _color_bar(axes, low, high, colormap, networks.label)
     show_if(show)
-    return axes.figure
+    return figure_of(axes)
 
 
-def plot_connectome(networks, atlas, state, *, axes=None, show=True):
+@fill_doc
+def plot_connectome(
+    networks: "StateNetworks",
+    atlas: Any,
+    state: int | str,
+    *,
+    axes: "Axes | None" = None,
+    show: bool = True,
+) -> "Figure":
     """Plot the network of a state in a glass brain.
 
     Parameters
@@ -177,10 +211,8 @@ def plot_connectome(networks, atlas, state, *, axes=None, show=True):
         millimeters.
     state : int | str
         The state, by number or name.
-    axes : matplotlib.axes.Axes | None
-        Where to plot. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes)s
+    %(show)s
 
     Returns
     -------
@@ -199,13 +231,13 @@ def plot_connectome(networks, atlas, state, *, axes=None, show=True):
         If nilearn is not installed.
     """
     plotting = import_extra("nilearn.plotting", "viz", "to plot networks in a glass brain")
-    number = check_state(state, networks.state_names)
-    values = _known_network(networks, number)
+    index = check_state(state, networks.state_names)
+    values = _network_of(networks, index)
     positions = _positions(plotting, atlas, len(networks.ch_names))
-    fig, axes = figure_of(axes, (9, 3.2))
+    fig, axes = figure_and_axes(axes, (9, 3.2))
     low, high, colormap = _color_scale(values[values != 0])
     strength = np.abs(values).sum(axis=1)
-    axes.set_title(networks.state_names[number])
+    axes.set_title(networks.state_names[index])
     _color_bar(axes, low, high, colormap, networks.label)
     # nilearn puts axes of its own where these are, which must have found their place before.
     fig.draw_without_rendering()
@@ -224,25 +256,25 @@ def plot_connectome(networks, atlas, state, *, axes=None, show=True):
     return fig
 
 
-def _known_network(networks, number):
-    """Network of a state, without edges that are not known."""
-    values = networks.values[number]
+def _network_of(networks: "StateNetworks", index: int) -> np.ndarray:
+    """Get the network of a state, with 0 for edges that are NaN."""
+    values = networks.values[index]
     if np.isnan(np.where(np.eye(len(values), dtype=bool), np.nan, values)).all():
         raise ValueError(
-            f"nothing is known of {networks.state_names[number]}: its values are NaN, as for a "
+            f"nothing is known of {networks.state_names[index]}: its values are NaN, as for a "
             "state that is never on; plot another state"
         )
     return np.nan_to_num(values)
 
 
-def _colormap(name):
+def _colormap(name: str) -> "Colormap":
     import matplotlib
 
     return matplotlib.colormaps[name]
 
 
-def _color_scale(edges):
-    """Limits of the colors of edges, and colors that can be seen on white."""
+def _color_scale(edges: np.ndarray) -> tuple[float, float, "Colormap"]:
+    """Choose limits of the colors of edges, and colors that can be seen on white."""
     from matplotlib.colors import ListedColormap
 
     dark = ListedColormap(_colormap("YlOrRd")(np.linspace(0.25, 1, 256)))
@@ -250,28 +282,28 @@ def _color_scale(edges):
         return 0.0, 1.0, dark
     low, high = float(edges.min()), float(edges.max())
     if low < 0:
-        most = max(-low, high)
-        return -most, most, _colormap("RdBu_r")
+        largest = max(-low, high)
+        return -largest, largest, _colormap("RdBu_r")
     return (low if low < high else 0.0), high, dark
 
 
-def _color_bar(axes, low, high, colormap, label):
+def _color_bar(axes: "Axes", low: float, high: float, colormap: "Colormap", label: str) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    bar = axes.figure.colorbar(
+    bar = figure_of(axes).colorbar(
         ScalarMappable(Normalize(low, high), colormap), ax=axes, shrink=0.7, pad=0.02
     )
     _label(bar, label)
 
 
-def _label(bar, text):
+def _label(bar: "Colorbar", text: str) -> None:
     """Label a bar of colors, in two lines where the text is long."""
     bar.set_label(fill(text, 36), fontsize="small")
     bar.ax.tick_params(labelsize="small")
 
 
-def _name_some_channels(axes, names, *, with_rows):
+def _name_channels(axes: "Axes", names: list[str], *, with_rows: bool) -> None:
     """Write the names of as many channels as can be read."""
     step = -(-len(names) // 20)
     shown = np.arange(0, len(names), step)
@@ -281,8 +313,8 @@ def _name_some_channels(axes, names, *, with_rows):
     axes.tick_params(length=1.5)
 
 
-def _around(info):
-    """Order of the channels around the circle, and their angles in degrees."""
+def _around(info: mne.Info) -> tuple[np.ndarray, np.ndarray]:
+    """Order the channels around the circle; returns their indices and angles in degrees."""
     n_channels = len(info["ch_names"])
     places = np.array([channel["loc"][:2] for channel in info["chs"]])
     spaced = (np.arange(n_channels) + 0.5) * 2 * np.pi / n_channels
@@ -295,7 +327,15 @@ def _around(info):
     return order, np.rad2deg(spaced + turn) % 360
 
 
-def _draw_circle(viz, axes, edges, indices, names, angles, **colors):
+def _draw_circle(
+    viz: Any,
+    axes: "Axes",
+    edges: np.ndarray,
+    indices: tuple[np.ndarray, np.ndarray],
+    names: list[str],
+    angles: np.ndarray,
+    **colors: Any,
+) -> None:
     """Draw edges as MNE-Python does, in light colors."""
     viz.plot_connectivity_circle(
         edges,
@@ -317,8 +357,8 @@ def _draw_circle(viz, axes, edges, indices, names, angles, **colors):
     )
 
 
-def _positions(plotting, atlas, n_channels):
-    """Positions of the channels in MNI space in millimeters, shape (n_channels, 3)."""
+def _positions(plotting: Any, atlas: Any, n_channels: int) -> np.ndarray:
+    """Get the positions of the channels in MNI space in millimeters, shape (n_channels, 3)."""
     # Loading nibabel is left to those who need it.
     import nibabel
 

@@ -1,17 +1,34 @@
 """State time courses."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._utils.arrays import end_to_end
 from .._utils.checks import check_number, plural
+from .._utils.docs import fill_doc
 from .._utils.mne_private import unit_of
+from .._utils.typing import RecordingLike
 from ..io.inputs import to_recordings
-from ._colors import figure_of, show_if, state_colors
+from ..io.recording import Recording
+from ..states.time_course import StateTimeCourse
+from ._drawing import figure_and_axes, legend_beside, n_legend_columns, show_if, state_colors
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
+@fill_doc
+def plot_states(
+    states: StateTimeCourse,
+    *,
+    start: float = 0.0,
+    duration: float = 10.0,
+    axes: "Axes | None" = None,
+    show: bool = True,
+) -> "Figure":
     """Plot state probabilities over time, stacked.
 
     Parameters
@@ -22,10 +39,8 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
         Where to begin, in seconds.
     duration : float
         How many seconds to show.
-    axes : matplotlib.axes.Axes | None
-        Where to plot. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes)s
+    %(show)s
 
     Returns
     -------
@@ -35,7 +50,7 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
     start, stop, shown = _window(states, start, duration)
     sfreq = states.timeline.sfreq
     probabilities = end_to_end(states.probabilities)
-    fig, axes = figure_of(axes, (10, 2.5))
+    fig, axes = figure_and_axes(axes, (10, 2.5))
     axes.stackplot(
         shown / sfreq,
         np.nan_to_num(probabilities[:, shown]),
@@ -50,14 +65,23 @@ def plot_states(states, *, start=0.0, duration=10.0, axes=None, show=True):
         xlabel=_time_label(states),
         ylabel="Probability",
     )
-    _legend(axes, states)
+    legend_beside(axes, n_columns=n_legend_columns(states.n_states))
     show_if(show)
     return fig
 
 
+@fill_doc
 def plot_states_with_data(
-    states, inst, *, picks=None, start=0.0, duration=10.0, sfreq=None, axes=None, show=True
-):
+    states: StateTimeCourse,
+    inst: RecordingLike,
+    *,
+    picks: Any = None,
+    start: float = 0.0,
+    duration: float = 10.0,
+    sfreq: float | None = None,
+    axes: "Axes | None" = None,
+    show: bool = True,
+) -> "Figure":
     """Plot signals, with the colors of the states behind them.
 
     Parameters
@@ -75,10 +99,8 @@ def plot_states_with_data(
         How many seconds to show.
     sfreq : float | None
         Sampling rate of arrays in hertz.
-    axes : matplotlib.axes.Axes | None
-        Where to plot. None makes a new figure.
-    show : bool
-        Whether to show the figure.
+    %(axes)s
+    %(show)s
 
     Returns
     -------
@@ -95,17 +117,18 @@ def plot_states_with_data(
     start, stop, shown = _window(states, start, duration)
     signals = recording.read(int(shown[0]), int(shown[-1]) + 1)
     names = recording.ch_names
-    fig, axes = figure_of(axes, (10, 1.2 + 0.4 * len(names)))
+    fig, axes = figure_and_axes(axes, (10, 1.2 + 0.4 * len(names)))
     colors = state_colors(states.n_states)
     rate = states.timeline.sfreq
     visits = states.visits
     inside = (visits.stops > shown[0]) & (visits.starts <= shown[-1])
     for state in range(states.n_states):
-        own = inside & (visits.states == state)
+        drawn = inside & (visits.states == state)
         # A sample is at the middle of its share of time.
-        runs = np.stack([visits.starts[own] - 0.5, visits.stops[own] - visits.starts[own]], axis=1)
+        lengths = visits.stops[drawn] - visits.starts[drawn]
+        bars = np.stack([visits.starts[drawn] - 0.5, lengths], axis=1)
         axes.broken_barh(
-            runs / rate,
+            (bars / rate).tolist(),
             (0, len(names)),
             color=colors[state],
             alpha=0.45,
@@ -119,22 +142,25 @@ def plot_states_with_data(
     axes.set_yticks(offsets, names)
     axes.tick_params("y", length=0)
     axes.set_ylabel(f"Channels, {heights} each")
-    _legend(axes, states)
+    legend_beside(axes, n_columns=n_legend_columns(states.n_states))
     show_if(show)
     return fig
 
 
-def _recording_of(states, inst, picks, sfreq):
+def _recording_of(
+    states: StateTimeCourse, inst: RecordingLike, picks: Any, sfreq: float | None
+) -> Recording:
     """Get the recording of the states, with the channels to show."""
     names = states.ch_names or None
-    found = to_recordings(
+    recordings = to_recordings(
         inst, ch_names=None if picks is not None else names, picks=picks, sfreq=sfreq
     )
-    if len(found) != 1:
+    if len(recordings) != 1:
         raise ValueError(
-            f"inst must be the one recording of the states, got {plural(len(found), 'recording')}"
+            "inst must be the one recording of the states, got "
+            f"{plural(len(recordings), 'recording')}"
         )
-    recording = found[0]
+    recording = recordings[0]
     ours, theirs = states.timeline, recording.timeline
     if (ours.n_times, ours.sfreq) != (theirs.n_times, theirs.sfreq):
         raise ValueError(
@@ -143,13 +169,13 @@ def _recording_of(states, inst, picks, sfreq):
             "given to predict"
         )
     if picks is None:
-        some = np.unique(np.linspace(0, len(recording.picks) - 1, 8).round().astype(int))
-        recording = replace(recording, picks=recording.picks[some])
+        shown = np.unique(np.linspace(0, len(recording.picks) - 1, 8).round().astype(int))
+        recording = replace(recording, picks=recording.picks[shown])
     return recording
 
 
-def _scaled(recording, signals):
-    """Signals that mostly stay within half of one, and what a whole one is for each kind."""
+def _scaled(recording: Recording, signals: np.ndarray) -> tuple[np.ndarray, str]:
+    """Scale signals to mostly stay within ±0.5, and say what 1 is for each kind of channel."""
     signals = signals - np.nanmedian(signals, axis=1, keepdims=True)
     kinds = np.array(recording.raw.get_channel_types(recording.picks))
     heights = []
@@ -161,8 +187,10 @@ def _scaled(recording, signals):
     return signals, " or ".join(heights)
 
 
-def _window(states, start, duration):
-    """First and last second to show, and the samples in between."""
+def _window(
+    states: StateTimeCourse, start: float, duration: float
+) -> tuple[float, float, np.ndarray]:
+    """Get the first and last second to show, and the samples in between."""
     sfreq = states.timeline.sfreq
     length = states.labels.size / sfreq
     rule = f"seconds from 0 to the end of the recording ({length:.3f} s)"
@@ -173,15 +201,5 @@ def _window(states, start, duration):
     return start, min(start + duration, length), shown
 
 
-def _time_label(states):
+def _time_label(states: StateTimeCourse) -> str:
     return "Time (s)" if states.timeline.epochs is None else "Time (s), epochs end to end"
-
-
-def _legend(axes, states):
-    axes.legend(
-        loc="upper left",
-        bbox_to_anchor=(1.0, 1.0),
-        ncols=-(-states.n_states // 10),
-        frameon=False,
-        fontsize="small",
-    )

@@ -1,11 +1,22 @@
-"""The course of training."""
+"""The history of training."""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._colors import show_if
+from .._utils.docs import fill_doc
+from .._utils.typing import GaussianHMM
+from ._drawing import SeveralAxes, figure_of, show_if
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
-def plot_history(hmm, *, axes=None, show=True):
+@fill_doc
+def plot_history(
+    hmm: GaussianHMM, *, axes: "Axes | SeveralAxes | None" = None, show: bool = True
+) -> "Figure":
     """Plot the free energy of starts, moves and the run that was kept.
 
     Parameters
@@ -15,13 +26,11 @@ def plot_history(hmm, *, axes=None, show=True):
     axes : list of matplotlib.axes.Axes | None
         Where to plot the search on a part of the data (starts, or moves by their round) and
         training on all data. None makes a new figure. A single one is for training on all data.
-    show : bool
-        Whether to show the figure.
+    %(show)s
 
     Returns
     -------
-    fig : matplotlib.figure.Figure
-        The figure.
+    %(fig)s
 
     Raises
     ------
@@ -37,21 +46,19 @@ def plot_history(hmm, *, axes=None, show=True):
     if axes is None:
         import matplotlib.pyplot as plt
 
-        fig, axes = plt.subplots(1, n_axes, figsize=(4 * n_axes + 1, 3.5), layout="constrained")
-        axes = np.atleast_1d(axes)
-    else:
-        axes = np.atleast_1d(axes)
-        if len(axes) not in (1, 2):
-            raise ValueError(f"axes must be one or two, got {len(axes)}")
-        fig = axes[0].figure
-    if starts and len(axes) == 2:
-        _plot_search(axes[0], starts, moves)
-    _plot_course(axes[-1], hmm, values)
+        figsize = (4 * n_axes + 1, 3.5)
+        axes = plt.subplots(1, n_axes, figsize=figsize, layout="constrained")[1]
+    panels = list(np.atleast_1d(np.asarray(axes, object)))
+    if len(panels) not in (1, 2):
+        raise ValueError(f"axes must be one or two, got {len(panels)}")
+    if starts and len(panels) == 2:
+        _plot_search(panels[0], starts, moves)
+    _plot_final_run(panels[-1], hmm, values)
     show_if(show)
-    return fig
+    return figure_of(panels[0])
 
 
-def _plot_search(axes, starts, moves):
+def _plot_search(axes: "Axes", starts: list[dict[str, Any]], moves: list[dict[str, Any]]) -> None:
     """Plot starts by updates, or moves by their round."""
     if not moves:
         for start in starts:
@@ -67,10 +74,10 @@ def _plot_search(axes, starts, moves):
         for start in starts:
             axes.plot(0, start["free_energy"][-1], "k_", label="starts")
         for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "tried on all data, too")):
-            some = [move for move in moves if move["kept"] == kept]
+            subset = [move for move in moves if move["kept"] == kept]
             axes.plot(
-                [move["round"] for move in some],
-                [move["free_energy"] for move in some],
+                [move["round"] for move in subset],
+                [move["free_energy"] for move in subset],
                 ".",
                 color=color,
                 label=label,
@@ -79,9 +86,10 @@ def _plot_search(axes, starts, moves):
     _finish(axes)
 
 
-def _plot_course(axes, hmm, values):
-    settled = "converged" if hmm.converged_ else "not converged"
-    axes.plot(values, color="C0", lw=1.8, marker=".", label=f"kept ({settled})")
+def _plot_final_run(axes: "Axes", hmm: GaussianHMM, values: np.ndarray) -> None:
+    """Plot the run on all data that was kept, and where other moves ended."""
+    outcome = "converged" if hmm.converged_ else "not converged"
+    axes.plot(values, color="C0", lw=1.8, marker=".", label=f"kept ({outcome})")
     for move in hmm.history_["moves"]:
         if move.get("all_data") and not move["kept"]:
             axes.axhline(move["free_energy"], color="0.7", lw=1, label="other moves ended")
@@ -89,7 +97,8 @@ def _plot_course(axes, hmm, values):
     _finish(axes)
 
 
-def _finish(axes):
+def _finish(axes: "Axes") -> None:
+    """Label the axes, and list each kind of line once."""
     from matplotlib.ticker import MaxNLocator
 
     axes.set_ylabel("Free energy (nats per sample)")

@@ -425,7 +425,7 @@ def test_figures(truth):
     """One line per state, in its color; the mean over channels, or pairs of them."""
     import matplotlib.pyplot as plt
 
-    from mne_hmm.viz._colors import state_colors
+    from mne_hmm.viz._drawing import state_colors
 
     fig = truth.plot(show=False)
     axes = fig.axes[0]

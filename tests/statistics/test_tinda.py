@@ -292,7 +292,7 @@ def test_figure(published):
     import matplotlib.pyplot as plt
     from matplotlib.patches import Circle, FancyArrowPatch
 
-    from mne_hmm.viz._colors import state_colors
+    from mne_hmm.viz._drawing import state_colors
 
     tinda = mne_hmm.compute_tinda([states_of(published[f"labels_{i}"]) for i in range(2)])
     fig, axes = plt.subplots()

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm.preparation.patterns import feature_patterns
 from mne_hmm.states.visits import stationary_occupancy
-from mne_hmm.viz._colors import grid_of, state_colors
+from mne_hmm.viz._drawing import figure_and_grid, state_colors
 from mne_hmm.viz.model import next_state
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -200,7 +200,7 @@ def test_wrong_covariances(fitted):
 def test_grid():
     """As many axes as asked for, and no empty ones."""
     for n in (1, 3, 5, 12):
-        fig, axes = grid_of(n, None, (1, 1))
+        fig, axes = figure_and_grid(n, None, (1, 1))
         assert len(axes) == len(fig.axes) == n
 
 
