@@ -12,17 +12,19 @@ from .runtime.checkpoint import Journal, NoJournal, content_hash
 from .runtime.feature_store import Shard, Shards, rows_digest, write_shard
 from .runtime.tensorboard import Log, NoLog
 from .runtime.workers import WorkerError, Workers, multi_worker_strategy
-from .training.em import UpdateRule, posterior
+from .training.em import posterior
 from .training.initialization import sample_states
 from .training.interrupt import Interrupt
 from .training.mini_batches import MiniBatches
+from .training.monitor import TrainingMonitor
 from .training.prior import Prior
-from .training.settings import GivenParameters, Plan, training_facts
+from .training.settings import InitialParameters, TrainingSettings, training_facts
 from .training.train import Training, train
+from .training.update_rule import UpdateRule
 
 __all__ = [
     "Emission",
-    "GivenParameters",
+    "InitialParameters",
     "Interrupt",
     "Journal",
     "Log",
@@ -30,12 +32,13 @@ __all__ = [
     "NoJournal",
     "NoLog",
     "Parameters",
-    "Plan",
     "Prior",
     "Samples",
     "Shard",
     "Shards",
     "Training",
+    "TrainingMonitor",
+    "TrainingSettings",
     "UpdateRule",
     "WorkerError",
     "Workers",

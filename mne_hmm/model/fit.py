@@ -314,12 +314,13 @@ def _train(
         Log,
         NoJournal,
         NoLog,
+        TrainingMonitor,
         train,
         training_facts,
     )
 
     samples = engine_samples(prepared.data, prepared.time_maps)
-    plan = settings.for_engine(prepared, n_states)
+    for_engine = settings.for_engine(prepared, n_states)
     folder = settings.checkpoint_folder if workers.is_chief else None
     journal: Journal | NoJournal = NoJournal()
     with checkpoints_held(folder):
@@ -328,18 +329,18 @@ def _train(
             if isinstance(random_state, np.random.Generator):
                 # All randomness comes from its children, which depend on nothing else.
                 seed = random_state.bit_generator.seed_seq.state  # type: ignore[attr-defined]
-            journal = Journal(folder, training_facts(samples, plan, repr(seed)))
+            journal = Journal(folder, training_facts(samples, for_engine, repr(seed)))
         log = Log(settings.log_dir) if settings.log_dir and workers.is_chief else NoLog()
         interrupt = Interrupt(settings.on_interrupt == "return")
         with interrupt, Progress(log, silent=not workers.is_chief) as progress:
             return train(
                 samples,
-                plan,
+                for_engine,
                 rng=check_random_state(random_state),
                 workers=workers,
-                journal=journal,
-                report=progress,
-                interrupt=interrupt,
+                monitor=TrainingMonitor(
+                    journal, report=progress, interrupt=interrupt, workers=workers
+                ),
             )
 
 

@@ -19,7 +19,7 @@ from .priors import Priors
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from ..engine import MiniBatches, Parameters, Plan
+    from ..engine import MiniBatches, Parameters, TrainingSettings
 
 # Samples in a sequence of a mini-batch: long against visits to states, so that few are cut.
 SEQUENCE_LENGTH = 1000
@@ -98,9 +98,9 @@ class FitSettings:
             bool(means), self.learn_covariances, self.learn_transitions, self.covariance_type
         )
 
-    def for_engine(self, prepared: PreparedData, n_states: int) -> "Plan":
+    def for_engine(self, prepared: PreparedData, n_states: int) -> "TrainingSettings":
         """Check what depends on the data, and give all in the engine's terms."""
-        from ..engine import GivenParameters, Plan, Prior, UpdateRule
+        from ..engine import InitialParameters, Prior, TrainingSettings, UpdateRule
 
         learned = self.learned(prepared)
         strengths = (self.priors or Priors()).strengths(prepared.n_features, prepared.sfreq)
@@ -110,12 +110,12 @@ class FitSettings:
             "means": self.initial_means,
             "covariances": self.initial_covariances,
         }
-        return Plan(
+        return TrainingSettings(
             n_states,
             UpdateRule(
                 learned.means, learned.covariances, learned.transitions, learned.covariance_type
             ),
-            given=GivenParameters(**check_initial(initial, n_states, prepared.n_features)),
+            initial=InitialParameters(**check_initial(initial, n_states, prepared.n_features)),
             init=check_init(self.init, prepared, n_states),
             n_init=self.n_init,
             refine=self.refine,

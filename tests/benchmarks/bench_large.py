@@ -87,7 +87,7 @@ def test_mini_batches(folder, capsys, monkeypatch):
     full = mne_hmm.fit_hmm(prepared, K, verbose="ERROR", **settings).history_["free_energy"]
     courses = {"full passes": full, "mini-batches": full[:1]}
     for n_passes in range(1, 6):
-        monkeypatch.setattr(mini_batches, "MOST_EPOCHS", n_passes)
+        monkeypatch.setattr(mini_batches, "MAX_EPOCHS", n_passes)
         hmm = mne_hmm.fit_hmm(prepared, K, max_iter=1, verbose="ERROR", **sizes, **settings)
         reached = hmm.history_["free_energy"][0]
         courses["mini-batches"] = np.append(courses["mini-batches"], reached)

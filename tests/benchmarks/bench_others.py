@@ -37,7 +37,7 @@ from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_pat
 N_TIMES, K = 75_000, 6
 ROUNDS = 5
 # Seconds between turns, in which the threads of the one before come to rest.
-PAUSE = 1.0
+POLL_INTERVAL = 1.0
 # What others train for at most: epochs of osl-dynamics (its tutorial's), passes of the rest.
 EPOCHS, GLHMM_PASSES, HMMLEARN_PASSES = 20, 40, 10
 # The tutorial's batches of 256 sequences make 2 of all our data; 16 make 24.
@@ -168,11 +168,11 @@ def compare(benchmark, table, task, who, ours, theirs, note=""):
     benchmark.group = task
 
     def our_turn():
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
         result, taken = timed(ours)
         results[:] = [result]
         seconds.append(taken)
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
 
     result = benchmark.pedantic(
         theirs, setup=our_turn, rounds=ROUNDS, iterations=1, warmup_rounds=1
@@ -325,7 +325,7 @@ def our_training(features, prepared, from_truth, table):
         "mne-hmm, full search": {},
         "mne-hmm, one start": {"n_init": 1, "refine": False},
     }.items():
-        time.sleep(PAUSE)
+        time.sleep(POLL_INTERVAL)
         hmm, seconds[who] = timed(
             lambda settings=settings: mne_hmm.fit_hmm(
                 prepared, K, learn_means=False, random_state=0, verbose="ERROR", **settings
@@ -347,7 +347,7 @@ def _add_training(table, who, seconds, features, parameters, note, ratio=np.nan)
 def _train(benchmark, table, who, ours, theirs, features):
     """Time one run of theirs, which returns the parameters found and a note."""
     benchmark.group = "training"
-    time.sleep(PAUSE)
+    time.sleep(POLL_INTERVAL)
     parameters, note = benchmark.pedantic(theirs, rounds=1, iterations=1)
     if benchmark.stats is None:
         return

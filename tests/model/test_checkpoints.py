@@ -239,8 +239,8 @@ def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
     """A move is judged after the same pass, wherever training was cut off."""
     train = sys.modules["mne_hmm.engine.training.train"]
     # No gain is hoped for: after two updates there are no more.
-    monkeypatch.setattr(train, "LEAST_TRIED", 2)
-    monkeypatch.setattr(train, "HOPE", 0)
+    monkeypatch.setattr(train, "MIN_TRIAL_UPDATES", 2)
+    monkeypatch.setattr(train, "N_HOPED_UPDATES", 0)
     moments = []
 
     def kept(path, content):

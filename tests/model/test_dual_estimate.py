@@ -13,7 +13,7 @@ from oracle import gaussian_log_densities, per_chain, plain_smooth
 
 import mne_hmm
 from mne_hmm.engine import estimate
-from mne_hmm.engine.inference.dual_estimate import ROWS
+from mne_hmm.engine.inference.dual_estimate import ROWS_PER_BLOCK
 
 
 def posterior(hmm, x, lengths):
@@ -88,7 +88,9 @@ def test_reference(reference, prefix):
             assert not found.covariances[:, ~np.eye(4, dtype=bool)].any()
 
 
-@pytest.mark.parametrize("n_samples", [1, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 7])
+@pytest.mark.parametrize(
+    "n_samples", [1, ROWS_PER_BLOCK - 1, ROWS_PER_BLOCK, ROWS_PER_BLOCK + 1, 2 * ROWS_PER_BLOCK + 7]
+)
 def test_blocks_cover_every_sample(n_samples):
     """Once, with the last block as long as it is; in float32 memory of any layout."""
     rng = np.random.default_rng(n_samples)

@@ -13,8 +13,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.engine.training import search as search_module
-from mne_hmm.engine.training.em import Run
-from mne_hmm.engine.training.interrupt import ON_ALL, ON_PART, Interrupt
+from mne_hmm.engine.training.em import EMRun
+from mne_hmm.engine.training.interrupt import ON_ALL, ON_SUBSAMPLE, Interrupt
 from mne_hmm.model.progress import Progress
 
 SFREQ = 100.0
@@ -199,7 +199,7 @@ def test_every_start_is_offered_once(data, tmp_path, monkeypatch):
 
     def offered(self, run, level):
         original(self, run, level)
-        if level == ON_PART:
+        if level == ON_SUBSAMPLE:
             values.append(run.free_energy[-1])
 
     original = Interrupt.offer
@@ -251,11 +251,17 @@ def test_in_the_last_pass(data, monkeypatch):
 def test_which_model_is_best():
     """What was trained on all data goes before all others, and then the lowest free energy."""
     interrupt = Interrupt(True)
-    offers = [(2.0, ON_PART), (1.0, ON_PART), (1.5, ON_PART), (4.0, ON_ALL), (0.5, ON_PART)]
+    offers = [
+        (2.0, ON_SUBSAMPLE),
+        (1.0, ON_SUBSAMPLE),
+        (1.5, ON_SUBSAMPLE),
+        (4.0, ON_ALL),
+        (0.5, ON_SUBSAMPLE),
+    ]
     offers += [(3.0, ON_ALL), (3.5, ON_ALL)]
     best = []
     for value, level in offers:
-        interrupt.offer(Run(None, [value]), level)
+        interrupt.offer(EMRun(None, [value]), level)
         best.append(interrupt.best.free_energy[-1])
     assert best == [2.0, 1.0, 1.0, 4.0, 4.0, 3.0, 3.0]
 

@@ -30,8 +30,8 @@ CHUNK_LENGTHS = (8, 32, 128, 256)
 # Sizes of groups of chunks: of a group alone, and of several of one size. Every size is compiled
 # once, which takes a second or two and some 10 MB that are never given back, and then serves
 # recordings of all lengths.
-ALONE = (8, 32, 128)
-TOGETHER = (96, 128, 160, 208, 256)
+GROUP_SIZES_ALONE = (8, 32, 128)
+GROUP_SIZES_TOGETHER = (96, 128, 160, 208, 256)
 # Groups are as many as a multiple of this, which are worked on side by side.
 N_THREADS = 2
 
@@ -88,9 +88,13 @@ class ChunkLayout:
     def groups(self):
         """Number of chunks of each group, those included that only pad."""
         n = int(self.chunks_per_chain.sum())
-        alone = n <= ALONE[-1]
-        n_groups = 1 if alone else N_THREADS * -(-n // (N_THREADS * TOGETHER[-1]))
-        size = next(size for size in (ALONE if alone else TOGETHER) if size * n_groups >= n)
+        alone = n <= GROUP_SIZES_ALONE[-1]
+        n_groups = 1 if alone else N_THREADS * -(-n // (N_THREADS * GROUP_SIZES_TOGETHER[-1]))
+        size = next(
+            size
+            for size in (GROUP_SIZES_ALONE if alone else GROUP_SIZES_TOGETHER)
+            if size * n_groups >= n
+        )
         return [size] * n_groups
 
     @property

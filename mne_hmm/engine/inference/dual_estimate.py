@@ -8,10 +8,10 @@ from ..._utils.arrays import row_blocks
 from ..runtime._tensorflow import tf
 
 # Rows worked on at once: the temporaries, in float64, stay a few MB.
-ROWS = 4096
+ROWS_PER_BLOCK = 4096
 
 # A state whose probabilities sum to less, in samples, is never on.
-NEVER = 1e-3
+MIN_WEIGHT = 1e-3
 
 
 class Estimate(NamedTuple):
@@ -42,7 +42,7 @@ def estimate(
     n_states, n_features = probabilities.shape[1], features.shape[1]
     sums = np.zeros((n_states, n_features))
     products = np.zeros((n_states, n_features, n_features))
-    for rows in row_blocks(len(features), ROWS):
+    for rows in row_blocks(len(features), ROWS_PER_BLOCK):
         x = tf.constant(features[rows], tf.float64)
         weights = tf.constant(probabilities[rows], tf.float64)
         sums += tf.matmul(weights, x, transpose_a=True).numpy()
@@ -50,7 +50,7 @@ def estimate(
             weighted = x * weights[:, k : k + 1]
             products[k] += tf.matmul(weighted, x, transpose_a=True).numpy()
     total = probabilities.sum(0, dtype=float)
-    weight = np.where(total < NEVER, np.nan, total)[:, None]
+    weight = np.where(total < MIN_WEIGHT, np.nan, total)[:, None]
     averages = sums / weight
     kept = averages if means is None else np.asarray(means, float)
     cross = kept[:, :, None] * averages[:, None, :]

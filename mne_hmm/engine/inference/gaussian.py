@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..runtime._tensorflow import tf
-from .linalg import factors_of, inverse_of_lower, refined_factors_of
+from .linalg import cholesky_factors, invert_lower, refined_cholesky_factors
 from .samples import Batch, Data
 
 FULL, DIAGONAL = "full", "diag"
@@ -25,7 +25,7 @@ FULL, DIAGONAL = "full", "diag"
 # A state with fewer samples per feature than this may hardly vary in some directions. Its
 # moments are added up in float64: rounding in float32 is a share of the largest variance, and
 # would drown the smallest.
-FEW = 10
+MIN_SAMPLES_PER_FEATURE = 10
 
 # Where most weights are smaller than this share of the mean of their state's, only the others are
 # looked at. What is left out of a state weighs less than this share of it, which is less than
@@ -78,17 +78,17 @@ FEW_FEATURES = 32
 
 # Numbers of blocks that one call works on, the largest that there are enough for. Every call wakes
 # threads and waits until the last has ended; but every number is traced once, and takes memory.
-TOGETHER = (8, 4, 2, 1)
+BLOCKS_PER_CALL = (8, 4, 2, 1)
 # Of these, so many are worked on at a time: temporaries of all would fill caches, and memory.
-AT_A_TIME = 2
+N_CONCURRENT_BLOCKS = 2
 
 
 def _calls(blocks, *lists):
     """Yield blocks, and what belongs to each of them, as many as go into one call."""
     by_block = zip(blocks, *lists, strict=True)
-    while some := list(islice(by_block, TOGETHER[0])):
+    while some := list(islice(by_block, BLOCKS_PER_CALL[0])):
         while some:
-            size = next(size for size in TOGETHER if size <= len(some))
+            size = next(size for size in BLOCKS_PER_CALL if size <= len(some))
             yield [list(of_kind) for of_kind in zip(*some[:size], strict=True)]
             some = some[size:]
 
@@ -97,7 +97,7 @@ def _of_each(function, *lists):
     """Apply a function to some blocks, and to what belongs to each of them, side by side."""
     results: list = []
     for number, of_block in enumerate(zip(*lists, strict=True)):
-        before = results[number - AT_A_TIME] if number >= AT_A_TIME else []
+        before = results[number - N_CONCURRENT_BLOCKS] if number >= N_CONCURRENT_BLOCKS else []
         with tf.control_dependencies(tf.nest.flatten(before)):
             results.append(function(*of_block))
     return results
@@ -290,9 +290,9 @@ class Emission:
 
     def _whiten_together(self):
         """Whiten all features by inverses of the triangular factors of the covariances."""
-        factors = (refined_factors_of if self.precise else factors_of)(self.covariances)
+        factors = (refined_cholesky_factors if self.precise else cholesky_factors)(self.covariances)
         log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
-        inverses = inverse_of_lower(factors)
+        inverses = invert_lower(factors)
         with_means = self.means.any()
         if self.precise and with_means:
             return _means_first, [inverses.transpose(0, 2, 1)], [self.means], log_det
@@ -359,7 +359,7 @@ def weighted_moments(
     Shapes: ``weights`` (n_samples, n_states).
     """
     (total,) = data.workers.total([weights.sum(0, dtype=float)])
-    precise = states_with_few(total, data.n_features)
+    precise = find_small_states(total, data.n_features)
     one = (weights.shape[1], data.n_features)
     # Zeros, for a worker may have no recording.
     empty = np.zeros(one if covariance_type == DIAGONAL else (*one, data.n_features))
@@ -375,6 +375,6 @@ def weighted_moments(
     return Moments(total, sums, products)
 
 
-def states_with_few(weights: np.ndarray, n_features: int) -> set[int]:
+def find_small_states(weights: np.ndarray, n_features: int) -> set[int]:
     """States with so few samples that their moments need float64."""
-    return set(np.flatnonzero(weights < FEW * n_features).tolist())
+    return set(np.flatnonzero(weights < MIN_SAMPLES_PER_FEATURE * n_features).tolist())

@@ -25,7 +25,7 @@ def cholesky(matrices: np.ndarray) -> np.ndarray | None:
     return factors if np.isfinite(factors).all() else None
 
 
-def factors_of(matrices: np.ndarray) -> np.ndarray:
+def cholesky_factors(matrices: np.ndarray) -> np.ndarray:
     """Lower Cholesky factors, shape (n, d, d); an error if a matrix is not positive definite."""
     factors = cholesky(matrices)
     if factors is None:
@@ -33,16 +33,16 @@ def factors_of(matrices: np.ndarray) -> np.ndarray:
     return factors
 
 
-def refined_factors_of(matrices: np.ndarray) -> np.ndarray:
+def refined_cholesky_factors(matrices: np.ndarray) -> np.ndarray:
     """Lower Cholesky factors that have nearly all digits, whatever the condition of the matrices.
 
     The usual factors are those of matrices that differ by rounding of their largest entries. The
     inverse of a matrix of condition 1e12 shows that in its fourth digit. Here what is left of the
     matrices is found with twice the digits, and made up for in the factors.
     """
-    factors = factors_of(matrices)
+    factors = cholesky_factors(matrices)
     for _ in range(N_REFINEMENTS):
-        inverses = inverse_of_lower(factors)
+        inverses = invert_lower(factors)
         scaled = inverses * np.sqrt(np.einsum("kii->ki", matrices))[:, None, :]
         ill = matrices.shape[-1] * np.square(scaled).sum((1, 2)) > WELL_CONDITIONED
         if not ill.any():
@@ -87,7 +87,7 @@ def _halves(a):
     return high, a - high
 
 
-def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
+def invert_lower(factors: np.ndarray) -> np.ndarray:
     """Inverses of lower triangular matrices, shape (n, d, d)."""
     identity = tf.eye(factors.shape[-1], batch_shape=[len(factors)], dtype=tf.float64)
     return tf.linalg.triangular_solve(tf.constant(factors, tf.float64), identity).numpy()
@@ -95,7 +95,7 @@ def inverse_of_lower(factors: np.ndarray) -> np.ndarray:
 
 def log_determinants(matrices: np.ndarray) -> np.ndarray:
     """Log determinants of positive definite matrices, shape (n,)."""
-    return 2 * np.log(np.einsum("kii->ki", factors_of(matrices))).sum(1)
+    return 2 * np.log(np.einsum("kii->ki", cholesky_factors(matrices))).sum(1)
 
 
 def eigh(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

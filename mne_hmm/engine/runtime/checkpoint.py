@@ -30,7 +30,7 @@ FACTS = "facts.journal"
 MAGIC = b"mne_hmm journal"
 
 # Rows that are copied at once where an array does not lie in memory as it is hashed.
-ROWS = 2**16
+HASHED_ROWS = 2**16
 
 
 class Journal:
@@ -160,7 +160,7 @@ def content_hash(arrays: Iterable[np.ndarray], lengths: Iterable[Sequence[int]])
     for array, of_recording in zip(arrays, lengths, strict=True):
         head = [list(array.shape), [int(length) for length in of_recording]]
         total.update(json.dumps(head).encode())
-        for rows in row_blocks(len(array), ROWS):
+        for rows in row_blocks(len(array), HASHED_ROWS):
             total.update(np.ascontiguousarray(array[rows], "<f4").data)
     return total.hexdigest()
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from ._tensorflow import tf
 
 # How long a worker may take to say a first byte, in seconds.
-PATIENCE = 2.0
+GREETING_TIMEOUT = 2.0
 # Time between two looks for workers that are still missing, in seconds.
-PAUSE = 0.2
+POLL_INTERVAL = 0.2
 
 JOBS = ("chief", "worker")  # in the order in which TensorFlow counts them
 EXAMPLE = json.dumps(
@@ -164,7 +164,9 @@ def _trouble_with(address: str) -> str:
     """
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), PATIENCE) as connection:
+        with socket.create_connection(
+            (host.strip("[]"), int(port)), GREETING_TIMEOUT
+        ) as connection:
             return "" if connection.recv(1) else "it hangs up"
     except TimeoutError:
         return "it does not answer"
@@ -201,7 +203,7 @@ def _wait_for_all(cluster: Cluster, timeout: float) -> None:
                 return
             if time.monotonic() > end:
                 break
-            time.sleep(PAUSE)
+            time.sleep(POLL_INTERVAL)
     who = [f"{name} at {address} ({troubles[name]})" for name, address in missing.items()]
     raise WorkerError(
         f"{' and '.join(who)} did not appear within {timeout:g} seconds. Start all workers again, "

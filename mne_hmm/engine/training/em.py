@@ -10,13 +10,13 @@ needs about half of the passes.
 """
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
-from ..inference.chain import Posterior, smooth_rows
+from ..inference.chain import Posterior, Smoothed, smooth_rows
 from ..inference.gaussian import (
     DIAGONAL,
     FULL,
@@ -24,48 +24,46 @@ from ..inference.gaussian import (
     Moments,
     Parameters,
     batch_moments,
-    states_with_few,
+    find_small_states,
 )
 from ..inference.linalg import cholesky, eigh
 from ..inference.samples import Batch, Data
 from ..runtime._tensorflow import tf
 from .prior import NO_PRIOR, Prior
+from .update_rule import UpdateRule
 
 # A state's variance in any direction is at least this share of the pooled variance. A
 # state of few samples would otherwise shrink onto them and its density grow without bound.
 VARIANCE_FLOOR = 1e-6
 
 # A state with a smaller sum of posterior probabilities has lost its samples.
-LOST = 1e-3
+MIN_STATE_WEIGHT = 1e-3
 
 # Rounding of the free energy, as a share of it: densities are computed in float32.
 ROUNDING = 1e-7
 
 # How far an update goes along the change of the sums; 1 is the update of expectation-maximization.
-# Any step between 0 and 2 settles near an optimum (Peters & Walker, 1978, *SIAM Journal on Applied
-# Mathematics* 35(2), 362-378). This one was never taken back on simulated parcels and real EEG.
-STEP = 1.8
+# Any step between 0 and 2 converges near an optimum (Peters & Walker, 1978, *SIAM Journal on
+# Applied Mathematics* 35(2), 362-378). This one was never taken back on simulated parcels and real
+# EEG.
+OVERRELAXATION = 1.8
 # Expected steps and starts fall to no less than this share of what the data say at once: they are
 # never negative.
-LEAST_LEFT = 0.3
-
-Watch = Callable[["Run"], None]
-Enough = Callable[["Run"], bool]
+MIN_SHARE_LEFT = 0.3
 
 
-@dataclass(frozen=True)
-class UpdateRule:
-    """Which parameters are learned, and the form of the covariances."""
+class PassMonitor:
+    """What a run of EM asks after every pass; this one has nothing to say."""
 
-    learn_means: bool
-    learn_covariances: bool = True
-    learn_transitions: bool = True
-    covariance_type: str = FULL
+    def after_pass(self, run: "EMRun") -> None:
+        """Take note of a pass."""
 
-    @property
-    def learn_emissions(self) -> bool:
-        """Whether an update needs the data at all."""
-        return self.learn_means or self.learn_covariances
+    def is_enough(self, run: "EMRun") -> bool:
+        """Whether a run should end before it has converged."""
+        return False
+
+
+NO_MONITOR = PassMonitor()
 
 
 class Statistics(NamedTuple):
@@ -82,8 +80,8 @@ class Statistics(NamedTuple):
 
 
 @dataclass
-class Run:
-    """A course of EM and where it has come to."""
+class EMRun:
+    """A run of EM: its history and the parameters it has reached."""
 
     parameters: Parameters
     free_energy: list[float] = field(default_factory=list)
@@ -95,9 +93,9 @@ class Run:
     """Of the data under `parameters`; None before the first pass."""
 
     before: float = 0.0
-    """Decrease of the free energy in a run on a part of the data that led here."""
+    """Decrease of the free energy in a run on a subsample that led here."""
 
-    step: float = STEP
+    step: float = OVERRELAXATION
     """How far updates go; shorter after each that had to be taken back."""
     followed: Statistics | None = None
     """What `parameters` were made from; None before the first update."""
@@ -122,16 +120,17 @@ def posterior(
 ) -> Posterior:
     """Posterior of the states of all of a worker's samples, from densities in float64 if asked."""
     emission = Emission(parameters.means, parameters.covariances, covariance_type, precise)
-    parts = [_smoothed(emission, batch, parameters) for batch in data]
+    smoothed = [_smooth_batch(emission, batch, parameters) for batch in data]
     return Posterior(
-        np.concatenate([part.posteriors.numpy() for part in parts]),
-        sum(part.transitions for part in parts),
-        sum(part.initial for part in parts),
-        np.concatenate([part.log_evidence for part in parts]),
+        np.concatenate([of_batch.posteriors.numpy() for of_batch in smoothed]),
+        sum((of_batch.transitions for of_batch in smoothed), np.zeros(())),
+        sum((of_batch.initial for of_batch in smoothed), np.zeros(())),
+        np.concatenate([of_batch.log_evidence for of_batch in smoothed]),
     )
 
 
-def _smoothed(emission, batch, parameters):
+def _smooth_batch(emission: Emission, batch: Batch, parameters: Parameters) -> Smoothed:
+    """Posterior of the states of a batch of whole chains."""
     return smooth_rows(
         emission.rows(batch),
         emission.constants,
@@ -153,18 +152,20 @@ def expect(
     Densities, posterior and sums are computed batch by batch, so that the data are met once
     and no more than a batch of them is needed in memory.
     """
-    return _expected(data, parameters, rule, precise)[0]
+    return _expect_and_count(data, parameters, rule, precise)[0]
 
 
-def _expected(data, parameters, rule, precise):
-    """Do so, and tell how often the pass was made again."""
+def _expect_and_count(
+    data: Data, parameters: Parameters, rule: UpdateRule, precise: Collection[int]
+) -> tuple[Statistics, int]:
+    """Sum up all data as `expect` does, and count the passes that had to be made again."""
     n_again = 0
     while True:
         statistics = expect_batches(data, data, parameters, rule, precise)
-        few = states_with_few(statistics.moments.weights, data.n_features)
-        if not rule.learn_emissions or few <= set(precise):
+        small = find_small_states(statistics.moments.weights, data.n_features)
+        if not rule.learn_emissions or small <= set(precise):
             return statistics, n_again
-        precise = few | set(precise)
+        precise = small | set(precise)
         n_again += 1
 
 
@@ -175,14 +176,14 @@ def expect_batches(
     rule: UpdateRule,
     precise: Collection[int] = (),
 ) -> Statistics:
-    """Do so for some batches of each worker; arguments otherwise as for `expect`."""
+    """Sum up some batches of each worker under the posterior of their states."""
     emission = Emission(parameters.means, parameters.covariances, rule.covariance_type)
     with_sums = rule.learn_means or bool(parameters.means.any())
     n_states, n_features = parameters.means.shape
 
-    def of_batch(batch):
+    def sum_batch(batch: Batch) -> tuple[np.ndarray, ...]:
         with tf.device(batch.device or None):
-            smoothed = _smoothed(emission, batch, parameters)
+            smoothed = _smooth_batch(emission, batch, parameters)
             sums = products = np.zeros(0)
             if rule.learn_emissions:
                 sums, products = batch_moments(
@@ -197,12 +198,12 @@ def expect_batches(
 
     shapes: list[tuple[int, ...]] = [(1,), (n_states, n_states), (n_states,), (n_states,)]
     if rule.learn_emissions:
-        one = (n_states, n_features)
-        shapes += [one, one if rule.covariance_type == DIAGONAL else (*one, n_features)]
+        of_sums = (n_states, n_features)
+        shapes += [of_sums, of_sums if rule.covariance_type == DIAGONAL else (*of_sums, n_features)]
     else:
         shapes += [(0,), (0,)]
     totals = [np.zeros(shape) for shape in shapes]
-    for values in data.each(of_batch, batches):
+    for values in data.each(sum_batch, batches):
         for total, value in zip(totals, values, strict=True):
             total += value
     evidence, transitions, initial, weights, sums, products = data.workers.total(totals)
@@ -214,13 +215,14 @@ def update(
 ) -> Parameters:
     """Maximize the expected log probability of data and states (the M-step)."""
     if rule.learn_transitions:
-        parameters = _updated_chain(parameters, statistics, prior)
+        parameters = _update_chain(parameters, statistics, prior)
     if rule.learn_emissions:
-        parameters = updated_emissions(parameters, statistics.moments, rule, prior)
+        parameters = update_emissions(parameters, statistics.moments, rule, prior)
     return parameters
 
 
-def _updated_chain(parameters, statistics, prior):
+def _update_chain(parameters: Parameters, statistics: Statistics, prior: Prior) -> Parameters:
+    """Get initial probabilities and transition matrix from expected counts."""
     initial = statistics.initial + prior.initial
     steps = statistics.transitions + prior.steps(len(statistics.initial))
     leaving = steps.sum(1, keepdims=True)
@@ -230,14 +232,14 @@ def _updated_chain(parameters, statistics, prior):
     return parameters._replace(initial_probs=initial / initial.sum(), transition_matrix=transition)
 
 
-def updated_emissions(
+def update_emissions(
     parameters: Parameters, moments: Moments, rule: UpdateRule, prior: Prior = NO_PRIOR
 ) -> Parameters:
     """Means and covariances of the states from weighted moments.
 
     A state that has lost its samples keeps its parameters.
     """
-    kept = moments.weights < LOST
+    kept = moments.weights < MIN_STATE_WEIGHT
     weights = np.where(kept, 1.0, moments.weights)
     n_features = parameters.means.shape[1]
     means = parameters.means
@@ -258,13 +260,19 @@ def updated_emissions(
             cross = means[:, :, None] * averages[:, None, :]
             outer = means[:, :, None] * means[:, None, :]
             new = second - cross - cross.transpose(0, 2, 1) + outer
-            new = _floored(_with_prior(new, weights, np.eye(n_features), outer, before))
+            new = _floor_variances(_with_prior(new, weights, np.eye(n_features), outer, before))
         covariances = np.where(kept[:, None, None], covariances, new)
     return parameters._replace(means=means, covariances=covariances)
 
 
-def _with_prior(second, weights, pooled, outer, before):
-    """Covariances of samples seen and samples believed in."""
+def _with_prior(
+    second: np.ndarray,
+    weights: np.ndarray,
+    pooled: np.ndarray,
+    outer: np.ndarray,
+    before: tuple[float, float, float],
+) -> np.ndarray:
+    """Covariances of samples seen and samples believed in, of which `before` gives the numbers."""
     n_pooled, n_means, extra = before
     if not (n_pooled or n_means):
         return second
@@ -273,7 +281,7 @@ def _with_prior(second, weights, pooled, outer, before):
     return seen / (weights + n_pooled + extra)
 
 
-def _floored(covariances):
+def _floor_variances(covariances: np.ndarray) -> np.ndarray:
     """Nearest covariances in likelihood with no variance below the floor."""
     covariances = (covariances + covariances.transpose(0, 2, 1)) / 2
     floor = VARIANCE_FLOOR * np.eye(covariances.shape[-1])
@@ -287,43 +295,43 @@ def _floored(covariances):
 
 def converge(
     data: Data,
-    run: Run,
+    run: EMRun,
     rule: UpdateRule,
     *,
     max_iter: int,
     tol: float,
     prior: Prior = NO_PRIOR,
-    enough: Enough | None = None,
-    watch: Watch | None = None,
-) -> Run:
-    """Update until the free energy has settled."""
+    monitor: PassMonitor = NO_MONITOR,
+) -> EMRun:
+    """Update until the free energy has converged."""
     while True:
         began = time.perf_counter()
         if run.statistics is None:
-            run.statistics, objective = _passed(data, run, run.parameters, rule, prior)
-        elif run.converged or run.n_updates >= max_iter or (enough is not None and enough(run)):
+            run.statistics, objective = _make_pass(data, run, run.parameters, rule, prior)
+        elif run.converged or run.n_updates >= max_iter or monitor.is_enough(run):
             return run
         else:
-            objective = _updated(data, run, rule, prior)
+            objective = _update_run(data, run, run.statistics, rule, prior)
         run.free_energy.append(-objective / data.n_samples)
         run.seconds.append(time.perf_counter() - began)
-        run.converged = has_settled(run.free_energy, tol, run.before)
-        if watch is not None:
-            watch(run)
+        run.converged = has_converged(run.free_energy, tol, run.before)
+        monitor.after_pass(run)
 
 
-def _updated(data, run, rule, prior):
-    """Update a run, as far as it goes down, and tell the log probability of the data and it."""
+def _update_run(
+    data: Data, run: EMRun, latest: Statistics, rule: UpdateRule, prior: Prior
+) -> float:
+    """Update a run from its latest statistics, never upwards; return the new log probability."""
     # Weights change little from pass to pass: twice as many are few enough.
-    precise = states_with_few(run.statistics.moments.weights / 2, data.n_features)
+    precise = find_small_states(latest.moments.weights / 2, data.n_features)
     limit = run.free_energy[-1] + ROUNDING * abs(run.free_energy[-1])
     beyond = None
     if run.followed is not None and run.step > 1:
-        beyond = _beyond(run.followed, run.statistics, run.step, rule)
-    for target in [run.statistics] if beyond is None else [beyond, run.statistics]:
+        beyond = _extrapolate(run.followed, latest, run.step, rule)
+    for target in [latest] if beyond is None else [beyond, latest]:
         parameters = update(run.parameters, target, rule, prior)
-        statistics, objective = _passed(data, run, parameters, rule, prior, precise)
-        if target is run.statistics or -objective / data.n_samples <= limit:
+        statistics, objective = _make_pass(data, run, parameters, rule, prior, precise)
+        if target is latest or -objective / data.n_samples <= limit:
             break
         run.n_taken_back += 1
         run.step = 1 + (run.step - 1) / 2
@@ -331,21 +339,30 @@ def _updated(data, run, rule, prior):
     return objective
 
 
-def _passed(data, run, parameters, rule, prior, precise=()):
-    """Sum up all data, and tell the log probability of them and the parameters."""
-    statistics, n_again = _expected(data, parameters, rule, precise)
+def _make_pass(
+    data: Data,
+    run: EMRun,
+    parameters: Parameters,
+    rule: UpdateRule,
+    prior: Prior,
+    precise: Collection[int] = (),
+) -> tuple[Statistics, float]:
+    """Sum up all data, and compute the log probability of them and the parameters."""
+    statistics, n_again = _expect_and_count(data, parameters, rule, precise)
     run.n_again += n_again
     return statistics, statistics.log_evidence + prior.log_density(parameters, rule)
 
 
-def _beyond(followed: Statistics, new: Statistics, step: float, rule: UpdateRule):
+def _extrapolate(
+    followed: Statistics, new: Statistics, step: float, rule: UpdateRule
+) -> Statistics | None:
     """Go beyond new statistics, coming from those that were followed; None if nothing is there."""
 
-    def go(old, new):
+    def go(old: np.ndarray, new: np.ndarray) -> np.ndarray:
         return old + step * (new - old)
 
-    def go_on_positive(old, new):
-        return np.maximum(go(old, new), LEAST_LEFT * new)
+    def go_on_positive(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        return np.maximum(go(old, new), MIN_SHARE_LEFT * new)
 
     moments = new.moments
     if rule.learn_emissions:
@@ -359,7 +376,7 @@ def _beyond(followed: Statistics, new: Statistics, step: float, rule: UpdateRule
     )
 
 
-def _are_moments(moments):
+def _are_moments(moments: Moments) -> bool:
     """Whether there are samples that have these weighted sums and products."""
     weights, sums, products = moments
     if weights.min() < 1:
@@ -371,7 +388,7 @@ def _are_moments(moments):
     return cholesky(products / weights[:, None, None] - outer) is not None
 
 
-def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
+def has_converged(free_energy: list[float], tol: float, before: float = 0.0) -> bool:
     """Whether the last pass lowered the free energy by next to nothing."""
     if len(free_energy) < 2:
         return False
@@ -380,7 +397,7 @@ def has_settled(free_energy: list[float], tol: float, before: float = 0.0) -> bo
     return last <= max(tol * (before + free_energy[0] - free_energy[-1]), rounding)
 
 
-def rises(free_energy: list[float]) -> float:
+def largest_rise(free_energy: list[float]) -> float:
     """Largest rise of the free energy beyond rounding, in nats per sample; 0 if none."""
     values = np.asarray(free_energy)
     excess = np.diff(values) - 10 * ROUNDING * np.maximum(np.abs(values[1:]), 1.0)

@@ -1,6 +1,7 @@
 """Where training begins: a first assignment of samples to states."""
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -8,16 +9,17 @@ from scipy.ndimage import uniform_filter1d
 
 from ..inference.gaussian import Parameters, weighted_moments
 from ..inference.samples import Data, Samples
-from .em import UpdateRule, updated_emissions
+from .em import update_emissions
 from .prior import NO_PRIOR, Prior, sticky_chain
+from .update_rule import UpdateRule
 
 # Samples over which power is averaged, for one start after another. Networks last some
 # 50 to 200 ms: about 25 samples at 250 Hz.
 POWER_WINDOWS = (25, 13, 51)
 # Smoothed power changes slowly: every fifth sample says it all.
 STRIDE = 5
-# As many samples say where the clusters are.
-MOST_CLUSTERED = 50_000
+# As many samples, drawn at random, say where the clusters are.
+MAX_CLUSTERED = 50_000
 
 
 def kmeans_labels(
@@ -47,17 +49,19 @@ def cluster(features: np.ndarray, n_clusters: int, rng: np.random.Generator) -> 
 
     Shapes: ``features`` (n, n_features); returns ``labels`` (n,).
     """
-    some = features
-    if len(features) > MOST_CLUSTERED:
-        some = features[np.sort(rng.choice(len(features), MOST_CLUSTERED, replace=False))]
+    subset = features
+    if len(features) > MAX_CLUSTERED:
+        subset = features[np.sort(rng.choice(len(features), MAX_CLUSTERED, replace=False))]
     with warnings.catch_warnings():
         # An empty cluster is a state without samples; training deals with those.
         warnings.filterwarnings("ignore", "One of the clusters is empty")
-        centers, _ = kmeans2(some, n_clusters, iter=30, minit="++", rng=rng)
+        centers, _ = kmeans2(subset, n_clusters, iter=30, minit="++", rng=rng)
     return np.argmin((centers**2).sum(1) - 2 * features @ centers.T, axis=1)
 
 
-def log_power(arrays, lengths, window: int) -> np.ndarray:
+def log_power(
+    arrays: Sequence[np.ndarray], lengths: Sequence[Sequence[int]], window: int
+) -> np.ndarray:
     """Get the logarithm of smoothed power at every fifth sample of every chain.
 
     Shapes: ``arrays`` (n_samples, n_features); returns ``log_power`` (n, n_features).
@@ -71,7 +75,7 @@ def log_power(arrays, lengths, window: int) -> np.ndarray:
     return np.concatenate(out)
 
 
-def spread_strides(labels: np.ndarray, lengths) -> np.ndarray:
+def spread_strides(labels: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     """Give every sample the label of the fifth sample it belongs to, chain by chain."""
     counts = [-(-length // STRIDE) for length in lengths]
     parts = np.split(labels, np.cumsum(counts)[:-1])
@@ -121,7 +125,7 @@ def sample_states(
 
 
 def pooled_parameters(n_states: int, n_features: int) -> Parameters:
-    """All states alike, as the pooled data are in the engine's coordinates."""
+    """Get parameters of states that are all alike, as the pooled data are when whitened."""
     return Parameters(
         *sticky_chain(n_states),
         np.zeros((n_states, n_features)),
@@ -136,7 +140,7 @@ def parameters_from_labels(
     rule: UpdateRule,
     prior: Prior = NO_PRIOR,
 ) -> Parameters:
-    """Parameters that fit a hard assignment of samples to states.
+    """Get parameters that fit a hard assignment of samples to states.
 
     A state without samples starts as the pooled data.
     """
@@ -144,4 +148,4 @@ def parameters_from_labels(
     moments = weighted_moments(data, weights, rule.covariance_type)
     learn_all = UpdateRule(rule.learn_means, True, True, rule.covariance_type)
     start = pooled_parameters(n_states, data.n_features)
-    return updated_emissions(start, moments, learn_all, prior)
+    return update_emissions(start, moments, learn_all, prior)

@@ -4,15 +4,18 @@ import contextlib
 import signal
 import sys
 import threading
+from types import FrameType
 from typing import Any
 
-from .em import Run
+from .em import EMRun
 
-TOLD = "\nInterrupted: the best model so far comes after this pass. Ctrl-C again stops at once.\n"
+INTERRUPT_MESSAGE = (
+    "\nInterrupted: the best model so far comes after this pass. Ctrl-C again stops at once.\n"
+)
 
 
-# What a model was trained on: a part of the data, mini-batches, or all data in whole chains.
-ON_PART, ON_BATCHES, ON_ALL = range(3)
+# What a model was trained on: a subsample, mini-batches, or all data in whole chains.
+ON_SUBSAMPLE, ON_BATCHES, ON_ALL = range(3)
 
 
 class InterruptedEarlyError(Exception):
@@ -29,15 +32,15 @@ class Interrupt:
 
     def __init__(self, wanted: bool = False):
         self.wanted, self.asked = wanted, False
-        self.best: Run | None = None
-        self.level = ON_PART
+        self.best: EMRun | None = None
+        self.level = ON_SUBSAMPLE
         self._before: Any = None
 
     def __enter__(self) -> "Interrupt":
-        # Who has another way with Ctrl-C, or ignores it, keeps it.
+        # A handler of the user's own stays, and so does ignoring the signal.
         usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if self.wanted and usual and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._heard)
+            self._before = signal.signal(signal.SIGINT, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,21 +48,24 @@ class Interrupt:
             signal.signal(signal.SIGINT, self._before)
             self._before = None
 
-    def _heard(self, number, frame):
+    def _on_signal(self, signal_number: int, frame: FrameType | None) -> None:
         if self.asked or self.best is None:
             raise KeyboardInterrupt
         self.asked = True
         # Not where a line was being written just now.
         with contextlib.suppress(RuntimeError, OSError, ValueError, AttributeError):
-            sys.stderr.write(TOLD)
+            sys.stderr.write(INTERRUPT_MESSAGE)
             sys.stderr.flush()
 
-    def offer(self, run: Run, level: int) -> None:
+    def offer(self, run: EMRun, level: int) -> None:
         """Keep a model if it is the best so far."""
         if not self.wanted or level < self.level:
             return
-        higher = level > self.level or self.best is None
-        if higher or run.free_energy[-1] < self.best.free_energy[-1]:  # type: ignore[union-attr]
+        if (
+            self.best is None
+            or level > self.level
+            or run.free_energy[-1] < self.best.free_energy[-1]
+        ):
             self.best, self.level = run, level
 
     def check(self, ended: bool = False) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..inference.chain import TINY
 from ..inference.gaussian import DIAGONAL, Parameters
-from ..inference.linalg import factors_of, inverse_of_lower
+from ..inference.linalg import cholesky_factors, invert_lower
+from .update_rule import UpdateRule
 
 # Probability of staying in a state before anything has been learned.
 STAY = 0.9
@@ -44,8 +45,8 @@ class Prior:
         """Pseudo-counts of steps between states, shape (n_states, n_states)."""
         return self.transitions * sticky_chain(n_states)[1]
 
-    def log_density(self, parameters: Parameters, rule) -> float:
-        """Log density of the parameters in the engine's coordinates, but for a constant."""
+    def log_density(self, parameters: Parameters, rule: UpdateRule) -> float:
+        """Log density of the parameters of whitened features, but for a constant."""
         total = 0.0
         covariances = parameters.covariances
         if rule.learn_transitions:
@@ -60,8 +61,8 @@ class Prior:
             log_det, trace = np.log(variances).sum(1), (1 / variances).sum(1)
             square = (parameters.means**2 / variances).sum(1)
         else:
-            factors = factors_of(covariances)
-            inverses = inverse_of_lower(factors)
+            factors = cholesky_factors(covariances)
+            inverses = invert_lower(factors)
             log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
             trace = (inverses**2).sum((1, 2))
             square = (np.einsum("kij,kj->ki", inverses, parameters.means) ** 2).sum(1)
@@ -82,6 +83,6 @@ def sticky_chain(n_states: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full(n_states, 1 / n_states), transition
 
 
-def _weighted_log(counts, probabilities):
+def _weighted_log(counts: np.ndarray, probabilities: np.ndarray) -> float:
     # What is impossible has the probability that the recursions give it.
     return float((counts * np.log(np.maximum(probabilities, TINY))).sum())

@@ -1,4 +1,4 @@
-"""Where training on all data begins, and what else it tries: starts and moves on a part of it."""
+"""Where training on all data begins, and what else it tries, both found on a subsample."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,106 +10,109 @@ from ..inference.gaussian import Parameters
 from ..inference.samples import Data, Samples
 from ..runtime.memory import give_back_freed
 from ..runtime.workers import Workers
-from .em import Run
+from .em import EMRun
 from .initialization import kmeans_labels, parameters_from_labels, random_labels
-from .interrupt import ON_PART, Interrupt
+from .monitor import BriefRuns, TrainingMonitor
 from .prior import sticky_chain
-from .run_state import Report, SharedJournal
-from .settings import KMEANS, MOST_PASSES, SUBSET, Plan
-from .split_merge import N_AT_MOST, Search
-from .subsample import Part
-from .whitening import Coordinates
+from .settings import KMEANS, MAX_PASSES, SUBSET, TrainingSettings
+from .split_merge import MAX_TRIED, SplitMergeSearch
+from .subsample import Subsample
+from .whitening import Whitening
 
 # Updates each start gets before the best is chosen.
-BRIEF = 8
-# Nats per sample of a start's decrease that count when it is judged whether training has settled.
-MOST_GAINED = 1.0
+N_BRIEF_UPDATES = 8
+# Nats per sample of a start's decrease that count when it is judged whether training has converged.
+MAX_COUNTED_DECREASE = 1.0
 
 
-class Begun(NamedTuple):
-    """The best start."""
+class BestStart(NamedTuple):
+    """The best of several starts."""
 
-    run: Run
+    run: EMRun
     """Where training on all data begins."""
-    starts: list[dict]
-    """For every start what it was, its course and whether it was the best."""
+    starts: list[dict[str, Any]]
+    """For every start what it was, its history and whether it was the best."""
 
 
-class Proposed(NamedTuple):
+class ProposedMoves(NamedTuple):
     """The best few moves, and all others."""
 
-    runs: list[Run]
+    runs: list[EMRun]
     """Where the best that do not lead back lead to, best first, to be tried on all data."""
-    moves: list[dict]
-    """Every move that was tried on the part, best first: what it was, its free energy, and whether
-    it leads back."""
+    moves: list[dict[str, Any]]
+    """Every move that was tried on the subsample, best first: what it was, its free energy, and
+    whether it leads back."""
 
 
-class Candidates:
-    """Models that training on all data should try, found on a part of the data.
+class CandidateSearch:
+    """Finds models that training on all data should try, on a subsample.
 
-    Each worker finds its own on the same part; those of the chief count.
+    Each worker finds its own on the same subsample; those of the chief count.
     """
 
     def __init__(
         self,
         samples: Samples,
-        plan: Plan,
-        coordinates: Coordinates,
+        settings: TrainingSettings,
+        whitening: Whitening,
         *,
         workers: Workers,
-        journal: SharedJournal,
-        tell: Report,
-        interrupt: Interrupt,
+        monitor: TrainingMonitor,
     ):
-        self.plan, self.coordinates, self.journal, self.tell = plan, coordinates, journal, tell
-        self.interrupt = interrupt
-        self.part = Part.of(samples, coordinates, plan.n_states, workers)
-        self.search = Search(self.part, plan.n_states, plan.rule, plan.prior)
+        self.settings, self.whitening, self.monitor = settings, whitening, monitor
+        self.subsample = Subsample.of(samples, whitening, settings.n_states, workers)
+        most = MAX_PASSES if settings.refining else settings.n_init
+        self._brief_runs = BriefRuns(monitor, "search, starts", most, offered=True)
+        self.search = SplitMergeSearch(
+            self.subsample, settings.n_states, settings.rule, settings.prior, self._brief_runs
+        )
 
     @property
     def n_passes(self) -> float:
-        """What all of it has cost, in passes over all data."""
+        """Cost of the whole search, in passes over all data."""
         return self.search.n_passes
 
-    def begin(self, rng: np.random.Generator) -> Begun:
+    def begin(self, rng: np.random.Generator) -> BestStart:
         """Start several times, each briefly, and take the best."""
-        plan = self.plan
-        most = MOST_PASSES if plan.refining else plan.n_init
-        self._count("search, starts", most, self._offer)
-        courses = []
-        for attempt, child in enumerate(rng.spawn(plan.n_init)):
-            name, step = f"start {attempt + 1}", partial(self._start, attempt, child)
-            # One that is made now has been offered before it was told.
-            courses.append(self._known(name, step, self._offer_course))
-        judged = courses
-        if plan.init == SUBSET:
-            # One start on half of the part is not to be compared with another on the other half.
+        settings = self.settings
+        histories = []
+        for i_start, child in enumerate(rng.spawn(settings.n_init)):
+            history, is_recalled = self._recall_or_compute(
+                f"start {i_start + 1}", partial(self._start, i_start, child)
+            )
+            if is_recalled:  # others were offered when they were over
+                self._brief_runs.offer_recalled(history)
+            histories.append(history)
+        judged = histories
+        if settings.init == SUBSET:
+            # A start on half of the subsample is not to be compared with another on the other half.
             judged = [
-                self._known(f"start {number} on all of the part", partial(self._once_more, course))
-                for number, course in enumerate(courses, 1)
+                self._recall_or_compute(
+                    f"start {i_start} on all of the part", partial(self._pass_over_all, history)
+                )[0]
+                for i_start, history in enumerate(histories, 1)
             ]
-        best = int(np.argmin([course["free_energy"][-1] for course in judged]))
+        best = int(np.argmin([history["free_energy"][-1] for history in judged]))
         starts = [
-            {"init": plan.init, "n_states": plan.n_states, "kept": number == best}
-            | {"free_energy": course["free_energy"].tolist()}
-            for number, course in enumerate(courses)
+            {"init": settings.init, "n_states": settings.n_states, "kept": i_start == best}
+            | {"free_energy": history["free_energy"].tolist()}
+            for i_start, history in enumerate(histories)
         ]
         give_back_freed()  # what compiling took
-        course = judged[best]["free_energy"]
-        # What a start has gained counts when it is judged whether it has settled; but a random one
-        # gains tens of nats in its first updates, which tell how far off it was and no more.
-        before = float(min(course[0] - course[-1], MOST_GAINED))
-        return Begun(Run(Parameters(**judged[best]["parameters"]), before=before), starts)
+        free_energy = judged[best]["free_energy"]
+        # What a start has gained counts when it is judged whether it has converged; but a random
+        # one gains tens of nats in its first updates, which say how far off it was and no more.
+        before = float(min(free_energy[0] - free_energy[-1], MAX_COUNTED_DECREASE))
+        return BestStart(EMRun(Parameters(**judged[best]["parameters"]), before=before), starts)
 
-    def propose(self, run: Run, number: int, rng: np.random.Generator) -> Proposed:
+    def propose(self, run: EMRun, i_round: int, rng: np.random.Generator) -> ProposedMoves:
         """Try moves out of the optimum that a run has come to."""
-        stage, search = f"search, round {number}, moves", self.search
-        self._count(stage, MOST_PASSES)
+        stage = f"search, round {i_round}, moves"
+        self.search.brief_runs = BriefRuns(self.monitor, stage, MAX_PASSES)
 
-        def step():
-            proposals = search.best_moves(run, rng)
-            chosen = [proposal for proposal in proposals if not proposal.leads_back][:N_AT_MOST]
+        def try_moves() -> dict[str, Any]:
+            proposals = self.search.best_moves(run, rng)
+            chosen = [proposal for proposal in proposals if not proposal.leads_back][:MAX_TRIED]
             return {
                 "parameters": [proposal.move.parameters._asdict() for proposal in chosen],
                 "tried": [
@@ -119,76 +122,58 @@ class Candidates:
                 ],
             }
 
-        found = self._known(stage, step)
-        what = {"round": number, "n_states": self.plan.n_states}
-        tried = [what | move for move in found["tried"]]
-        runs = [Run(Parameters(**parameters)) for parameters in found["parameters"]]
-        return Proposed(runs, tried)
+        content, _ = self._recall_or_compute(stage, try_moves)
+        in_round = {"round": i_round, "n_states": self.settings.n_states}
+        tried = [in_round | move for move in content["tried"]]
+        runs = [EMRun(Parameters(**parameters)) for parameters in content["parameters"]]
+        return ProposedMoves(runs, tried)
 
-    def _offer(self, run):
-        self.interrupt.offer(run, ON_PART)
+    def _recall_or_compute(
+        self, name: str, compute: Callable[[], dict[str, Any]]
+    ) -> tuple[dict[str, Any], bool]:
+        """Get what a step came to and whether it is from the journal, and count its passes."""
+        n_before = self.search.n_passes
 
-    def _offer_course(self, course):
-        self._offer(Run(Parameters(**course["parameters"]), course["free_energy"].tolist()))
+        def counted() -> dict[str, Any]:
+            content = compute()
+            return content | {"n_passes": self.search.n_passes - n_before}
 
-    def _count(self, stage, most, first=lambda run: None):
-        """Count the runs of EM of a stage, of which something else is told first."""
-        count = 0
+        content, is_recalled = self.monitor.recall_or_compute(name, counted)
+        if is_recalled:
+            self.search.n_passes += content["n_passes"]
+        return content, is_recalled
 
-        def told(run):
-            nonlocal count
-            count += 1
-            first(run)
-            self.tell(stage, count, run.free_energy[-1], float(np.mean(run.seconds)), most)
-            self.interrupt.check()
-
-        self.search.told = told
-
-    def _known(
-        self,
-        name: str,
-        step: Callable[[], dict[str, Any]],
-        found: Callable[[dict[str, Any]], None] = lambda done: None,
-    ) -> dict[str, Any]:
-        """Make a step, unless the journal has what it came to; what the chief has counts.
-
-        What the journal has goes to ``found``.
-        """
-        done = self.journal.result(name)
-        if done is not None:
-            found(done)
-            self.search.n_passes += done["n_passes"]
-            return done
-        before = self.search.n_passes
-        done = step()
-        done = self.journal.agree(done | {"n_passes": self.search.n_passes - before})
-        self.journal.finish(name, done)
-        return done
-
-    def _start(self, attempt, rng):
-        """Begin on the part of the data, and run briefly."""
-        plan, part = self.plan, self.part
-        samples, data = part.samples, part.data
-        if plan.init == SUBSET:
-            # The windows are in the engine's coordinates already.
-            samples = part.subset(rng)
-            data = Data(samples, plan.n_states * samples.n_features)
-        if plan.init == KMEANS:
+    def _start(self, i_start: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Begin on the subsample, and run briefly."""
+        settings, subsample = self.settings, self.subsample
+        samples, data = subsample.samples, subsample.data
+        if settings.init == SUBSET:
+            # The windows are whitened already.
+            samples = subsample.draw_half(rng)
+            data = Data(samples, settings.n_states * samples.n_features)
+        if settings.init == KMEANS:
             labels = kmeans_labels(
-                samples, plan.n_states, rng, attempt=attempt, use_means=plan.rule.learn_means
+                samples,
+                settings.n_states,
+                rng,
+                attempt=i_start,
+                use_means=settings.rule.learn_means,
             )
         else:
-            transition = plan.given.transition_matrix
+            transition = settings.initial.transition_matrix
             if transition is None:
-                transition = sticky_chain(plan.n_states)[1]
+                transition = sticky_chain(settings.n_states)[1]
             labels = random_labels(samples, transition, rng)
-        start = parameters_from_labels(data, labels, plan.n_states, plan.rule, plan.prior)
-        start = start._replace(**plan.given.inside(self.coordinates))
-        return _course(self.search.run(start, min(BRIEF, plan.max_iter), data))
+        start = parameters_from_labels(
+            data, labels, settings.n_states, settings.rule, settings.prior
+        )
+        start = start._replace(**settings.initial.whitened(self.whitening))
+        return _history_of(self.search.run(start, min(N_BRIEF_UPDATES, settings.max_iter), data))
 
-    def _once_more(self, course):
-        return _course(self.search.run(Parameters(**course["parameters"]), 1))
+    def _pass_over_all(self, history: dict[str, Any]) -> dict[str, Any]:
+        """Make one update of a start on all of the subsample."""
+        return _history_of(self.search.run(Parameters(**history["parameters"]), 1))
 
 
-def _course(run):
+def _history_of(run: EMRun) -> dict[str, Any]:
     return {"parameters": run.parameters._asdict(), "free_energy": np.array(run.free_energy)}

@@ -1,7 +1,8 @@
 """How to train: the choices of a fit, as plain settings."""
 
 import hashlib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,20 +10,20 @@ from ..._utils.feature_sequence import FeatureSequence
 from ..inference.gaussian import Parameters
 from ..inference.samples import Samples
 from ..runtime.checkpoint import content_hash
-from .em import UpdateRule
 from .mini_batches import MiniBatches
-from .prior import NO_PRIOR, Prior
-from .whitening import Coordinates
+from .prior import Prior
+from .update_rule import UpdateRule
+from .whitening import Whitening
 
 KMEANS, RANDOM, SUBSET = "kmeans", "random", "subset"
 
 # Passes over all data after which no more moves are looked for.
-MOST_PASSES = 190
+MAX_PASSES = 190
 
 
 @dataclass(frozen=True)
-class GivenParameters:
-    """Initial values the user fixes, in features; None where training finds its own."""
+class InitialParameters:
+    """Initial values that the user gives, in features; None where training finds its own."""
 
     initial_probs: np.ndarray | None = None
     transition_matrix: np.ndarray | None = None
@@ -35,23 +36,23 @@ class GivenParameters:
         return self.means is not None and self.covariances is not None
 
     @property
-    def some(self) -> bool:
+    def any_given(self) -> bool:
         """Whether anything is given."""
         return any(value is not None for value in vars(self).values())
 
-    def inside(self, coordinates: Coordinates) -> dict[str, np.ndarray]:
-        """Those that are given, in the engine's coordinates."""
+    def whitened(self, whitening: Whitening) -> dict[str, np.ndarray]:
+        """Get those that are given, for whitened features."""
         values = {name: value for name, value in vars(self).items() if value is not None}
         if self.means is not None:
-            values["means"] = coordinates.means_in(self.means)
+            values["means"] = whitening.whiten_means(self.means)
         if self.covariances is not None:
-            values["covariances"] = coordinates.covariances_in(self.covariances)
+            values["covariances"] = whitening.whiten_covariances(self.covariances)
         return values
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How to train.
+class TrainingSettings:
+    """How to train. Who calls decides on everything: there are no defaults here.
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class Plan:
         parameters.
     n_init : int
         Number of starts, each run briefly; the best goes on.
-    given : GivenParameters
+    initial : InitialParameters
         Initial values that replace those the start finds.
     refine : bool
         Whether to make moves out of local optima. Not done where the user says where to start
@@ -82,52 +83,53 @@ class Plan:
 
     n_states: int
     rule: UpdateRule
-    init: str | np.ndarray | Parameters = KMEANS
-    n_init: int = 3
-    given: GivenParameters = field(default_factory=GivenParameters)
-    refine: bool = False
-    prior: Prior = NO_PRIOR
-    max_iter: int = 100
-    tol: float = 1e-4
-    batches: MiniBatches | None = None
+    init: str | np.ndarray | Parameters
+    n_init: int
+    initial: InitialParameters
+    refine: bool
+    prior: Prior
+    max_iter: int
+    tol: float
+    batches: MiniBatches | None
 
     @property
     def searching(self) -> bool:
         """Whether the start is left to training."""
-        return isinstance(self.init, str) and not self.given.all_emissions
+        return isinstance(self.init, str) and not self.initial.all_emissions
 
     @property
     def refining(self) -> bool:
         """Whether states are merged and split."""
         learned = self.rule.learn_covariances and self.rule.learn_transitions
-        return self.refine and self.searching and learned and not self.given.some
+        return self.refine and self.searching and learned and not self.initial.any_given
 
 
 def training_facts(
-    samples: Samples, plan: Plan, seed: str
+    samples: Samples, settings: TrainingSettings, seed: str
 ) -> dict[str, str | int | float | bool | None]:
-    """Tell what must be the same for a training to be resumed."""
+    """Collect what must be the same for a training to be resumed."""
     digests = samples.arrays.digests if isinstance(samples.arrays, FeatureSequence) else None
     if digests is None:
         data = content_hash(samples.arrays, samples.lengths)
     else:  # of a folder, whose index has them
         data = _hash([*digests, repr([list(lengths) for lengths in samples.lengths])])
-    facts: dict[str, str | int | float | bool | None] = {"data": data, "n_states": plan.n_states}
-    facts |= vars(plan.rule)
-    if isinstance(plan.init, str):
-        facts["init"] = plan.init
+    facts: dict[str, str | int | float | bool | None] = {"data": data}
+    facts |= {"n_states": settings.n_states}
+    facts |= vars(settings.rule)
+    if isinstance(settings.init, str):
+        facts["init"] = settings.init
     else:
-        arrays = [plan.init] if isinstance(plan.init, np.ndarray) else plan.init
+        arrays = [settings.init] if isinstance(settings.init, np.ndarray) else settings.init
         facts["init"] = _hash([np.asarray(array).tobytes().hex() for array in arrays])
-    for name, value in vars(plan.given).items():
+    for name, value in vars(settings.initial).items():
         if value is not None:
             facts[f"initial {name}"] = _hash([value.tobytes().hex()])
-    facts |= {"n_init": plan.n_init, "refine": plan.refine, "max_iter": plan.max_iter}
-    facts |= {"tol": plan.tol} | {f"prior of {k}": v for k, v in vars(plan.prior).items()}
-    if plan.batches is not None:
-        facts |= vars(plan.batches)
+    facts |= {"n_init": settings.n_init, "refine": settings.refine, "max_iter": settings.max_iter}
+    facts |= {"tol": settings.tol} | {f"prior of {k}": v for k, v in vars(settings.prior).items()}
+    if settings.batches is not None:
+        facts |= vars(settings.batches)
     return facts | {"random_state": seed}
 
 
-def _hash(texts):
+def _hash(texts: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()

@@ -1,43 +1,45 @@
-"""Training: several starts on a part of the data, moves out of local optima, and EM to the end."""
+"""Training: several starts on a subsample, moves out of local optima, and EM to the end."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from ..inference.gaussian import Parameters, reordered
-from ..inference.samples import Samples
-from ..runtime.checkpoint import Journal, NoJournal
+from ..inference.samples import Data, Samples
 from ..runtime.memory import give_back_freed
 from ..runtime.workers import ALONE, Workers
-from .em import LOST, Run, converge, rises
+from .em import MIN_STATE_WEIGHT, EMRun, converge, largest_rise
 from .initialization import parameters_from_labels, pooled_parameters
-from .interrupt import ON_ALL, ON_PART, Interrupt, InterruptedEarlyError
-from .mini_batches import train_on_batches
-from .run_state import Report, SharedJournal, run_from, to_content
-from .search import Candidates
-from .settings import MOST_PASSES, GivenParameters, Plan
+from .interrupt import ON_ALL, ON_SUBSAMPLE, InterruptedEarlyError
+from .mini_batches import MiniBatches, train_on_batches
+from .monitor import RunMonitor, TrainingMonitor
+from .run_state import run_from_content, run_to_content
+from .search import CandidateSearch
+from .settings import MAX_PASSES, InitialParameters, TrainingSettings
 from .split_merge import N_TRIED
-from .whitening import Coordinates
+from .whitening import Whitening
 
 # Moves are proposed once an update gains less than so many nats per sample, or after so many.
-SETTLED, MOST_BEFORE = 1e-3, 15
+SETTLED_DECREASE, MAX_UPDATES_BEFORE_MOVES = 1e-3, 15
 # A move that was tried on all data is judged after so many updates. It gets more as long as it may
 # come below the present model: if this many more updates gained as much as the last of these.
-LEAST_TRIED, MOST_TRIED = 6, 14
-HOPE = 8
+MIN_TRIAL_UPDATES, MAX_TRIAL_UPDATES = 6, 14
+N_HOPED_UPDATES = 8
 # Nats per sample by which a move must lower the free energy to be made, and by which it must have
 # done so before the next is looked for.
-LEAST_GAIN, WORTH_WHILE = 1e-3, 2e-3
+MIN_GAIN, MIN_GAIN_TO_GO_ON = 1e-3, 2e-3
 # Passes after which no more moves are tried where the best few were of no use.
-ENOUGH_PASSES = 150
+MAX_PASSES_FOR_MORE_MOVES = 150
 # Rounds at most; two to five are needed.
-MOST_ROUNDS = 10
+MAX_ROUNDS = 10
 
 
 @dataclass
 class Training:
-    """What training came to."""
+    """The result of training: parameters, histories and costs."""
 
     parameters: Parameters
     """In features."""
@@ -45,10 +47,10 @@ class Training:
     """Of the kept run on all data, nats per sample, before the first update and after each."""
     seconds: list[float]
     converged: bool
-    starts: list[dict] = field(default_factory=list)
-    """For every start what it was, its course and whether it was the best."""
-    moves: list[dict] = field(default_factory=list)
-    """Every move that was tried on the part of the data, and every one that was on all of them."""
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    """For every start what it was, its history and whether it was the best."""
+    moves: list[dict[str, Any]] = field(default_factory=list)
+    """Every move that was tried on the subsample, and every one that was on all data."""
     batches: list[float] = field(default_factory=list)
     """Free energy after every mini-batch, on that mini-batch alone."""
     lost: list[int] = field(default_factory=list)
@@ -56,7 +58,7 @@ class Training:
     rise: float = 0.0
     """Largest rise of the free energy beyond rounding: a bug unless 0."""
     n_passes: float = 0
-    """Passes over the data; passes over a part count in parts."""
+    """Passes over the data; passes over a subsample count in parts."""
     rank: int = 0
     """Number of directions in which the data vary."""
     interrupted: bool = False
@@ -65,284 +67,296 @@ class Training:
 
 def train(
     samples: Samples,
-    plan: Plan,
+    settings: TrainingSettings,
     *,
     rng: np.random.Generator,
     workers: Workers = ALONE,
-    journal: Journal | NoJournal | None = None,
-    report: Report | None = None,
-    interrupt: Interrupt | None = None,
+    monitor: TrainingMonitor | None = None,
 ) -> Training:
     """Train a hidden Markov model with Gaussian states."""
-    trainer = _Trainer(
-        samples, plan, workers, journal or NoJournal(), report, interrupt or Interrupt()
-    )
+    trainer = _Trainer(samples, settings, workers, monitor or TrainingMonitor(workers=workers))
     training = trainer.train(rng)
     give_back_freed()
     return training
 
 
 class _Trainer:
-    def __init__(self, samples, plan, workers, journal, report, interrupt):
-        self.interrupt, self.interrupted = interrupt, False
-        self.samples, self.plan, self.workers = samples, plan, workers
-        self.journal, self.report = SharedJournal(journal, workers), report
-        rule = plan.rule
-        # Given densities are taken as they are.
-        as_given = plan.given.covariances is not None and not rule.learn_covariances
-        self.coordinates = (
-            Coordinates.identity(samples.n_features)
-            if as_given
-            else Coordinates.whitening(
+    """A training from its start to its end: data, settings, and what has been tried so far."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        settings: TrainingSettings,
+        workers: Workers,
+        monitor: TrainingMonitor,
+    ):
+        self.samples, self.settings, self.workers = samples, settings, workers
+        self.monitor = monitor
+        self.interrupted = False
+        rule = settings.rule
+        # Initial densities that are not learned are taken as they are.
+        as_they_are = settings.initial.covariances is not None and not rule.learn_covariances
+        self.whitening = (
+            Whitening.identity(samples.n_features)
+            if as_they_are
+            else Whitening.fit(
                 samples,
                 centered=rule.learn_means,
                 covariance_type=rule.covariance_type,
                 workers=workers,
             )
         )
-        # Densities of features differ from those of the engine's coordinates by a constant.
-        self.volume = self.coordinates.log_volume
+        # Densities of features differ from those of whitened features by a constant.
+        self.log_volume = monitor.log_volume = self.whitening.log_volume
         self.n_passes = 0.0
-        self.candidates: Candidates | None = None
-        self.starts: list[dict] = []
-        self.moves: list[dict] = []
+        self.candidates: CandidateSearch | None = None
+        self.starts: list[dict[str, Any]] = []
+        self.moves: list[dict[str, Any]] = []
         self.batches: list[float] = []
 
-    def train(self, rng):
-        plan = self.plan
+    def train(self, rng: np.random.Generator) -> Training:
+        """Train, or take the best model there is when the user asks for it."""
+        settings = self.settings
         try:
-            best = self._trained(rng)
+            best = self._train_to_end(rng)
         except InterruptedEarlyError:
-            best = self._so_far()
+            best = self._take_best_so_far()
         starts = self.starts
-        if not plan.searching:
-            course = list(best.free_energy)
+        if not settings.searching:
+            history = list(best.free_energy)
             starts = [
-                {"init": "given", "n_states": plan.n_states, "free_energy": course, "kept": True}
+                {"init": "given", "n_states": settings.n_states}
+                | {"free_energy": history, "kept": True}
             ]
         assert best.statistics is not None
         weights = best.statistics.moments.weights
-        parameters = self.coordinates.parameters_out(best.parameters)
-        if plan.searching and not plan.given.some:
-            # The numbers of states found by a search say nothing: the most frequent comes first.
+        parameters = self.whitening.unwhiten_parameters(best.parameters)
+        if settings.searching and not settings.initial.any_given:
+            # The order of states found by a search says nothing: the most frequent comes first.
             order = np.argsort(-weights, kind="stable")
             weights, parameters = weights[order], reordered(parameters, order)
         return Training(
             parameters=parameters,
-            free_energy=[value - self.volume for value in best.free_energy],
+            free_energy=[value - self.log_volume for value in best.free_energy],
             seconds=best.seconds,
             converged=best.converged and not self.interrupted,
             starts=[
-                start | {"free_energy": [value - self.volume for value in start["free_energy"]]}
+                start | {"free_energy": [value - self.log_volume for value in start["free_energy"]]}
                 for start in starts
             ],
             moves=[
-                move | {"free_energy": move["free_energy"] - self.volume} for move in self.moves
+                move | {"free_energy": move["free_energy"] - self.log_volume} for move in self.moves
             ],
-            batches=[value - self.volume for value in self.batches],
-            lost=np.flatnonzero(weights < LOST).tolist(),
-            rise=rises(best.free_energy),
-            n_passes=self._all_passes,
-            rank=self.coordinates.rank,
+            batches=[value - self.log_volume for value in self.batches],
+            lost=np.flatnonzero(weights < MIN_STATE_WEIGHT).tolist(),
+            rise=largest_rise(best.free_energy),
+            n_passes=self.n_all_passes,
+            rank=self.whitening.rank,
             interrupted=self.interrupted,
         )
 
-    def _trained(self, rng):
+    def _train_to_end(self, rng: np.random.Generator) -> EMRun:
         """Start, make moves, and run EM to the end."""
-        plan = self.plan
-        rngs = rng.spawn(3)  # for starts, for splits, for mini-batches
+        settings = self.settings
+        rng_starts, rng_splits, rng_batches = rng.spawn(3)
         run = None
-        if plan.searching:
-            self.candidates = Candidates(
+        if settings.searching:
+            self.candidates = CandidateSearch(
                 self.samples,
-                plan,
-                self.coordinates,
+                settings,
+                self.whitening,
                 workers=self.workers,
-                journal=self.journal,
-                tell=self._tell,
-                interrupt=self.interrupt,
+                monitor=self.monitor,
             )
-            run, self.starts = self.candidates.begin(rngs[0])
-        # Not before: starts have a part of the data, and memory better used than by all.
-        data = self._all_data()
+            run, self.starts = self.candidates.begin(rng_starts)
+        # Not before: starts need a subsample only, and memory better used than by all data.
+        data = self._whiten_all_data()
         if run is None:
-            run = Run(self._given_start(data))
-        if plan.batches is not None:
-            if self.candidates is not None and plan.refining:
-                # What is known of all data is as little as the part says.
-                run = self._refined(self.candidates.part.data, run, rngs[1])
-                run = run_from(self.journal.agree(to_content(run)))
-            run = Run(self._train_on_batches(data, run.parameters, rngs[2]))
-        elif plan.refining:
-            run = self._refined(data, run, rngs[1])
+            run = EMRun(self._initial_parameters(data))
+        if settings.batches is not None:
+            if self.candidates is not None and settings.refining:
+                # What is known of all data is as little as the subsample says.
+                run = self._refine(self.candidates.subsample.data, run, rng_splits)
+                run = run_from_content(self.monitor.journal.agree(run_to_content(run)))
+            run = EMRun(self._train_on_batches(data, run.parameters, settings.batches, rng_batches))
+        elif settings.refining:
+            run = self._refine(data, run, rng_splits)
         return self._run("training", data, run)
 
-    def _all_data(self):
-        n_columns = self.plan.n_states * self.samples.n_features
-        return self.coordinates.apply(self.samples, n_columns, self.workers)
+    def _whiten_all_data(self) -> Data:
+        n_columns = self.settings.n_states * self.samples.n_features
+        return self.whitening.apply(self.samples, n_columns, self.workers)
 
-    def _so_far(self):
-        """Take the best model so far, and look once at all data with it if nobody has."""
-        best, self.interrupted = self.interrupt.best, True
+    def _take_best_so_far(self) -> EMRun:
+        """Take the best model so far, and pass over all data with it if that was not done."""
+        interrupt = self.monitor.interrupt
+        best, self.interrupted = interrupt.best, True
         assert best is not None
-        if self.interrupt.level == ON_ALL:
+        if interrupt.level == ON_ALL:
             return best
         # Not in the journal: another model will be there when the same training goes on.
-        rule, prior = self.plan.rule, self.plan.prior
-        run = Run(best.parameters)
-        converge(self._all_data(), run, rule, max_iter=0, tol=self.plan.tol, prior=prior)
+        settings = self.settings
+        run = EMRun(best.parameters)
+        data = self._whiten_all_data()
+        converge(data, run, settings.rule, max_iter=0, tol=settings.tol, prior=settings.prior)
         self.n_passes += run.n_passes
         return run
 
-    def _refined(self, data, run, rng):
+    def _refine(self, data: Data, run: EMRun, rng: np.random.Generator) -> EMRun:
         """Make moves as long as they lower the free energy."""
         assert self.candidates is not None
-        goal, before = np.inf, 0.0
-        for number, child in enumerate(rng.spawn(MOST_ROUNDS), 1):
-            run = self._run(f"search, round {number}", data, run, enough=_is_near)
+        goal, n_before = np.inf, 0.0
+        for i_round, child in enumerate(rng.spawn(MAX_ROUNDS), 1):
+            run = self._run(f"search, round {i_round}", data, run, is_near_optimum)
             # Another round costs about as much as the last.
-            cost, before = self._all_passes - before, self._all_passes
+            cost, n_before = self.n_all_passes - n_before, self.n_all_passes
             gain, goal = goal - run.free_energy[-1], run.free_energy[-1]
-            if gain < WORTH_WHILE or self._all_passes + cost > MOST_PASSES:
+            if gain < MIN_GAIN_TO_GO_ON or self.n_all_passes + cost > MAX_PASSES:
                 break
             give_back_freed()  # what compiling took
-            proposed = self.candidates.propose(run, number, child)
+            proposed = self.candidates.propose(run, i_round, child)
             give_back_freed()
-            tried = self._tried_on_all(data, proposed.runs, number, goal)
-            forth = [move for move in proposed.moves if not move["leads_back"]][: len(tried)]
-            self.moves += [move | {"kept": move in forth} for move in proposed.moves]
-            if not tried:
-                break
-            best = min(tried, key=lambda run: run.free_energy[-1])
-            better = best.free_energy[-1] < goal - LEAST_GAIN
-            self.moves += [
-                {name: move[name] for name in ("round", "n_states", "split", "merged")}
-                | {"all_data": True, "free_energy": one.free_energy[-1]}
-                | {"kept": better and one is best}
-                for move, one in zip(forth, tried, strict=True)
-            ]
-            if not better:
+            tried = self._try_on_all(data, proposed.runs, i_round, goal)
+            best = min(tried, key=lambda trial: trial.free_energy[-1], default=None)
+            if best is not None and not best.free_energy[-1] < goal - MIN_GAIN:
+                best = None
+            self._record_moves(proposed.moves, tried, best)
+            if best is None:
                 break
             run = best
         return run
 
-    def _tried_on_all(self, data, runs, number, goal):
+    def _record_moves(
+        self, proposed: list[dict[str, Any]], tried: list[EMRun], best: EMRun | None
+    ) -> None:
+        """Record the moves of a round: those on the subsample, then those on all data."""
+        on_all = [move for move in proposed if not move["leads_back"]][: len(tried)]
+        self.moves += [move | {"kept": move in on_all} for move in proposed]
+        self.moves += [
+            {name: move[name] for name in ("round", "n_states", "split", "merged")}
+            | {"all_data": True, "free_energy": trial.free_energy[-1]}
+            | {"kept": trial is best}
+            for move, trial in zip(on_all, tried, strict=True)
+        ]
+
+    def _try_on_all(self, data: Data, runs: list[EMRun], i_round: int, goal: float) -> list[EMRun]:
         """Try moves on all data: a few, and more if these were of no use and passes are left."""
-        tried: list[Run] = []
+        tried: list[EMRun] = []
         for first in range(0, len(runs), N_TRIED):
-            if first and self._all_passes > ENOUGH_PASSES:
+            if first and self.n_all_passes > MAX_PASSES_FOR_MORE_MOVES:
                 break
             tried += [
                 self._run(
-                    f"search, round {number}, move {place}", data, start, partial(_is_judged, goal)
+                    f"search, round {i_round}, move {i_move}", data, start, partial(is_judged, goal)
                 )
-                for place, start in enumerate(runs[first : first + N_TRIED], first + 1)
+                for i_move, start in enumerate(runs[first : first + N_TRIED], first + 1)
             ]
-            if min(run.free_energy[-1] for run in tried) < goal - WORTH_WHILE:
+            if min(run.free_energy[-1] for run in tried) < goal - MIN_GAIN_TO_GO_ON:
                 break
         return tried
 
     @property
-    def _all_passes(self):
+    def n_all_passes(self) -> float:
+        """Passes over all data so far, the search on the subsample included."""
         return self.n_passes + (0 if self.candidates is None else self.candidates.n_passes)
 
-    def _run(self, name, data, run, enough=None):
-        """Run EM, remembering where it is."""
-        plan, begun = self.plan, run.n_passes
-        on_all = data.samples is self.samples
+    def _run(
+        self,
+        stage: str,
+        data: Data,
+        run: EMRun,
+        is_enough: Callable[[EMRun], bool] | None = None,
+    ) -> EMRun:
+        """Run EM, or go on where the journal says; without `is_enough` it is the last run."""
+        settings, n_begun = self.settings, run.n_passes
+        monitor = RunMonitor(
+            self.monitor,
+            stage,
+            max_passes=settings.max_iter if is_enough is None else MAX_PASSES,
+            level=ON_ALL if data.samples is self.samples else ON_SUBSAMPLE,
+            is_enough=is_enough,
+        )
         share = data.n_samples / self.samples.n_samples
-        done = self.journal.result(name)
-        if done is not None:
-            run = run_from(done)
-            self.n_passes += share * (run.n_passes - begun)
-            return run
-        state = self.journal.state(name)
-        run = run if state is None else run_from(state)
-
-        newest: dict = {}  # of whole passes: an interrupt may come in the middle of one
-
-        def watch(run):
-            newest.update(to_content(run))
-            self.interrupt.offer(run, ON_ALL if on_all else ON_PART)
-            self.journal.update(name, newest)
-            most = plan.max_iter if enough is None else MOST_PASSES
-            self._tell(name, run.n_updates, run.free_energy[-1], run.seconds[-1], most)
-            self.interrupt.check(ended=enough is None and run.converged)
-
+        ended = monitor.result()
+        if ended is not None:
+            self.n_passes += share * (ended.n_passes - n_begun)
+            return ended
+        run = monitor.state() or run
         try:
             converge(
                 data,
                 run,
-                plan.rule,
-                max_iter=plan.max_iter,
-                tol=plan.tol,
-                prior=plan.prior,
-                enough=enough,
-                watch=watch,
+                settings.rule,
+                max_iter=settings.max_iter,
+                tol=settings.tol,
+                prior=settings.prior,
+                monitor=monitor,
             )
-        except KeyboardInterrupt:
-            if newest:
-                self.journal.update(name, newest, force=True)
+        except (KeyboardInterrupt, InterruptedEarlyError):
+            monitor.save()
             raise
-        except InterruptedEarlyError:
-            self.journal.update(name, newest, force=True)
-            self.n_passes += share * (run.n_passes - begun)
-            raise
-        self.n_passes += share * (run.n_passes - begun)
-        self.journal.finish(name, to_content(run))
+        finally:
+            self.n_passes += share * (run.n_passes - n_begun)
+        monitor.finish(run)
         return run
 
-    def _tell(self, name, count, free_energy, seconds, most):
-        if self.report is not None:
-            self.report(name, count, free_energy - self.volume, seconds, most)
-
-    def _train_on_batches(self, data, parameters, rng):
-        plan = self.plan
+    def _train_on_batches(
+        self,
+        data: Data,
+        parameters: Parameters,
+        batches: MiniBatches,
+        rng: np.random.Generator,
+    ) -> Parameters:
+        """Train on mini-batches, and keep their history."""
         trained = train_on_batches(
             data,
             parameters,
-            plan.rule,
-            plan.batches,
+            self.settings.rule,
+            batches,
             rng=rng,
-            prior=plan.prior,
-            journal=self.journal,
-            report=self._tell,
-            interrupt=self.interrupt,
+            prior=self.settings.prior,
+            monitor=self.monitor,
         )
         self.n_passes += trained.n_passes
         self.batches = trained.free_energy
         return trained.parameters
 
-    def _given_start(self, data):
-        plan = self.plan
-        given = plan.given
-        if isinstance(plan.init, Parameters):
-            replaced = {name: value for name, value in vars(given).items() if value is not None}
-            given = GivenParameters(**plan.init._replace(**replaced)._asdict())
-        if given.all_emissions:
-            start = pooled_parameters(plan.n_states, data.n_features)
+    def _initial_parameters(self, data: Data) -> Parameters:
+        """Get the parameters that the user's initial values and labels stand for."""
+        settings, initial = self.settings, self.settings.initial
+        if isinstance(settings.init, Parameters):
+            replaced = {name: value for name, value in vars(initial).items() if value is not None}
+            initial = InitialParameters(**settings.init._replace(**replaced)._asdict())
+        if initial.all_emissions:
+            start = pooled_parameters(settings.n_states, data.n_features)
         else:
-            labels = self._own_labels(plan.init, data)
-            start = parameters_from_labels(data, labels, plan.n_states, plan.rule, plan.prior)
-        return start._replace(**given.inside(self.coordinates))
+            assert isinstance(settings.init, np.ndarray)
+            labels = self._labels_of_worker(settings.init, data)
+            start = parameters_from_labels(
+                data, labels, settings.n_states, settings.rule, settings.prior
+            )
+        return start._replace(**initial.whitened(self.whitening))
 
-    def _own_labels(self, labels, data):
-        """Labels of this worker's samples."""
-        of_recordings = np.split(labels, np.cumsum(self.samples.sizes)[:-1])
-        own = [of_recordings[number] for number in data.recordings]
-        return np.concatenate(own) if own else np.zeros(0, int)
+    def _labels_of_worker(self, labels: np.ndarray, data: Data) -> np.ndarray:
+        """Get the labels of this worker's samples."""
+        by_recording = np.split(labels, np.cumsum(self.samples.sizes)[:-1])
+        own_labels = [by_recording[i_recording] for i_recording in data.recordings]
+        return np.concatenate(own_labels) if own_labels else np.zeros(0, int)
 
 
-def _is_near(run):
+def is_near_optimum(run: EMRun) -> bool:
     """Whether a run is near enough to its optimum for moves out of it."""
-    course = run.free_energy
-    return len(course) > 1 and (course[-2] - course[-1] < SETTLED or run.n_updates >= MOST_BEFORE)
+    history = run.free_energy
+    return len(history) > 1 and (
+        history[-2] - history[-1] < SETTLED_DECREASE or run.n_updates >= MAX_UPDATES_BEFORE_MOVES
+    )
 
 
-def _is_judged(goal, run):
+def is_judged(goal: float, run: EMRun) -> bool:
     """Whether a run has come below a goal, or has no hope to."""
-    if run.n_updates < LEAST_TRIED:
+    if run.n_updates < MIN_TRIAL_UPDATES:
         return False
     *_, before, last = run.free_energy
-    wanted = goal - LEAST_GAIN
-    return last < wanted or run.n_updates >= MOST_TRIED or last - HOPE * (before - last) > wanted
+    wanted = goal - MIN_GAIN
+    hoped = last - N_HOPED_UPDATES * (before - last)
+    return last < wanted or run.n_updates >= MAX_TRIAL_UPDATES or hoped > wanted

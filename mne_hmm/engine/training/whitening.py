@@ -1,8 +1,8 @@
-"""Coordinates in which training is well posed, whatever the features are.
+"""Whitening of the features, after which training is well posed whatever the features are.
 
 Features may depend on each other (average reference, signal-space separation, removed
-components) or differ in size by orders of magnitude. The engine trains in coordinates
-in which the pooled data have unit covariance, and leaves out directions in which they do
+components) or differ in size by orders of magnitude. The engine trains on features that are
+mapped so that the pooled data have unit covariance, and leaves out directions in which they do
 not vary at all. There, products in float32 keep their digits and one floor on the
 states' variances has one meaning. Parameters are carried back afterwards.
 """
@@ -25,12 +25,12 @@ RANK_TOLERANCE = 1e-8
 # little to show in a state's covariance, enough for densities in float32 to keep their digits.
 SILENT_SHARE = 1e-4
 
-# Blocks that are worked on in float64 are kept to some 8,000 rows.
+# Blocks that are worked on in float64 have some 8,000 rows, as if they had so many columns.
 FLOAT64_COLUMNS = 1024
 
 
 @dataclass(frozen=True)
-class Coordinates:
+class Whitening:
     """An affine map of the features, ``z = (x - center) @ forward``.
 
     Parameters
@@ -57,21 +57,21 @@ class Coordinates:
         return self.forward.shape[1]
 
     @classmethod
-    def identity(cls, n_features: int) -> "Coordinates":
+    def identity(cls, n_features: int) -> "Whitening":
         """Leave everything as it is."""
         eye = np.eye(n_features)
         return cls(np.zeros(n_features), eye, eye, np.zeros_like(eye))
 
     @classmethod
-    def whitening(
+    def fit(
         cls,
         samples: Samples,
         *,
         centered: bool,
         covariance_type: str,
         workers: Workers = ALONE,
-    ) -> "Coordinates":
-        """Find the coordinates in which the pooled data have unit covariance."""
+    ) -> "Whitening":
+        """Find the whitening after which the pooled data have unit covariance."""
         center, covariance = _pooled_moments(samples, centered, workers)
         scale = np.sqrt(np.diagonal(covariance))
         if covariance_type == DIAGONAL:
@@ -80,34 +80,34 @@ class Coordinates:
         varies = values > RANK_TOLERANCE * values[-1]
         root = np.sqrt(values[varies])
         backward = (vectors[:, varies] * root).T * scale
-        dull = vectors[:, ~varies] * scale[:, None]
-        silent = SILENT_SHARE * dull @ dull.T
+        left_out = vectors[:, ~varies] * scale[:, None]
+        silent = SILENT_SHARE * left_out @ left_out.T
         forward = vectors[:, varies] / root / scale[:, None]
         return cls(center, forward, backward, silent)
 
     @property
     def log_volume(self) -> float:
-        """Nats to add to a log density in these coordinates to have one of features."""
+        """Nats to add to a log density of whitened features to have one of features."""
         n_features = len(self.center)
         covariance = self.backward.T @ self.backward + self.silent
         silent = 0.5 * (n_features - self.rank) * np.log(2 * np.pi)
         return -0.5 * np.linalg.slogdet(covariance)[1] - silent
 
     def apply(self, samples: Samples, n_columns: int, workers: Workers = ALONE) -> Data:
-        """Carry the data over; arguments as for `Data`."""
+        """Whiten data; arguments as for `Data`."""
         center, forward = tf.constant(self.center), tf.constant(self.forward)
         return Data(samples, n_columns, transform=lambda x: (x - center) @ forward, workers=workers)
 
-    def means_in(self, means: np.ndarray) -> np.ndarray:
-        """Carry means over from the features."""
+    def whiten_means(self, means: np.ndarray) -> np.ndarray:
+        """Whiten means of features."""
         return (means - self.center) @ self.forward
 
-    def covariances_in(self, covariances: np.ndarray) -> np.ndarray:
-        """Carry covariances over from the features."""
+    def whiten_covariances(self, covariances: np.ndarray) -> np.ndarray:
+        """Whiten covariances of features."""
         return self.forward.T @ covariances @ self.forward
 
-    def parameters_out(self, parameters: Parameters) -> Parameters:
-        """Carry parameters back to the features."""
+    def unwhiten_parameters(self, parameters: Parameters) -> Parameters:
+        """Get parameters for features from those for whitened features."""
         covariances = self.backward.T @ parameters.covariances @ self.backward + self.silent
         return parameters._replace(
             means=parameters.means @ self.backward + self.center,
@@ -115,7 +115,9 @@ class Coordinates:
         )
 
 
-def _pooled_moments(samples, centered, workers):
+def _pooled_moments(
+    samples: Samples, centered: bool, workers: Workers
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance of all samples, in float64; the mean is 0 unless `centered`.
 
     Both are made of sums over the data, which are read once. Products are formed around the

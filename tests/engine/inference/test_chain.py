@@ -19,9 +19,9 @@ from scipy.stats import multivariate_normal
 from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
 from mne_hmm.engine.inference import chain as chain_module
 from mne_hmm.engine.inference.chain import (
-    ALONE,
+    GROUP_SIZES_ALONE,
+    GROUP_SIZES_TOGETHER,
     TINY,
-    TOGETHER,
     ChunkLayout,
     _compiled,
     _in_groups,
@@ -396,8 +396,8 @@ def test_chosen_chunks_are_few_and_pad_little(typical, n_chains):
     layout = ChunkLayout.for_lengths(lengths)
     # For the sake of few shapes, few chunks at most become four times as many, and many half more.
     n = layout.chunks_per_chain.sum()
-    assert n <= layout.n_chunks < max(8 + 1, 4 * n if n <= ALONE[-1] else 1.5 * n)
-    assert {*layout.groups} <= {*ALONE, *TOGETHER}
+    assert n <= layout.n_chunks < max(8 + 1, 4 * n if n <= GROUP_SIZES_ALONE[-1] else 1.5 * n)
+    assert {*layout.groups} <= {*GROUP_SIZES_ALONE, *GROUP_SIZES_TOGETHER}
     # Many short chains in long chunks would be padding for the most part.
     assert layout.chunk_length <= max(2 * typical, 8)
     # One long chain in short chunks would be many chunks to walk, one after another.
@@ -413,8 +413,8 @@ def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
     rng = np.random.default_rng(0)
     initial, transition = random_model(rng, 3, 1)[:2]
     log_b = 4 * rng.standard_normal((3000, 3))
-    sizes = TOGETHER if most == TOGETHER[-1] else (most,)
-    monkeypatch.setattr(chain_module, "TOGETHER", sizes)
+    sizes = GROUP_SIZES_TOGETHER if most == GROUP_SIZES_TOGETHER[-1] else (most,)
+    monkeypatch.setattr(chain_module, "GROUP_SIZES_TOGETHER", sizes)
     many, few = (ChunkLayout.for_lengths(lengths, n).groups for n in (16, 128))
     assert (len(few), len(many)) == (1, {256: 2, 64: 4}[most])
     got = smooth(log_b, lengths, transition, initial, chunk_length=16)
@@ -463,7 +463,7 @@ def test_lengths_share_shapes():
     sizes = set()
     for n in range(1, 1_000_000, 997):
         sizes |= {*ChunkLayout.for_lengths([n], 128).groups}
-    assert sizes == {*ALONE, *TOGETHER}
+    assert sizes == {*GROUP_SIZES_ALONE, *GROUP_SIZES_TOGETHER}
     before = _compiled.cache_info()
     rng = np.random.default_rng(9)
     for n in rng.integers(1, 7 * 96, 40):  # up to 96 chunks of seven

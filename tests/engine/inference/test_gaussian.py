@@ -9,12 +9,12 @@ from scipy.stats import multivariate_normal
 from mne_hmm.engine import Data, Emission, Samples
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.inference.gaussian import (
-    FEW,
+    MIN_SAMPLES_PER_FEATURE,
     _log_density_function,
     _moment_function,
     weighted_moments,
 )
-from mne_hmm.engine.inference.linalg import cholesky, inverse_of_lower
+from mne_hmm.engine.inference.linalg import cholesky, invert_lower
 
 N_STATES, N_SAMPLES = 3, 1000
 
@@ -155,7 +155,7 @@ def test_small_weights_count_unless_they_are_negligible(n_heavy):
 def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
     # Of three states in one proportion, the second has too few samples to be summed in float32.
     samples, x, _, _ = case
-    share = 0.5 * FEW * samples.n_features / N_SAMPLES
+    share = 0.5 * MIN_SAMPLES_PER_FEATURE * samples.n_features / N_SAMPLES
     weights = _weights() * [1.0, share / 3, 1.0]
     weights[10:20, 1] = 1e-25  # next to nothing may be left out
     got = weighted_moments(_data(samples), weights, covariance_type)
@@ -259,5 +259,5 @@ def test_factors(case):
     factors = cholesky(covariances)
     assert_allclose(factors, np.linalg.cholesky(covariances), rtol=1e-10, atol=1e-12)
     eye = np.tile(np.eye(factors.shape[1]), (N_STATES, 1, 1))
-    assert_allclose(inverse_of_lower(factors) @ factors, eye, rtol=0, atol=1e-11)
+    assert_allclose(invert_lower(factors) @ factors, eye, rtol=0, atol=1e-11)
     assert cholesky(-covariances) is None

@@ -19,7 +19,7 @@ from mne_hmm.engine import Journal, NoJournal, content_hash
 from mne_hmm.engine.runtime import checkpoint
 
 FACTS = {"data": "0123abcd", "n_states": 6, "random_state": None, "tol": 1e-4, "refine": True}
-STEP = "scores, round 2"
+OVERRELAXATION = "scores, round 2"
 
 
 @pytest.fixture
@@ -101,17 +101,17 @@ def test_content_comes_back_as_it_was(content, tmp_path_factory):
 def test_layout_in_memory(journal, change):
     """Arrays that do not lie in memory row by row come back with the same values."""
     array = change(np.random.default_rng(0).normal(size=(6, 5)))
-    journal.finish(STEP, {"array": array})
-    assert_array_equal(reopened(journal).result(STEP)["array"], array, strict=True)
+    journal.finish(OVERRELAXATION, {"array": array})
+    assert_array_equal(reopened(journal).result(OVERRELAXATION)["array"], array, strict=True)
 
 
 def test_generator_goes_on(journal):
     """A generator's state survives, so that resumed training draws the same numbers."""
     rng = np.random.default_rng(3)
     rng.normal(size=7)
-    journal.update(STEP, {"rng": rng.bit_generator.state})
+    journal.update(OVERRELAXATION, {"rng": rng.bit_generator.state})
     again = np.random.default_rng(0)
-    again.bit_generator.state = reopened(journal).state(STEP)["rng"]
+    again.bit_generator.state = reopened(journal).state(OVERRELAXATION)["rng"]
     assert_array_equal(again.normal(size=5), rng.normal(size=5))
 
 
@@ -126,13 +126,13 @@ def test_generator_goes_on(journal):
 )
 def test_what_cannot_come_back_is_refused(journal, wrong, where):
     """Rather than coming back as something else. What is on disk stays."""
-    journal.update(STEP, {"fine": 1})
+    journal.update(OVERRELAXATION, {"fine": 1})
     with pytest.raises(TypeError, match=where):
-        journal.update(STEP, wrong)
+        journal.update(OVERRELAXATION, wrong)
     with pytest.raises(TypeError, match=where):
-        journal.finish(STEP, wrong)
-    assert journal.state(STEP) == {"fine": 1}
-    assert journal.result(STEP) is None
+        journal.finish(OVERRELAXATION, wrong)
+    assert journal.state(OVERRELAXATION) == {"fine": 1}
+    assert journal.result(OVERRELAXATION) is None
 
 
 # Steps, states and results
@@ -159,34 +159,34 @@ def test_newest_states_are_kept(tmp_path):
     for keep in (1, 3):
         journal = Journal(tmp_path / f"keep {keep}", FACTS, keep=keep, seconds=0)
         for number in range(12):
-            journal.update(STEP, {"number": number})
-            assert journal.state(STEP) == {"number": number}
+            journal.update(OVERRELAXATION, {"number": number})
+            assert journal.state(OVERRELAXATION) == {"number": number}
             assert len(state_files(journal)) == min(number + 1, keep)
     journal = Journal(journal.directory, FACTS, seconds=0)
-    journal.update(STEP, {"number": 12})  # a resumed training counts on
-    assert journal.state(STEP) == {"number": 12}
+    journal.update(OVERRELAXATION, {"number": 12})  # a resumed training counts on
+    assert journal.state(OVERRELAXATION) == {"number": 12}
     assert len(state_files(journal)) == 3
 
 
 def test_states_beyond_a_million(journal):
     """More digits than the names were laid out for still sort by number."""
-    journal.update(STEP, {"number": 0})
+    journal.update(OVERRELAXATION, {"number": 0})
     (path,) = state_files(journal)
     path.rename(path.with_name(path.name.replace("000001", "999999")))
-    journal.update(STEP, {"number": 1})
-    journal.update(STEP, {"number": 2})
-    assert journal.state(STEP) == {"number": 2}
+    journal.update(OVERRELAXATION, {"number": 1})
+    journal.update(OVERRELAXATION, {"number": 2})
+    assert journal.state(OVERRELAXATION) == {"number": 2}
 
 
 def test_finished_step_lets_go_of_its_states(journal):
     """Of its own only, and of what cut writes left."""
     journal.update("other", {"a": 1})
-    journal.update(STEP, {"a": 2})
+    journal.update(OVERRELAXATION, {"a": 2})
     left = Path(f"{state_files(journal)[-1]}.12345678.part")
     left.write_bytes(b"cut off")
-    journal.finish(STEP, {"a": 3})
-    assert journal.state(STEP) is None
-    assert journal.result(STEP) == {"a": 3}
+    journal.finish(OVERRELAXATION, {"a": 3})
+    assert journal.state(OVERRELAXATION) is None
+    assert journal.result(OVERRELAXATION) == {"a": 3}
     assert journal.state("other") == {"a": 1}
     assert not left.exists()
     assert len(list(journal.directory.iterdir())) == 3  # facts, result, the other's state
@@ -199,8 +199,8 @@ def test_at_most_one_state_in_so_many_seconds(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "run", FACTS, seconds=2.0)
 
     def written(number, **kwargs):
-        journal.update(STEP, {"number": number}, **kwargs)
-        return journal.state(STEP)["number"]
+        journal.update(OVERRELAXATION, {"number": number}, **kwargs)
+        return journal.state(OVERRELAXATION)["number"]
 
     assert written(0) == 0  # the first one always
     now = 101.9
@@ -228,10 +228,10 @@ def test_no_journal_remembers_nothing():
     import inspect
 
     none = NoJournal()
-    none.update(STEP, {"a": 1}, force=True)
-    none.finish(STEP, {"a": 1})
-    assert none.state(STEP) is None
-    assert none.result(STEP) is None
+    none.update(OVERRELAXATION, {"a": 1}, force=True)
+    none.finish(OVERRELAXATION, {"a": 1})
+    assert none.state(OVERRELAXATION) is None
+    assert none.result(OVERRELAXATION) is None
     for name in ("result", "finish", "state", "update"):
         theirs = [inspect.signature(getattr(cls, name)) for cls in (Journal, NoJournal)]
         assert theirs[0] == theirs[1]
@@ -257,35 +257,35 @@ def damages(data):
 def test_damaged_newest_state_falls_back(journal):
     """To the one before, with a warning that names the file."""
     for number in range(3):
-        journal.update(STEP, {"number": number, "array": np.arange(20.0) + number})
+        journal.update(OVERRELAXATION, {"number": number, "array": np.arange(20.0) + number})
     older, newer, newest = state_files(journal)
     intact = newest.read_bytes()
     for what, damaged in damages(intact):
         newest.write_bytes(damaged)
         with pytest.warns(RuntimeWarning, match=rf"{newest.name} .*earlier state") as caught:
-            state = journal.state(STEP)
+            state = journal.state(OVERRELAXATION)
         assert len(caught) == 1
         assert state["number"] == 1, what
         assert_array_equal(state["array"], np.arange(20.0) + 1)
     newer.write_bytes(b"")
     with pytest.warns(RuntimeWarning, match="earlier state") as caught:
-        assert journal.state(STEP)["number"] == 0
+        assert journal.state(OVERRELAXATION)["number"] == 0
     assert len(caught) == 2
     older.write_bytes(b"")
     with pytest.warns(RuntimeWarning, match="earlier state"):
-        assert journal.state(STEP) is None
-    journal.update(STEP, {"number": 3})  # training goes on, and its state is the newest
-    assert journal.state(STEP) == {"number": 3}
+        assert journal.state(OVERRELAXATION) is None
+    journal.update(OVERRELAXATION, {"number": 3})  # training goes on, and its state is the newest
+    assert journal.state(OVERRELAXATION) == {"number": 3}
 
 
 def test_damaged_result_is_none(journal):
     """The step is computed again."""
-    journal.finish(STEP, {"array": np.arange(20.0)})
+    journal.finish(OVERRELAXATION, {"array": np.arange(20.0)})
     (path,) = journal.directory.glob("*.result")
     for what, damaged in damages(path.read_bytes()):
         path.write_bytes(damaged)
         with pytest.warns(RuntimeWarning, match=rf"{path.name} .*computed again"):
-            assert journal.result(STEP) is None, what
+            assert journal.result(OVERRELAXATION) is None, what
 
 
 def test_damaged_facts_are_an_error(journal):
@@ -303,7 +303,7 @@ def test_damaged_facts_are_an_error(journal):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_interrupted_write_leaves_the_file_before(journal, monkeypatch, method, where, error):
     """And no part of the new one."""
-    getattr(journal, method)(STEP, {"a": 1})
+    getattr(journal, method)(OVERRELAXATION, {"a": 1})
     before = {path: path.read_bytes() for path in journal.directory.iterdir()}
 
     def interrupt(*_):
@@ -311,7 +311,7 @@ def test_interrupted_write_leaves_the_file_before(journal, monkeypatch, method, 
 
     monkeypatch.setattr(checkpoint.os, where, interrupt)
     with pytest.raises(error):
-        getattr(journal, method)(STEP, {"a": 2})
+        getattr(journal, method)(OVERRELAXATION, {"a": 2})
     assert {path: path.read_bytes() for path in journal.directory.iterdir()} == before
 
 
@@ -321,7 +321,7 @@ def test_on_disk_before_it_takes_its_place(journal, monkeypatch):
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(checkpoint.os, "fsync", lambda n: (calls.append("fsync"), fsync(n)))
     monkeypatch.setattr(checkpoint.os, "replace", lambda *a: (calls.append("replace"), replace(*a)))
-    journal.update(STEP, {"a": 1})
+    journal.update(OVERRELAXATION, {"a": 1})
     assert calls == ["fsync", "replace"]
 
 
@@ -409,14 +409,14 @@ def test_folder_is_made_within_one_that_exists(tmp_path):
 
 def test_same_facts_resume(journal):
     """In any order."""
-    journal.finish(STEP, {"a": 1})
+    journal.finish(OVERRELAXATION, {"a": 1})
     again = Journal(journal.directory, dict(reversed(FACTS.items())))
-    assert again.result(STEP) == {"a": 1}
+    assert again.result(OVERRELAXATION) == {"a": 1}
 
 
 def test_other_facts_are_named(journal):
     """Each that differs, with both values, and none that does not."""
-    journal.finish(STEP, {"a": 1})
+    journal.finish(OVERRELAXATION, {"a": 1})
     before = {path: path.read_bytes() for path in journal.directory.iterdir()}
     other = {**FACTS, "n_states": 8, "random_state": 0, "new": "x"}
     del other["tol"]
@@ -466,8 +466,8 @@ def test_files_beside_the_journal_stay(journal):
     """A folder is ours once it has facts; what else lies in it is not looked at."""
     (journal.directory / "notes.txt").write_text("precious")
     journal = reopened(journal)
-    journal.update(STEP, {"a": 1})
-    journal.finish(STEP, {"a": 1})
+    journal.update(OVERRELAXATION, {"a": 1})
+    journal.finish(OVERRELAXATION, {"a": 1})
     assert (journal.directory / "notes.txt").read_text() == "precious"
 
 

@@ -19,7 +19,7 @@ from local_workers import free_addresses, tf_config
 import mne_hmm
 from mne_hmm.engine import WorkerError, Workers, multi_worker_strategy
 from mne_hmm.engine.runtime._tensorflow import tf
-from mne_hmm.engine.runtime.cluster import PATIENCE, Cluster, find_troubles
+from mne_hmm.engine.runtime.cluster import GREETING_TIMEOUT, Cluster, find_troubles
 
 # What every worker's script begins with. TensorFlow's own notes go to stderr.
 START = """
@@ -278,14 +278,14 @@ def test_workers_that_differ():
 LOSE = f"""{JOIN}
 workers.barrier()
 say("waiting")
-if workers.rank == LOST:
+if workers.rank == MIN_STATE_WEIGHT:
     time.sleep(1000)
 workers.barrier()
 """
 
 
 def _lose(size, rank, how):
-    with started(LOSE.replace("LOST", str(rank)), size) as (workers, addresses):
+    with started(LOSE.replace("MIN_STATE_WEIGHT", str(rank)), size) as (workers, addresses):
         for worker in workers:
             worker.wait_until_ready()
             assert worker.process.stdout.readline() == "waiting\n"
@@ -346,7 +346,7 @@ def test_a_missing_worker(rank):
         start = time.monotonic()
         _, err = worker.end(status=1)
         # The timeout, the last look at who is there, and TensorFlow's end.
-        assert time.monotonic() - start < 2 + PATIENCE + 5
+        assert time.monotonic() - start < 2 + GREETING_TIMEOUT + 5
     last = err.strip().splitlines()[-1]
     assert f"WorkerError: worker {1 - rank} at {addresses[1 - rank]} (nothing listens" in last
     assert "within 2 seconds. Start all workers again" in last

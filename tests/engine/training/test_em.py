@@ -18,21 +18,22 @@ from mne_hmm.engine.inference.chain import _compiled
 from mne_hmm.engine.inference.gaussian import Moments
 from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training.em import (
-    LEAST_LEFT,
-    LOST,
+    MIN_SHARE_LEFT,
+    MIN_STATE_WEIGHT,
+    OVERRELAXATION,
     ROUNDING,
-    STEP,
     VARIANCE_FLOOR,
-    Run,
+    EMRun,
+    PassMonitor,
     Statistics,
-    _beyond,
+    _extrapolate,
     converge,
     expect,
-    has_settled,
+    has_converged,
+    largest_rise,
     posterior,
-    rises,
     update,
-    updated_emissions,
+    update_emissions,
 )
 from mne_hmm.engine.training.initialization import parameters_from_labels
 
@@ -68,7 +69,7 @@ def _random_labels(seed, n_states=N_STATES):
 
 
 def _start(data, labels, rule):
-    return Run(parameters_from_labels(data, labels, N_STATES, rule))
+    return EMRun(parameters_from_labels(data, labels, N_STATES, rule))
 
 
 def _simulated(seed=0, n_features=4, **kwargs):
@@ -90,7 +91,7 @@ def _check_never_rises(run):
     values = np.array(run.free_energy)
     assert np.isfinite(values).all()
     assert (np.diff(values) <= ROUNDING * np.abs(values[1:])).all()
-    assert rises(run.free_energy) == 0
+    assert largest_rise(run.free_energy) == 0
 
 
 # Known answers
@@ -105,7 +106,7 @@ def test_equals_the_reference(reference, prefix):
     n_iter = int(truth["n_iter"])
     # A negative tolerance: nothing but rounding may end this early.
     run = converge(
-        _data(truth["x"]), Run(start, step=1), UpdateRule(learn), max_iter=n_iter, tol=-1
+        _data(truth["x"]), EMRun(start, step=1), UpdateRule(learn), max_iter=n_iter, tol=-1
     )
     assert run.n_updates == n_iter
     # Log densities of single precision: 2e-4 of 8,590 nats, say the reference arrays' notes.
@@ -133,7 +134,7 @@ def test_states_renamed_in_a_3_cycle():
     )
     rule = UpdateRule(learn_means=True)
     one, other = (
-        converge(_data(x), Run(p), rule, max_iter=3, tol=-1).parameters
+        converge(_data(x), EMRun(p), rule, max_iter=3, tol=-1).parameters
         for p in (parameters, renamed)
     )
     # The same sums, of three states in another order.
@@ -287,7 +288,7 @@ def test_recursions_are_compiled_once_for_lengths_alike():
     for length in (1500, 1494, 1481, 1423):
         x = rng.normal(size=(length, 4))
         data = _data(x, [[length]])
-        run = Run(Parameters(*random_model(rng, 5, 4)))
+        run = EMRun(Parameters(*random_model(rng, 5, 4)))
         converge(data, run, rule, max_iter=2, tol=-1)
         n_calls += len(run.free_energy)
     after = _compiled.cache_info()
@@ -317,7 +318,7 @@ def test_sums_of_few_samples_are_formed_anew_in_double_precision(monkeypatch):
     passes.clear()
     # A run knows the weights of the pass before.
     start = parameters._replace(means=means, covariances=1.5 * parameters.covariances)
-    run = converge(data, Run(start), rule, max_iter=3, tol=-1)
+    run = converge(data, EMRun(start), rule, max_iter=3, tol=-1)
     assert len(run.free_energy) > 1
     assert passes == [set(), {1}] + [{1}] * run.n_updates
 
@@ -352,7 +353,7 @@ def test_what_is_not_learned_stays(fixed, covariance_type):
         covariances=1.5 * parameters.covariances,
     )
     rule = UpdateRule(**({"learn_means": True} | fixed), covariance_type=covariance_type)
-    run = converge(_data(x), Run(parameters), rule, max_iter=3, tol=-1)
+    run = converge(_data(x), EMRun(parameters), rule, max_iter=3, tol=-1)
     held = {
         "learn_transitions": ("initial_probs", "transition_matrix"),
         "learn_covariances": ("covariances",),
@@ -397,8 +398,8 @@ def test_a_state_that_loses_its_samples_keeps_its_parameters(covariance_type):
         covariances = covariances * np.eye(4)
     start = parameters._replace(means=means, covariances=covariances)
     rule = UpdateRule(learn_means=True, covariance_type=covariance_type)
-    run = converge(_data(x), Run(start), rule, max_iter=10, tol=-1)
-    assert run.statistics.moments.weights[1] < LOST
+    run = converge(_data(x), EMRun(start), rule, max_iter=10, tol=-1)
+    assert run.statistics.moments.weights[1] < MIN_STATE_WEIGHT
     assert_array_equal(run.parameters.means[1], start.means[1])
     assert_array_equal(run.parameters.covariances[1], start.covariances[1])
     for value in (*run.parameters, *_flat(run.statistics), run.free_energy):
@@ -413,11 +414,11 @@ def test_a_state_that_loses_its_samples_keeps_its_parameters(covariance_type):
 def test_a_state_is_lost_below_a_thousandth_of_a_sample():
     rng = np.random.default_rng(0)
     parameters = _simulated()[1]
-    weights = np.array([700.0, 0.9 * LOST, 1.1 * LOST])
+    weights = np.array([700.0, 0.9 * MIN_STATE_WEIGHT, 1.1 * MIN_STATE_WEIGHT])
     means = rng.normal(size=(3, 4))
     second = 2 * np.eye(4) + means[:, :, None] * means[:, None, :]
     moments = Moments(weights, weights[:, None] * means, weights[:, None, None] * second)
-    got = updated_emissions(parameters, moments, UpdateRule(learn_means=True))
+    got = update_emissions(parameters, moments, UpdateRule(learn_means=True))
     want = np.array([means[0], parameters.means[1], means[2]])
     assert_allclose(got.means, want, rtol=1e-12, atol=0)
     want = np.array([2 * np.eye(4), parameters.covariances[1], 2 * np.eye(4)])
@@ -468,7 +469,7 @@ def test_the_floor_lifts_what_is_below_and_nothing_else(covariance_type):
     moments = Moments(np.ones(3), np.zeros((3, 4)), products)
     zero_means = _simulated()[1]._replace(means=np.zeros((3, 4)))
     rule = UpdateRule(learn_means=False, covariance_type=covariance_type)
-    got = updated_emissions(zero_means, moments, rule).covariances
+    got = update_emissions(zero_means, moments, rule).covariances
     want = (basis * np.maximum(variances, VARIANCE_FLOOR)) @ basis.T
     # Eigenvalues of 3 are known to 1e-15.
     assert_allclose(got[0], want, rtol=0, atol=1e-14)
@@ -496,12 +497,13 @@ def test_a_run_goes_on_where_it_stopped():
     converge(data, whole, rule, max_iter=5, tol=-1)
     seen = []
 
-    def watch(run):
-        assert run is parts
-        seen.append((run.n_updates, run.free_energy[-1]))
+    class Watching(PassMonitor):
+        def after_pass(self, run):
+            assert run is parts
+            seen.append((run.n_updates, run.free_energy[-1]))
 
     for max_iter in (0, 2, 2, 5):
-        converge(data, parts, rule, max_iter=max_iter, tol=-1, watch=watch)
+        converge(data, parts, rule, max_iter=max_iter, tol=-1, monitor=Watching())
         assert parts.n_updates == max_iter
     for name, one, other in zip(
         Parameters._fields, whole.parameters, parts.parameters, strict=True
@@ -515,7 +517,7 @@ def test_a_run_goes_on_where_it_stopped():
 def test_statistics_and_free_energy_are_those_of_the_last_parameters():
     x, parameters = _simulated()
     data, rule = _data(x), UpdateRule(learn_means=True)
-    run = converge(data, Run(parameters), rule, max_iter=2, tol=-1)
+    run = converge(data, EMRun(parameters), rule, max_iter=2, tol=-1)
     again = expect(data, run.parameters, rule)
     for one, other in zip(_flat(run.statistics), _flat(again), strict=True):
         assert_array_equal(one, other)
@@ -527,10 +529,10 @@ def test_a_run_ends_when_it_has_settled():
     x, parameters = _simulated()
     data, rule = _data(x), UpdateRule(learn_means=True)
     start = parameters._replace(means=parameters.means + 0.5)
-    run = converge(data, Run(start), rule, max_iter=100, tol=1e-2)
+    run = converge(data, EMRun(start), rule, max_iter=100, tol=1e-2)
     assert run.converged
     assert 2 <= run.n_updates < 100
-    assert [has_settled(run.free_energy[:n], 1e-2) for n in range(1, run.n_updates + 2)] == [
+    assert [has_converged(run.free_energy[:n], 1e-2) for n in range(1, run.n_updates + 2)] == [
         False
     ] * run.n_updates + [True]
     n_passes = len(run.free_energy)
@@ -552,34 +554,34 @@ def test_a_run_ends_when_it_has_settled():
     ],
 )
 def test_has_settled(free_energy, tol, settled):
-    assert has_settled(free_energy, tol) is settled
+    assert has_converged(free_energy, tol) is settled
 
 
 def test_what_earlier_runs_gained_counts():
     # 0.0004 is all there was to gain in this run, but next to nothing of 5 nats before it.
-    assert not has_settled([5.0, 4.9996], 1e-4)
-    assert has_settled([5.0, 4.9996], 1e-4, before=5.0)
-    assert not has_settled([5.0, 4.9996], 1e-4, before=3.0)
+    assert not has_converged([5.0, 4.9996], 1e-4)
+    assert has_converged([5.0, 4.9996], 1e-4, before=5.0)
+    assert not has_converged([5.0, 4.9996], 1e-4, before=3.0)
     x, parameters = _simulated()
     data, rule = _data(x), UpdateRule(learn_means=True)
-    run = converge(data, Run(parameters, before=1e6), rule, max_iter=20, tol=1e-4)
+    run = converge(data, EMRun(parameters, before=1e6), rule, max_iter=20, tol=1e-4)
     assert run.converged
     assert run.n_updates == 1
-    run = converge(data, Run(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
+    run = converge(data, EMRun(parameters, before=1e-9), rule, max_iter=20, tol=1e-4)
     assert run.n_updates > 1
 
 
 def test_rises():
-    assert rises([3.0]) == 0
-    assert rises([3.0, 2.0, 2.0, -5.0]) == 0
+    assert largest_rise([3.0]) == 0
+    assert largest_rise([3.0, 2.0, 2.0, -5.0]) == 0
     # Rounding is a millionth of the free energy, or a millionth of a nat where that is near 0.
-    assert rises([90.0, 90.0 + 8e-5]) == 0
-    assert rises([90.0, 90.0 + 1e-4]) == pytest.approx(1e-5, rel=1e-3)
-    assert rises([-90.0, -90.0 + 8e-5]) == 0
-    assert rises([0.0, 9e-7]) == 0
-    assert rises([0.0, 2e-6]) == pytest.approx(1e-6, rel=1e-6)
+    assert largest_rise([90.0, 90.0 + 8e-5]) == 0
+    assert largest_rise([90.0, 90.0 + 1e-4]) == pytest.approx(1e-5, rel=1e-3)
+    assert largest_rise([-90.0, -90.0 + 8e-5]) == 0
+    assert largest_rise([0.0, 9e-7]) == 0
+    assert largest_rise([0.0, 2e-6]) == pytest.approx(1e-6, rel=1e-6)
     # The largest of several, wherever it is.
-    assert rises([5.0, 5.5, 4.0, 4.75, 4.7, 4.8]) == pytest.approx(0.75, rel=1e-4)
+    assert largest_rise([5.0, 5.5, 4.0, 4.75, 4.7, 4.8]) == pytest.approx(0.75, rel=1e-4)
 
 
 class _Counted(Data):
@@ -592,7 +594,7 @@ class _Counted(Data):
         return super().__iter__()
 
 
-@pytest.mark.parametrize("step", [STEP, 30.0])
+@pytest.mark.parametrize("step", [OVERRELAXATION, 30.0])
 def test_every_pass_over_the_data_is_counted(step):
     rule = UpdateRule(True)
     x, labels = _with_few(12, 2.0, 0, n_features=4)
@@ -623,8 +625,8 @@ def test_going_beyond_comes_to_the_same_optimum_sooner(covariance_type, learn_me
     x, labels = _slow()
     data = _data(x)
     start = _start(data, labels, rule).parameters
-    plain = converge(data, Run(start, step=1), rule, max_iter=400, tol=1e-6)
-    beyond = converge(data, Run(start), rule, max_iter=400, tol=1e-6)
+    plain = converge(data, EMRun(start, step=1), rule, max_iter=400, tol=1e-6)
+    beyond = converge(data, EMRun(start), rule, max_iter=400, tol=1e-6)
     _check_never_rises(beyond)
     assert beyond.n_passes == len(beyond.free_energy) + beyond.n_taken_back
     assert plain.n_taken_back == 0
@@ -639,7 +641,7 @@ def test_an_update_that_goes_too_far_is_taken_back():
     x, labels = _slow(1)
     data = _data(x)
     start = _start(data, labels, rule).parameters
-    run = converge(data, Run(start, step=30.0), rule, max_iter=12, tol=-1)
+    run = converge(data, EMRun(start, step=30.0), rule, max_iter=12, tol=-1)
     _check_never_rises(run)
     assert run.n_taken_back > 0
     # The step comes halfway down to the plain update each time.
@@ -655,21 +657,21 @@ def test_sums_that_no_samples_have_are_not_followed():
         products = scale * weights[:, None, None] * np.eye(2)
         return Statistics(0.0, steps, initial, Moments(weights, np.zeros((3, 2)), products))
 
-    assert _beyond(statistics(1.0), statistics(0.9), 1.8, rule) is not None
+    assert _extrapolate(statistics(1.0), statistics(0.9), 1.8, rule) is not None
     # Twice the way from 1 to 0.4 is below nothing.
-    assert _beyond(statistics(1.0), statistics(0.4), 1.8, rule) is None
+    assert _extrapolate(statistics(1.0), statistics(0.4), 1.8, rule) is None
     # Less than a sample says nothing.
     lost = Moments(*(values.copy() for values in statistics(1.0).moments))
     for values in lost:
         values[0] *= 0.05
     lost = statistics(1.0)._replace(moments=lost)
-    assert _beyond(lost, lost, 1.8, rule) is None
+    assert _extrapolate(lost, lost, 1.8, rule) is None
     # Steps and starts never fall below a share of what the data say.
     more = statistics(1.0)._replace(transitions=10 * steps, initial=10 * initial)
-    beyond = _beyond(more, statistics(1.0), 1.8, rule)
-    assert_allclose(beyond.transitions, LEAST_LEFT * steps, rtol=1e-13, atol=0)
-    assert_allclose(beyond.initial, LEAST_LEFT * initial, rtol=1e-13, atol=0)
-    beyond = _beyond(statistics(1.0), more, 1.8, rule)
+    beyond = _extrapolate(more, statistics(1.0), 1.8, rule)
+    assert_allclose(beyond.transitions, MIN_SHARE_LEFT * steps, rtol=1e-13, atol=0)
+    assert_allclose(beyond.initial, MIN_SHARE_LEFT * initial, rtol=1e-13, atol=0)
+    beyond = _extrapolate(statistics(1.0), more, 1.8, rule)
     assert_allclose(beyond.transitions, (1 + 1.8 * 9) * steps, rtol=1e-13, atol=0)
 
 
@@ -678,7 +680,12 @@ def test_a_run_stops_when_it_is_told_that_it_is_enough():
     x, labels = _slow(2)
     data = _data(x)
     run = _start(data, labels, rule)
-    converge(data, run, rule, max_iter=20, tol=-1, enough=lambda run: run.n_updates >= 3)
+
+    class ThreeUpdates(PassMonitor):
+        def is_enough(self, run):
+            return run.n_updates >= 3
+
+    converge(data, run, rule, max_iter=20, tol=-1, monitor=ThreeUpdates())
     assert run.n_updates == 3
     assert not run.converged
     whole = converge(data, _start(data, labels, rule), rule, max_iter=6, tol=-1)

@@ -7,31 +7,30 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, random_model
+from training_settings import settings_for
 
 from mne_hmm._utils.feature_sequence import FeatureSequence
 from mne_hmm.engine import (
     Data,
     MiniBatches,
-    NoJournal,
     Parameters,
-    Plan,
     Prior,
     Samples,
+    TrainingMonitor,
     UpdateRule,
     train,
 )
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.runtime.workers import ALONE
 from mne_hmm.engine.training import mini_batches
-from mne_hmm.engine.training.em import Run, converge, expect, update
+from mne_hmm.engine.training.em import EMRun, converge, expect, update
 from mne_hmm.engine.training.mini_batches import (
-    MOST_EPOCHS,
-    SHUFFLED,
+    MAX_EPOCHS,
+    N_SHUFFLED,
     _mini_batches,
     _n_steps,
     train_on_batches,
 )
-from mne_hmm.engine.training.run_state import SharedJournal
 
 N_STATES, N_FEATURES = 3, 4
 RULES = {
@@ -79,11 +78,9 @@ def _data(samples, workers=ALONE):
 
 
 def _trained(data, start, batches, *, rule=RULE, seed=0, report=None, **kwargs):
-    journal = SharedJournal(NoJournal(), data.workers)
+    monitor = TrainingMonitor(report=report, workers=data.workers)
     rng = np.random.default_rng(seed)
-    return train_on_batches(
-        data, start, rule, batches, rng=rng, journal=journal, report=report, **kwargs
-    )
+    return train_on_batches(data, start, rule, batches, rng=rng, monitor=monitor, **kwargs)
 
 
 def _own_means(start, rule):
@@ -94,7 +91,7 @@ def _own_means(start, rule):
 @pytest.mark.parametrize("prior", [Prior(), Prior(1.0, 30.0, 20.0, 10.0)], ids=["none", "all"])
 def test_one_mini_batch_of_all_chains_is_an_update_of_em(monkeypatch, rule, prior):
     # The first mini-batch takes all of the running sums. Chains are shorter than a sequence.
-    monkeypatch.setattr(mini_batches, "MOST_EPOCHS", 1)
+    monkeypatch.setattr(mini_batches, "MAX_EPOCHS", 1)
     samples, start = _simulated(1500, [[600, 1], [399, 500]])
     start, data = _own_means(start, rule), _data(samples)
     trained = _trained(data, start, MiniBatches(4, 600), rule=rule, prior=prior)
@@ -157,7 +154,7 @@ def test_mini_batches_are_drawn_at_random_and_wait_in_few():
         stream = _mini_batches(data, 2, 20, np.random.default_rng(seed))
         batches = [next(stream)]
         # Five sequences each, of which two leave at a time.
-        assert 5 * len(read) <= SHUFFLED * 2 + 5
+        assert 5 * len(read) <= N_SHUFFLED * 2 + 5
         batches += list(stream)
         assert sorted(read) == list(range(40))
         assert read != sorted(read)
@@ -172,7 +169,7 @@ def test_mini_batches_are_drawn_at_random_and_wait_in_few():
 def test_mini_batches_lead_to_where_em_does(lengths):
     samples, start = _simulated(6000, lengths)
     data = _data(samples)
-    full = converge(data, Run(start), RULE, max_iter=100, tol=1e-5)
+    full = converge(data, EMRun(start), RULE, max_iter=100, tol=1e-5)
     reports = []
     trained = _trained(data, start, MiniBatches(8, 100), report=lambda *args: reports.append(args))
     got = -expect(data, trained.parameters, RULE).log_evidence / 6000
@@ -180,7 +177,7 @@ def test_mini_batches_lead_to_where_em_does(lengths):
     assert full.free_energy[-1] - 1e-4 < got < full.free_energy[-1] + 0.05
     # Every pass was told of, with the mean of its mini-batches.
     n_epochs = int(trained.n_passes)
-    assert 2 <= n_epochs <= MOST_EPOCHS
+    assert 2 <= n_epochs <= MAX_EPOCHS
     assert [report[:2] for report in reports] == [
         ("mini-batches", number) for number in range(1, n_epochs + 1)
     ]
@@ -196,7 +193,7 @@ def test_chains_shorter_than_a_sequence_are_sequences():
     samples, start = _simulated(6000, [[30] * 100, [30] * 100])
     data = _data(samples)
     one, other = (_trained(data, start, MiniBatches(50, length)) for length in (30, 500))
-    full = converge(data, Run(start), RULE, max_iter=100, tol=1e-5)
+    full = converge(data, EMRun(start), RULE, max_iter=100, tol=1e-5)
     got = -expect(data, other.parameters, RULE).log_evidence / 6000
     assert got < full.free_energy[-1] + 0.05
     # Only what is gathered before the first update is counted in whole sequences: here one
@@ -208,7 +205,7 @@ def test_chains_shorter_than_a_sequence_are_sequences():
 
 def test_the_same_seed_gives_the_same_bits():
     samples, start = _simulated(6000, [[6000]])
-    plan = Plan(N_STATES, RULE, init=start, batches=MiniBatches(8, 100), max_iter=5)
+    plan = settings_for(N_STATES, RULE, init=start, batches=MiniBatches(8, 100), max_iter=5)
     one, same, other = (train(samples, plan, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert one.batches == same.batches != other.batches
     assert one.free_energy == same.free_energy
@@ -241,7 +238,7 @@ def test_workers_take_as_many_steps_as_who_has_most():
     def work(workers):
         return _trained(_data(samples, workers), start, MiniBatches(9, 100))
 
-    full = converge(_data(samples), Run(start), RULE, max_iter=100, tol=1e-5)
+    full = converge(_data(samples), EMRun(start), RULE, max_iter=100, tol=1e-5)
     trainings = together(work, 3)
     for trained in trainings:
         # Each takes three sequences of forty at a time.

@@ -9,7 +9,7 @@ from scipy.stats import dirichlet, invwishart, multivariate_normal
 
 from mne_hmm.engine import Data, Parameters, Prior, Samples, UpdateRule
 from mne_hmm.engine.inference.gaussian import Moments
-from mne_hmm.engine.training.em import ROUNDING, Run, Statistics, converge, expect, update
+from mne_hmm.engine.training.em import ROUNDING, EMRun, Statistics, converge, expect, update
 from mne_hmm.engine.training.initialization import parameters_from_labels
 from mne_hmm.engine.training.prior import STAY, sticky_chain
 
@@ -229,10 +229,10 @@ def test_priors_of_no_strength_change_no_bit(rule):
     assert Prior().log_density(start, rule) == 0.0
     data = _random_data()
     runs = [
-        converge(data, Run(_start(data, rule, prior)), rule, max_iter=3, tol=-1, prior=prior)
+        converge(data, EMRun(_start(data, rule, prior)), rule, max_iter=3, tol=-1, prior=prior)
         for prior in (Prior(), Prior(0.0, 0.0, 0.0, 0.0))
     ]
-    without = converge(data, Run(_start(data, rule, Prior())), rule, max_iter=3, tol=-1)
+    without = converge(data, EMRun(_start(data, rule, Prior())), rule, max_iter=3, tol=-1)
     for run in runs:
         assert run.free_energy == without.free_energy
         for one, other in zip(run.parameters, without.parameters, strict=True):
@@ -258,7 +258,7 @@ def test_priors_of_great_strength_are_all_there_is(rule):
 def test_free_energy_with_a_prior_never_rises(prior, rule):
     data = _random_data()
     start = _start(data, rule, prior)
-    run = converge(data, Run(start), rule, max_iter=30, tol=-1, prior=prior)
+    run = converge(data, EMRun(start), rule, max_iter=30, tol=-1, prior=prior)
     assert run.n_updates == 30 or run.converged
     values = np.array(run.free_energy)
     assert np.isfinite(values).all()
@@ -318,7 +318,7 @@ def test_a_step_that_is_impossible_at_first_is_no_end_of_it():
         initial_probs=np.array([1.0, 0.0, 0.0]),
         transition_matrix=np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]]),
     )
-    run = converge(data, Run(start), rule, max_iter=5, tol=1e-4, prior=prior)
+    run = converge(data, EMRun(start), rule, max_iter=5, tol=1e-4, prior=prior)
     assert np.isfinite(run.free_energy).all()
     assert run.n_updates > 1
     assert (np.diff(run.free_energy) < 0).all()

@@ -1,6 +1,7 @@
 """Moves: which states are split and merged, what becomes of them, and what it costs."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,27 +12,27 @@ from mne_hmm.engine import Parameters, Prior, Samples, UpdateRule
 from mne_hmm.engine.inference.gaussian import Moments, weighted_moments
 from mne_hmm.engine.runtime.workers import ALONE
 from mne_hmm.engine.training.em import (
-    Run,
+    EMRun,
     Statistics,
     converge,
     expect,
     update,
-    updated_emissions,
+    update_emissions,
 )
 from mne_hmm.engine.training.initialization import STRIDE, pooled_parameters
 from mne_hmm.engine.training.split_merge import (
-    LEAST,
-    LEAST_PER_FEATURE,
+    MIN_PER_FEATURE,
+    MIN_PER_HALF,
     N_HALVING,
     N_UPDATES,
-    Search,
+    SplitMergeSearch,
     cheapest_merges,
-    divided,
     have_same_states,
-    merged,
+    merge_states,
+    split_statistics,
 )
-from mne_hmm.engine.training.subsample import Part
-from mne_hmm.engine.training.whitening import Coordinates
+from mne_hmm.engine.training.subsample import Subsample
+from mne_hmm.engine.training.whitening import Whitening
 
 N_STATES, N_FEATURES = 4, 3
 RULES = {
@@ -104,7 +105,7 @@ def test_states_alike_and_states_of_nothing_are_cheapest(rule):
 def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     i, j = pair
     statistics = _statistics(6, rule)
-    got = merged(statistics, i, j, rule, prior)
+    got = merge_states(statistics, i, j, rule, prior)
     # Every state that stays, in its order, and what it is made of.
     members = [[k, j] if k == i else [k] for k in range(N_STATES) if k != j]
     initial = [sum(statistics.initial[k] for k in some) + prior.initial for some in members]
@@ -139,7 +140,7 @@ def test_a_merged_state_that_is_never_left_has_steps():
     statistics = _statistics(7, rule)
     steps = statistics.transitions.copy()
     steps[[0, 2]] = 0.0
-    got = merged(statistics._replace(transitions=steps), 0, 2, rule)
+    got = merge_states(statistics._replace(transitions=steps), 0, 2, rule)
     assert_allclose(got.transition_matrix.sum(1), 1, rtol=1e-13, atol=0)
     assert (got.transition_matrix[0] > 0).all()
 
@@ -158,12 +159,12 @@ def test_names_of_states_change_nothing(rule):
     renamed = _renamed(statistics, order)
     pairs = [tuple(sorted(order[list(pair)])) for pair in cheapest_merges(renamed, rule)]
     assert pairs == cheapest_merges(statistics, rule)
-    one = merged(statistics, 0, 2, rule)  # leaves 0+2, 1, 3
-    other = merged(renamed, 0, 1, rule)  # leaves 2+0, 1, 3
+    one = merge_states(statistics, 0, 2, rule)  # leaves 0+2, 1, 3
+    other = merge_states(renamed, 0, 1, rule)  # leaves 2+0, 1, 3
     for a, b in zip(one, other, strict=True):
         assert_allclose(a, b, rtol=1e-13, atol=1e-13)
-    other = merged(renamed, 1, 3, rule)  # of old names: leaves 2, 0+3, 1
-    one = merged(statistics, 0, 3, rule)  # leaves 0+3, 1, 2
+    other = merge_states(renamed, 1, 3, rule)  # of old names: leaves 2, 0+3, 1
+    one = merge_states(statistics, 0, 3, rule)  # leaves 0+3, 1, 2
     back = np.array([1, 2, 0])
     assert_allclose(one.initial_probs, other.initial_probs[back], rtol=1e-13, atol=0)
     steps = other.transition_matrix[np.ix_(back, back)]
@@ -192,7 +193,7 @@ def test_halves_that_are_merged_again_are_the_state(rule, state):
     statistics = _statistics(10, rule)
     steps = np.array([[30.0, 4.0], [5.0, 61.0]])
     halves = _halves(statistics, state, rule)
-    more = divided(statistics, state, steps, halves)
+    more = split_statistics(statistics, state, steps, halves)
     assert_allclose(more.moments.weights[[state, -1]].sum(), statistics.moments.weights[state])
     shares = more.moments.weights[[state, -1]] / statistics.moments.weights[state]
     assert_allclose(shares, [0.3, 0.7], rtol=1e-12, atol=0)
@@ -216,7 +217,7 @@ def test_halves_that_are_merged_again_are_the_state(rule, state):
         rtol=1e-12,
         atol=0,
     )
-    back = merged(more, state, N_STATES, rule)
+    back = merge_states(more, state, N_STATES, rule)
     want = update(pooled_parameters(N_STATES, N_FEATURES), statistics, rule)
     for name, a, b in zip(Parameters._fields, back, want, strict=True):
         assert_allclose(a, b, rtol=0, atol=1e-11, err_msg=name)
@@ -226,7 +227,7 @@ def test_what_is_divided_is_left_as_it_was():
     rule = UpdateRule(True)
     statistics = _statistics(11, rule)
     before = [values.copy() for values in (*statistics[1:3], *statistics.moments)]
-    divided(statistics, 1, np.ones((2, 2)), _halves(statistics, 1, rule))
+    split_statistics(statistics, 1, np.ones((2, 2)), _halves(statistics, 1, rule))
     for one, same in zip((*statistics[1:3], *statistics.moments), before, strict=True):
         assert_array_equal(one, same)
 
@@ -244,10 +245,10 @@ def _model(seed, rule, n_samples=6000, stay=0.9):
     covariances = variances[:, :, None] * np.eye(N_FEATURES)
     x = draw_samples(rng, states, means, covariances).astype(np.float32)
     samples = Samples([x], [[n_samples]])
-    coordinates = Coordinates.whitening(
+    whitening = Whitening.fit(
         samples, centered=rule.learn_means, covariance_type=rule.covariance_type
     )
-    return Part.of(samples, coordinates, N_STATES, ALONE), states
+    return Subsample.of(samples, whitening, N_STATES, ALONE), states
 
 
 def _fitted(part, labels, rule, n_updates=0):
@@ -255,8 +256,8 @@ def _fitted(part, labels, rule, n_updates=0):
     weights = np.equal(labels[:, None], np.arange(N_STATES)).astype(np.float32)
     like = pooled_parameters(N_STATES, N_FEATURES)
     moments = weighted_moments(part.data, weights, rule.covariance_type)
-    start = updated_emissions(like, moments, rule)
-    return converge(part.data, Run(start), rule, max_iter=n_updates, tol=0)
+    start = update_emissions(like, moments, rule)
+    return converge(part.data, EMRun(start), rule, max_iter=n_updates, tol=0)
 
 
 @every_rule
@@ -268,18 +269,20 @@ def test_the_best_move_leads_to_the_true_states(rule):
     labels[(states == 2) & (np.arange(len(states)) % 2 == 1)] = 2
     stuck = _fitted(part, labels, rule, 2)
     assert stuck.free_energy[-1] > truth.free_energy[-1] + 0.02
-    told = []
-    search = Search(part, N_STATES, rule, told=told.append)
+    runs = []
+    search = SplitMergeSearch(
+        part, N_STATES, rule, brief_runs=SimpleNamespace(after_run=runs.append)
+    )
     moves = search.best_moves(stuck, np.random.default_rng(0))
     best, value, _ = moves[0]
     # The two that are alike become one, or one of them becomes half of the first.
     assert best.split == 0
     assert {1, 2} & set(best.merged)
     assert (
-        value == min(move.free_energy for move in moves) == min(run.free_energy[-1] for run in told)
+        value == min(move.free_energy for move in moves) == min(run.free_energy[-1] for run in runs)
     )
     # A few updates more, and it is there.
-    run = converge(part.data, Run(best.parameters), rule, max_iter=20, tol=0)
+    run = converge(part.data, EMRun(best.parameters), rule, max_iter=20, tol=0)
     assert_allclose(run.free_energy[-1], truth.free_energy[-1], rtol=0, atol=2e-3)
 
 
@@ -287,9 +290,9 @@ def test_halves_settle_where_power_changes_fast():
     # Visits of three samples are blurred where power is averaged over 25.
     rule = UpdateRule(False)
     part, states = _model(4, rule, stay=0.6)
-    search = Search(part, N_STATES, rule)
+    search = SplitMergeSearch(part, N_STATES, rule)
     of_both = (states < 2).astype(float)
-    _, halves = search._halves(of_both, np.random.default_rng(0))
+    _, halves = search._split_state(of_both, np.random.default_rng(0))
     found = halves.products / halves.weights[:, None, None]
     truth = _fitted(part, states, rule).statistics.moments
     truth = (truth.products / truth.weights[:, None, None])[:2]
@@ -301,7 +304,7 @@ def test_halves_settle_where_power_changes_fast():
 def test_a_move_never_merges_what_it_has_split():
     rule = UpdateRule(False)
     part, states = _model(4, rule)
-    search = Search(part, N_STATES, rule)
+    search = SplitMergeSearch(part, N_STATES, rule)
     moves = search.moves(_fitted(part, states, rule, 2), np.random.default_rng(0))
     for move in moves:
         i, j = move.merged
@@ -317,7 +320,7 @@ def test_the_same_seed_gives_the_same_moves():
     part, states = _model(4, rule)
     run = _fitted(part, states, rule, 2)
     one, same, other = (
-        Search(part, N_STATES, rule).best_moves(run, np.random.default_rng(seed))
+        SplitMergeSearch(part, N_STATES, rule).best_moves(run, np.random.default_rng(seed))
         for seed in (1, 1, 2)
     )
     for a, b in zip(one, same, strict=True):
@@ -333,10 +336,10 @@ def test_moves_that_lead_back_are_known(rule):
     # Out of the optimum: what becomes one again, by way of halves, is back in it before long.
     part, states = _model(4, rule)
     truth = _fitted(part, states, rule, 20)
-    moves = Search(part, N_STATES, rule).best_moves(truth, np.random.default_rng(0))
+    moves = SplitMergeSearch(part, N_STATES, rule).best_moves(truth, np.random.default_rng(0))
     assert {move.leads_back for move in moves} == {True, False}
     for move, value, leads_back in moves:
-        run = converge(part.data, Run(move.parameters), rule, max_iter=30, tol=0)
+        run = converge(part.data, EMRun(move.parameters), rule, max_iter=30, tol=0)
         # The same states, of a finite number of updates.
         assert not leads_back or abs(run.free_energy[-1] - truth.free_energy[-1]) < 1e-2
         # What is far above it is not there yet.
@@ -366,14 +369,16 @@ def test_passes_are_counted():
     rule = UpdateRule(False)
     part, states = _model(4, rule)
     run = _fitted(part, states, rule, 2)
-    told = []
-    search = Search(part, N_STATES, rule, told=told.append)
+    runs = []
+    search = SplitMergeSearch(
+        part, N_STATES, rule, brief_runs=SimpleNamespace(after_run=runs.append)
+    )
     moves = search.best_moves(run, np.random.default_rng(0))
-    assert len(told) == len(moves) == search.n_merges * N_STATES
-    assert {run.n_updates for run in told} == {N_UPDATES}
+    assert len(runs) == len(moves) == search.n_merges * N_STATES
+    assert {run.n_updates for run in runs} == {N_UPDATES}
     # Those of the proposals, one for where the states are on, and two states' densities of each
     # state's samples; densities of some samples under the model and each proposal.
-    own = sum(part.share * run.n_passes for run in told) + part.share
+    own = sum(part.share * run.n_passes for run in runs) + part.share
     own += (len(moves) + 1) * part.share / STRIDE
     halving = N_HALVING * part.share * 2 / N_STATES
     assert own + 0.9 * halving < search.n_passes <= own + halving
@@ -382,23 +387,23 @@ def test_passes_are_counted():
 @pytest.mark.parametrize(("n_states", "n_merges"), [(2, 3), (6, 3), (8, 3), (9, 2), (30, 2)])
 def test_proposals_are_some_two_dozen(n_states, n_merges):
     part, _ = _model(4, UpdateRule(False), 300)
-    assert Search(part, n_states, UpdateRule(False)).n_merges == n_merges
+    assert SplitMergeSearch(part, n_states, UpdateRule(False)).n_merges == n_merges
 
 
 def test_states_of_few_samples_stay_whole():
     full, diagonal = UpdateRule(False), UpdateRule(False, covariance_type="diag")
     part, _ = _model(4, full, 300)
-    least = {full: 2 * LEAST_PER_FEATURE * N_FEATURES, diagonal: 2 * LEAST}
+    least = {full: 2 * MIN_PER_FEATURE * N_FEATURES, diagonal: 2 * MIN_PER_HALF}
     for rule, n in least.items():
         weights = np.array([n - 0.5, n + 0.5, 0.0, 300 - 2 * n])
         # The statistics are those of ten times the data.
-        run = Run(pooled_parameters(N_STATES, N_FEATURES))
+        run = EMRun(pooled_parameters(N_STATES, N_FEATURES))
         run.statistics = _statistics(12, rule, 10 * weights)
-        assert Search(part, N_STATES, rule).divisible(run) == [1, 3]
-    run = Run(pooled_parameters(N_STATES, N_FEATURES))
+        assert SplitMergeSearch(part, N_STATES, rule).divisible_states(run) == [1, 3]
+    run = EMRun(pooled_parameters(N_STATES, N_FEATURES))
     run.statistics = _statistics(12, full, np.full(N_STATES, 10.0))
     part, _ = _model(4, full, 40)
-    assert Search(part, N_STATES, full).moves(run, np.random.default_rng(0)) == []
+    assert SplitMergeSearch(part, N_STATES, full).moves(run, np.random.default_rng(0)) == []
 
 
 def test_a_state_of_one_sample_in_two_halves_is_none():
@@ -407,9 +412,9 @@ def test_a_state_of_one_sample_in_two_halves_is_none():
     rng = np.random.default_rng(3)
     x = 1e-3 * rng.standard_normal((400, N_FEATURES)).astype(np.float32)
     x[200] = 50.0
-    part = Part.in_memory(Samples([x], [[400]]), Coordinates.identity(N_FEATURES), 2, 400)
-    search = Search(part, 2, rule)
+    part = Subsample.in_memory(Samples([x], [[400]]), Whitening.identity(N_FEATURES), 2, 400)
+    search = SplitMergeSearch(part, 2, rule)
     parameters = pooled_parameters(2, N_FEATURES)
-    run = Run(parameters, statistics=expect(part.data, parameters, rule))
+    run = EMRun(parameters, statistics=expect(part.data, parameters, rule))
     for move in search.moves(run, rng):
         assert np.isfinite(move.parameters.covariances).all()

@@ -12,17 +12,17 @@ from mne_hmm.engine import Samples
 from mne_hmm.engine.runtime.workers import ALONE
 from mne_hmm.engine.training import subsample
 from mne_hmm.engine.training.subsample import (
-    LARGEST_SHARE,
-    LEAST_PER_FEATURE,
-    LEAST_WINDOWS,
-    MOST_PER_FEATURE,
+    MAX_PER_FEATURE,
+    MAX_SHARE,
+    MIN_PER_FEATURE,
+    MIN_WINDOWS,
     PER_FEATURE,
     SHARE,
     WINDOW,
-    Part,
-    _chosen_windows,
+    Subsample,
+    choose_windows,
 )
-from mne_hmm.engine.training.whitening import Coordinates
+from mne_hmm.engine.training.whitening import Whitening
 
 SHORT = 20  # samples of a window in tests that have the samples
 
@@ -60,8 +60,8 @@ def test_windows_are_whole_and_their_rows_those_of_the_data(lengths, n_states):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subsample, "WINDOW", SHORT)
         samples = _numbered(lengths)
-        windows = _chosen_windows(samples, n_states)
-        part = Part.of(samples, Coordinates.identity(2), n_states, ALONE)
+        windows = choose_windows(samples, n_states)
+        part = Subsample.of(samples, Whitening.identity(2), n_states, ALONE)
     assert len(windows) == len(lengths)
     rows = [
         samples.arrays[number][start:stop]
@@ -86,9 +86,9 @@ def test_windows_are_whole_and_their_rows_those_of_the_data(lengths, n_states):
     # The share is that of the samples in it.
     n = sum(map(len, rows))
     assert part.share == n / samples.n_samples
-    assert n >= min(LEAST_WINDOWS * SHORT, samples.n_samples)
+    assert n >= min(MIN_WINDOWS * SHORT, samples.n_samples)
     assert n >= SHARE * samples.n_samples
-    assert n >= min(LEAST_PER_FEATURE * n_states * 2, LARGEST_SHARE * samples.n_samples)
+    assert n >= min(MIN_PER_FEATURE * n_states * 2, MAX_SHARE * samples.n_samples)
 
 
 @settings(deadline=None, max_examples=40)
@@ -106,14 +106,14 @@ def test_the_share_is_as_large_as_it_should_be(lengths, n_states, n_features):
     n, per_feature = samples.n_samples, n_states * n_features
     taken = sum(
         stop - start
-        for of_recording in _chosen_windows(samples, n_states)
+        for of_recording in choose_windows(samples, n_states)
         for start, stop in of_recording
     )
     # A share of the data, or as many per state and feature as they may need; never more than
     # fits into memory, and a few windows at least.
-    enough = max(LARGEST_SHARE * n, LEAST_PER_FEATURE * per_feature)
+    enough = max(MAX_SHARE * n, MIN_PER_FEATURE * per_feature)
     least = max(SHARE * n, min(PER_FEATURE * per_feature, enough))
-    least = max(min(least, MOST_PER_FEATURE * per_feature), LEAST_WINDOWS * WINDOW)
+    least = max(min(least, MAX_PER_FEATURE * per_feature), MIN_WINDOWS * WINDOW)
     assert taken >= min(least, n)
     # Windows are at whole distances, so up to twice as many, and one more.
     assert taken <= min(2 * least + WINDOW, n)
@@ -124,14 +124,14 @@ def test_a_day_of_data_does_not_fill_the_memory():
     n_states, n_features = 8, 80
     few, many = (Samples(_Unread(n_features), [[900_000]] * n) for n in (10, 1000))
     sizes = [
-        sum(b - a for of_recording in _chosen_windows(samples, n_states) for a, b in of_recording)
+        sum(b - a for of_recording in choose_windows(samples, n_states) for a, b in of_recording)
         for samples in (few, many)
     ]
-    most = MOST_PER_FEATURE * n_states * n_features
+    most = MAX_PER_FEATURE * n_states * n_features
     assert sizes[0] <= 2 * most
     assert most <= sizes[1] <= 1.1 * most
     # And it comes from all over them.
-    windows = _chosen_windows(many, n_states)
+    windows = choose_windows(many, n_states)
     met = [number for number, of_recording in enumerate(windows) if of_recording]
     assert len(met) == sizes[1] // WINDOW
     assert np.ptp(np.diff(met)) <= 1
@@ -143,19 +143,19 @@ def test_a_first_chain_of_one_sample_is_not_all_there_is(chains):
     # counted, and not their samples, every second might be one of nothing.
     lengths = [[length if length == 1 else 1000 * length for length in some] for some in chains]
     samples = Samples(_Unread(4), lengths)
-    windows = _chosen_windows(samples, 3)
+    windows = choose_windows(samples, 3)
     taken = sum(b - a for of_recording in windows for a, b in of_recording)
-    assert taken >= min(LEAST_WINDOWS * WINDOW, samples.n_samples - 1)
+    assert taken >= min(MIN_WINDOWS * WINDOW, samples.n_samples - 1)
 
 
 def test_few_features_do_not_make_a_part_of_one_window():
     # Forty recordings, of three features: the part is not the first of them, or two.
-    windows = _chosen_windows(Samples(_Unread(3), [[WINDOW]] * 40), 2)
+    windows = choose_windows(Samples(_Unread(3), [[WINDOW]] * 40), 2)
     assert [number for number, some in enumerate(windows) if some] == [0, 8, 16, 24, 32]
     # What is shorter than that is the part as a whole.
-    lengths = [[1500], [2500, 40], [LEAST_WINDOWS * WINDOW - 4040]]
-    windows = _chosen_windows(Samples(_Unread(3), lengths), 2)
-    assert sum(b - a for some in windows for a, b in some) == LEAST_WINDOWS * WINDOW
+    lengths = [[1500], [2500, 40], [MIN_WINDOWS * WINDOW - 4040]]
+    windows = choose_windows(Samples(_Unread(3), lengths), 2)
+    assert sum(b - a for some in windows for a, b in some) == MIN_WINDOWS * WINDOW
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
@@ -163,12 +163,12 @@ def test_all_workers_have_the_part_of_one(monkeypatch, size):
     # More workers than recordings, too: some then have nothing to read.
     monkeypatch.setattr(subsample, "WINDOW", SHORT)
     samples = _numbered([[33, 90], [1], [64, 2, 300], [20]])
-    coordinates = Coordinates(
+    whitening = Whitening(
         np.array([3.0, -1.0]), np.diag([0.5, 0.25]), np.diag([2.0, 4.0]), np.zeros((2, 2))
     )
-    alone = Part.of(samples, coordinates, 2, ALONE)
+    alone = Subsample.of(samples, whitening, 2, ALONE)
     assert 1 < len(alone.data.chains) < 20
-    for part in together(lambda workers: Part.of(samples, coordinates, 2, workers), size):
+    for part in together(lambda workers: Subsample.of(samples, whitening, 2, workers), size):
         assert part.samples.lengths == alone.samples.lengths
         # Sums of one number and zeros have no rounding.
         assert_array_equal(part.samples.arrays[0], alone.samples.arrays[0])
@@ -180,12 +180,12 @@ def test_all_workers_have_the_part_of_one(monkeypatch, size):
 
 def test_a_subset_is_half_of_the_windows(monkeypatch):
     monkeypatch.setattr(subsample, "WINDOW", SHORT)
-    part = Part.of(_numbered([[100], [7], [45, 300]]), Coordinates.identity(2), 4, ALONE)
+    part = Subsample.of(_numbered([[100], [7], [45, 300]]), Whitening.identity(2), 4, ALONE)
     chains = np.split(part.samples.arrays[0], np.cumsum(part.data.chains)[:-1])
     firsts = {float(chain[0, 0]): chain for chain in chains}
     drawn = []
     for seed in range(5):
-        subset = part.subset(np.random.default_rng(seed))
+        subset = part.draw_half(np.random.default_rng(seed))
         (array,), (lengths,) = subset.arrays, subset.lengths
         assert len(lengths) == -(-len(chains) // 2)
         rows = np.split(array, np.cumsum(lengths)[:-1])
@@ -196,8 +196,8 @@ def test_a_subset_is_half_of_the_windows(monkeypatch):
         drawn.append(tuple(begins))
     assert len(set(drawn)) > 1
     # One window is as few as there can be.
-    part = Part.of(_numbered([[15]]), Coordinates.identity(2), 4, ALONE)
-    assert part.subset(np.random.default_rng(0)).lengths == [[15]]
+    part = Subsample.of(_numbered([[15]]), Whitening.identity(2), 4, ALONE)
+    assert part.draw_half(np.random.default_rng(0)).lengths == [[15]]
 
 
 def test_the_part_is_in_the_coordinates_of_training(monkeypatch):
@@ -206,10 +206,10 @@ def test_the_part_is_in_the_coordinates_of_training(monkeypatch):
     x = rng.normal(size=(400, 3)) @ rng.normal(size=(3, 3)) + 5.0
     x = x.astype(np.float32)
     samples = Samples([x], [[400]])
-    coordinates = Coordinates.whitening(samples, centered=True, covariance_type="full")
-    part = Part.of(samples, coordinates, 2, ALONE)
-    rows = [x[a:b] for (some,) in [_chosen_windows(samples, 2)] for a, b in some]
+    whitening = Whitening.fit(samples, centered=True, covariance_type="full")
+    part = Subsample.of(samples, whitening, 2, ALONE)
+    rows = [x[a:b] for (some,) in [choose_windows(samples, 2)] for a, b in some]
     assert 1 < len(rows) < 20
-    want = (np.concatenate(rows) - coordinates.center) @ coordinates.forward
+    want = (np.concatenate(rows) - whitening.center) @ whitening.forward
     # Computed in float64, then rounded to single precision.
     assert_allclose(part.samples.arrays[0], want, rtol=1e-6, atol=1e-7)

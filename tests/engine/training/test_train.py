@@ -15,13 +15,14 @@ from oracle import (
     random_model,
 )
 from scipy.optimize import linear_sum_assignment
+from training_settings import settings_for
 
 from mne_hmm._utils.feature_sequence import FeatureSequence
 from mne_hmm.engine import (
-    GivenParameters,
+    InitialParameters,
     Parameters,
-    Plan,
     Samples,
+    TrainingMonitor,
     UpdateRule,
     infer,
     sample_states,
@@ -31,7 +32,7 @@ from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training import search as search_module
 from mne_hmm.engine.training import subsample
-from mne_hmm.engine.training.em import Run, has_settled
+from mne_hmm.engine.training.em import EMRun, has_converged
 from mne_hmm.engine.training.initialization import (
     STRIDE,
     kmeans_labels,
@@ -39,10 +40,15 @@ from mne_hmm.engine.training.initialization import (
     spread_strides,
 )
 from mne_hmm.engine.training.prior import STAY, sticky_chain
-from mne_hmm.engine.training.search import BRIEF
-from mne_hmm.engine.training.split_merge import N_AT_MOST, N_HALVING, N_TRIED
-from mne_hmm.engine.training.subsample import _chosen_windows
-from mne_hmm.engine.training.train import ENOUGH_PASSES, LEAST_TRIED, MOST_TRIED, _Trainer
+from mne_hmm.engine.training.search import N_BRIEF_UPDATES
+from mne_hmm.engine.training.split_merge import MAX_TRIED, N_HALVING, N_TRIED
+from mne_hmm.engine.training.subsample import choose_windows
+from mne_hmm.engine.training.train import (
+    MAX_PASSES_FOR_MORE_MOVES,
+    MAX_TRIAL_UPDATES,
+    MIN_TRIAL_UPDATES,
+    _Trainer,
+)
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
@@ -57,7 +63,8 @@ CYCLE_4 = 0.94 * np.eye(4) + sum(
 def _train(samples, n_states, rule, *, rng=None, report=None, **kwargs):
     """Train without moves, unless they are asked for."""
     rng = np.random.default_rng(0) if rng is None else rng
-    return train(samples, Plan(n_states, rule, **kwargs), rng=rng, report=report)
+    settings = settings_for(n_states, rule, **kwargs)
+    return train(samples, settings, rng=rng, monitor=TrainingMonitor(report=report))
 
 
 def _probabilities(samples, training, rule):
@@ -212,7 +219,7 @@ def test_starts_are_recorded_and_the_best_is_kept():
     assert training.moves == training.batches == []
     courses = [start["free_energy"] for start in training.starts]
     assert len({tuple(course) for course in courses}) == 3
-    assert max(len(course) for course in courses) == BRIEF + 1
+    assert max(len(course) for course in courses) == N_BRIEF_UPDATES + 1
     kept = [number for number, start in enumerate(training.starts) if start["kept"]]
     assert kept == [int(np.argmin([course[-1] for course in courses]))]
     assert len(training.seconds) == len(training.free_energy)
@@ -285,8 +292,8 @@ def test_parameters_say_where_to_start():
     assert_allclose(training.free_energy, [free_energy], rtol=0, atol=2e-6)
     # Single values replace those of the whole.
     steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
-    given = GivenParameters(transition_matrix=steps)
-    training = _train(samples, N_STATES, MEANS, init=parameters, given=given, max_iter=0)
+    given = InitialParameters(transition_matrix=steps)
+    training = _train(samples, N_STATES, MEANS, init=parameters, initial=given, max_iter=0)
     assert_array_equal(training.parameters.transition_matrix, steps)
     assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
 
@@ -295,9 +302,9 @@ def test_given_values_replace_those_of_the_start():
     x, _, parameters = _simulated()
     steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
     initial = np.array([0.2, 0.5, 0.3])
-    given = GivenParameters(initial, steps, parameters.means)
+    given = InitialParameters(initial, steps, parameters.means)
     samples = _samples(x)
-    training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
+    training = _train(samples, N_STATES, MEANS, initial=given, n_init=2, max_iter=0)
     assert len(training.starts) == 2  # covariances are left to find
     assert_array_equal(training.parameters.initial_probs, initial)
     assert_array_equal(training.parameters.transition_matrix, steps)
@@ -305,8 +312,8 @@ def test_given_values_replace_those_of_the_start():
     own = _train(samples, N_STATES, MEANS, n_init=2, max_iter=0).parameters
     assert np.abs(own.means - parameters.means).max() > 0.1
     # With all emissions given there is nothing to search.
-    given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
-    training = _train(samples, N_STATES, MEANS, given=given, n_init=2, max_iter=0)
+    given = InitialParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, MEANS, initial=given, n_init=2, max_iter=0)
     assert [start["init"] for start in training.starts] == ["given"]
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=0, atol=1e-12)
     assert_array_equal(training.parameters.transition_matrix, sticky_chain(N_STATES)[1])
@@ -316,23 +323,23 @@ def test_given_values_that_are_not_learned_are_there_afterwards():
     x, _, parameters = _simulated()
     samples = _samples(x)
     rule = UpdateRule(learn_means=False, learn_covariances=False)
-    given = GivenParameters(means=parameters.means, covariances=parameters.covariances)
-    training = _train(samples, N_STATES, rule, given=given)
+    given = InitialParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, rule, initial=given)
     assert_array_equal(training.parameters.means, parameters.means)
     # Symmetrized, which is exact here but for the last bit.
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=1e-15, atol=0)
     assert training.free_energy[-1] < training.free_energy[0] - 1e-3  # the chain was learned
-    given = GivenParameters(
+    given = InitialParameters(
         initial_probs=parameters.initial_probs, transition_matrix=parameters.transition_matrix
     )
     rule = UpdateRule(learn_means=True, learn_transitions=False)
-    training = _train(samples, N_STATES, rule, given=given, n_init=1)
+    training = _train(samples, N_STATES, rule, initial=given, n_init=1)
     assert_array_equal(training.parameters.transition_matrix, parameters.transition_matrix)
     assert_array_equal(training.parameters.initial_probs, parameters.initial_probs)
     # Means that are given, not zero, and not learned: the covariances are about them.
     rule = UpdateRule(learn_means=False)
-    given = GivenParameters(means=parameters.means + 1)
-    training = _train(samples, N_STATES, rule, given=given, n_init=1)
+    given = InitialParameters(means=parameters.means + 1)
+    training = _train(samples, N_STATES, rule, initial=given, n_init=1)
     assert_allclose(training.parameters.means, parameters.means + 1, rtol=0, atol=1e-12)
     gamma = _probabilities(samples, training, rule)
     for k in range(N_STATES):
@@ -374,20 +381,20 @@ def _long(seed, n_states=3, n_samples=6000, n_features=4, spread=0.3):
 @pytest.mark.parametrize("n_features", [4, 40])
 def test_what_a_start_gains_counts_up_to_a_nat(n_features, monkeypatch):
     """A random start of many features gains tens of nats, a thousandth of which is no trifle."""
-    monkeypatch.setattr(search_module, "BRIEF", 4)  # so that there is a way to go
+    monkeypatch.setattr(search_module, "N_BRIEF_UPDATES", 4)  # so that there is a way to go
     samples = _long(0, n_features=n_features)
     tol = 1e-3
     training = _train(samples, N_STATES, MEANS, init="random", n_init=1, tol=tol)
     (start,), course = training.starts, training.free_energy
     gained = start["free_energy"][0] - start["free_energy"][-1]
     assert (gained > 1) == (n_features == 40)
-    assert has_settled(course, tol, min(gained, 1))
-    assert not any(has_settled(course[:n], tol, min(gained, 1)) for n in range(len(course)))
+    assert has_converged(course, tol, min(gained, 1))
+    assert not any(has_converged(course[:n], tol, min(gained, 1)) for n in range(len(course)))
     # Another measure would have been another number of updates.
     if gained > 1:
-        assert has_settled(course[:-1], tol, gained)
+        assert has_converged(course[:-1], tol, gained)
     else:
-        assert not has_settled(course, tol)
+        assert not has_converged(course, tol)
 
 
 @pytest.mark.parametrize("init", ["kmeans", "subset"])
@@ -411,7 +418,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
     # samples are looked at under the model and each proposal.
     n_rounds = max((move["round"] for move in training.moves), default=0)
     besides = training.n_passes - counted.n_passes
-    in_part = sum(b - a for some in _chosen_windows(samples, N_STATES) for a, b in some)
+    in_part = sum(b - a for some in choose_windows(samples, N_STATES) for a, b in some)
     share = in_part / samples.n_samples
     round_at_most = share * (1 + N_HALVING * 2 / N_STATES)
     proposals = [move for move in training.moves if "all_data" not in move]
@@ -444,7 +451,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
         kept = forth[: len(on_all)]
         assert [move for move in tried if move["kept"]] == kept
         # As many more, where the best few were of no use.
-        assert len(on_all) in (min(len(forth), N_TRIED), min(len(forth), N_AT_MOST))
+        assert len(on_all) in (min(len(forth), N_TRIED), min(len(forth), MAX_TRIED))
         assert [(m["split"], m["merged"]) for m in on_all] == [
             (m["split"], m["merged"]) for m in kept
         ]
@@ -452,7 +459,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
         for place in range(1, len(on_all) + 1):
             n = counts.pop(f"search, round {number}, move {place}")
             assert n == list(range(len(n)))
-            assert LEAST_TRIED <= n[-1] <= MOST_TRIED or training.converged
+            assert MIN_TRIAL_UPDATES <= n[-1] <= MAX_TRIAL_UPDATES or training.converged
     # The course is that of the last move that was made, and of none that was not.
     made = [move for move in of_all if move["kept"]]
     assert not {move["free_energy"] for move in of_all if not move["kept"]} & set(
@@ -471,7 +478,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
     [
         ([1.1, 0.9991, 1.2, 0.5, 1.1, 1.1], 100, 6),  # what is gained so may be gained by waiting
         ([1.1, 1.1, 0.997, 0.5, 1.1, 1.1], 100, 3),
-        ([1.1, 1.1, 1.2, 0.5, 1.1, 1.1], ENOUGH_PASSES + 1, 3),
+        ([1.1, 1.1, 1.2, 0.5, 1.1, 1.1], MAX_PASSES_FOR_MORE_MOVES + 1, 3),
         ([1.1, 1.1, 1.2, 0.5], 100, 4),
         ([1.1, 1.1], 100, 2),
         ([], 100, 0),
@@ -480,13 +487,13 @@ def test_passes_are_counted(monkeypatch, init, refine):
 def test_more_moves_are_tried_where_the_best_are_of_no_use(ends, n_passes, n_tried):
     names = []
 
-    def run(name, data, start, enough):
+    def run(name, data, start, is_enough):
         names.append(name)
         return start
 
-    trainer = SimpleNamespace(_run=run, _all_passes=n_passes)
-    runs = [Run(None, [end]) for end in ends]
-    assert _Trainer._tried_on_all(trainer, None, runs, 2, 1.0) == runs[:n_tried]
+    trainer = SimpleNamespace(_run=run, n_all_passes=n_passes)
+    runs = [EMRun(None, [end]) for end in ends]
+    assert _Trainer._try_on_all(trainer, None, runs, 2, 1.0) == runs[:n_tried]
     assert names == [f"search, round 2, move {place}" for place in range(1, n_tried + 1)]
 
 
@@ -547,7 +554,7 @@ def test_several_workers_come_to_what_one_does(monkeypatch):
     # Four workers on three recordings: one of them has nothing to do.
     monkeypatch.setattr(subsample, "WINDOW", 500)
     samples = _long(0)
-    plan = Plan(N_STATES, MEANS, n_init=2, refine=True)
+    plan = settings_for(N_STATES, MEANS, n_init=2, refine=True)
 
     def work(workers):
         return train(samples, plan, rng=np.random.default_rng(0), workers=workers)
