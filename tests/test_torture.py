@@ -21,7 +21,7 @@ from oracle import (
 )
 
 import mne_hmm
-from mne_hmm.engine.inference.chain import TINY
+from mne_hmm.engine.inference.forward_backward import TINY
 from mne_hmm.model.file import Learned
 
 SFREQ = 100.0

@@ -104,7 +104,7 @@ def test_what_comes_when():
 
 def test_impossible_steps_cost_what_they_cost_offline():
     """Or streams and recordings would have other states where models have zeros."""
-    from mne_hmm.engine.inference.chain import TINY  # which loads TensorFlow
+    from mne_hmm.engine.inference.forward_backward import TINY  # which loads TensorFlow
 
     assert LEAST_PROBABILITY == TINY
 

@@ -10,13 +10,14 @@ the features as they are: one such pass costs little, and needs no well-conditio
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from itertools import islice, pairwise
+from functools import cached_property
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from ..runtime._tensorflow import tf
+from .compilation import by_calls, cache_traced, map_blocks
 from .linalg import cholesky_factors, invert_lower, refined_cholesky_factors
 from .samples import Batch, Data
 
@@ -76,33 +77,6 @@ N_PARTS, N_PRECISE_PARTS = 2, 4
 # Of fewer features, one product is faster than products of its parts.
 FEW_FEATURES = 32
 
-# Numbers of blocks that one call works on, the largest that there are enough for. Every call wakes
-# threads and waits until the last has ended; but every number is traced once, and takes memory.
-BLOCKS_PER_CALL = (8, 4, 2, 1)
-# Of these, so many are worked on at a time: temporaries of all would fill caches, and memory.
-N_CONCURRENT_BLOCKS = 2
-
-
-def _calls(blocks, *lists):
-    """Yield blocks, and what belongs to each of them, as many as go into one call."""
-    by_block = zip(blocks, *lists, strict=True)
-    while some := list(islice(by_block, BLOCKS_PER_CALL[0])):
-        while some:
-            size = next(size for size in BLOCKS_PER_CALL if size <= len(some))
-            yield [list(of_kind) for of_kind in zip(*some[:size], strict=True)]
-            some = some[size:]
-
-
-def _of_each(function, *lists):
-    """Apply a function to some blocks, and to what belongs to each of them, side by side."""
-    results: list = []
-    for number, of_block in enumerate(zip(*lists, strict=True)):
-        before = results[number - N_CONCURRENT_BLOCKS] if number >= N_CONCURRENT_BLOCKS else []
-        with tf.control_dependencies(tf.nest.flatten(before)):
-            results.append(function(*of_block))
-    return results
-
-
 # How samples become white under all states: what takes samples, whitening matrices and what is
 # taken off, and gives the squares of white samples, summed, of shape (n_samples, n_states).
 
@@ -145,7 +119,7 @@ class _Whitening(NamedTuple):
     """Log determinant of each state's covariance."""
 
 
-@lru_cache(maxsize=256)
+@cache_traced
 def _log_density_function(way, dtype, n_features, n_shifts, n_blocks):
     """Trace log densities of samples of some blocks, but for each state's constant.
 
@@ -156,7 +130,7 @@ def _log_density_function(way, dtype, n_features, n_shifts, n_blocks):
         def of_block(x):
             return -0.5 * tf.cast(way(tf.cast(x, dtype), whiteners, shifts), tf.float64)
 
-        rows = _of_each(of_block, blocks)
+        rows = map_blocks(of_block, blocks)
         return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
     if way is _by_parts:
@@ -180,7 +154,7 @@ def _parts(n_features, dtype):
     return list(pairwise(ends.astype(int).tolist()))
 
 
-@lru_cache(maxsize=256)
+@cache_traced
 def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks):
     """Trace weighted products (or squares) and sums of samples of some blocks, in float64."""
     specs = tf.TensorSpec((None, n_features), tf.float32), tf.TensorSpec((None, n_states))
@@ -218,7 +192,7 @@ def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks)
     of_one = tf.function(of_block, autograph=False, input_signature=specs)
 
     def moments(blocks, weights):
-        products, sums = zip(*_of_each(of_one, blocks, weights), strict=True)
+        products, sums = zip(*map_blocks(of_one, blocks, weights), strict=True)
         return tf.add_n(products), tf.add_n(sums)
 
     lists = [[spec] * n_blocks for spec in specs]
@@ -256,7 +230,7 @@ class Emission:
         facts = way, whiteners[0].dtype, self.means.shape[1], len(shifts)
         rows = [
             _log_density_function(*facts, len(blocks))(whiteners, shifts, blocks)
-            for (blocks,) in _calls(batch.blocks)
+            for (blocks,) in by_calls(batch.blocks)
         ]
         return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
@@ -325,7 +299,7 @@ def batch_moments(
     second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
     products = np.zeros((n_states, *second))
     lengths = [len(block) for block in blocks]
-    for called in _calls(blocks, tf.split(tf.cast(weights, tf.float32), lengths)):
+    for called in by_calls(blocks, tf.split(tf.cast(weights, tf.float32), lengths)):
         new_products, new_sums = _moment_function(*facts, len(called[0]))(*called)
         products += new_products.numpy()
         sums += new_sums.numpy()

@@ -16,7 +16,7 @@ import numpy as np
 from ..._utils.feature_sequence import FeatureSequence, n_features_of, stream_features
 from ..runtime._tensorflow import tf
 from ..runtime.workers import ALONE, Workers
-from .chain import ChunkLayout, best_chunk_length
+from .chunks import ChunkLayout, best_chunk_length
 
 # Numbers in the temporaries of a block, all states together: 4 MB in float32. Larger ones leave
 # the processor's cache, and for smaller ones products are slower.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..inference.chain import ChunkLayout
+from ..inference.chunks import ChunkLayout
 from ..inference.gaussian import MIN_SAMPLES_PER_FEATURE, Moments, Parameters
 from ..inference.samples import Batch, Data
 from .em import EMRun, Statistics, expect_batches, update

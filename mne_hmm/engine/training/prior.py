@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..inference.chain import TINY
+from ..inference.forward_backward import TINY
 from ..inference.gaussian import DIAGONAL, Parameters
 from ..inference.linalg import cholesky_factors, invert_lower
 from .update_rule import UpdateRule

@@ -17,16 +17,16 @@ from oracle import (
 from scipy.stats import multivariate_normal
 
 from mne_hmm.engine import Parameters, Samples, decode, infer, most_probable_path, smooth
-from mne_hmm.engine.inference import chain as chain_module
-from mne_hmm.engine.inference.chain import (
+from mne_hmm.engine.inference import compilation
+from mne_hmm.engine.inference.chain import smooth_rows
+from mne_hmm.engine.inference.chunks import ChunkLayout
+from mne_hmm.engine.inference.compilation import (
     GROUP_SIZES_ALONE,
     GROUP_SIZES_TOGETHER,
-    TINY,
-    ChunkLayout,
     _compiled,
-    _in_groups,
-    smooth_rows,
+    _traced_on_groups,
 )
+from mne_hmm.engine.inference.forward_backward import TINY
 from mne_hmm.engine.runtime._tensorflow import tf
 
 # Every shape of the chunks is compiled once, which takes a second or two. So tests put
@@ -414,7 +414,7 @@ def test_groups_of_chunks_are_one_recursion(lengths, most, monkeypatch):
     initial, transition = random_model(rng, 3, 1)[:2]
     log_b = 4 * rng.standard_normal((3000, 3))
     sizes = GROUP_SIZES_TOGETHER if most == GROUP_SIZES_TOGETHER[-1] else (most,)
-    monkeypatch.setattr(chain_module, "GROUP_SIZES_TOGETHER", sizes)
+    monkeypatch.setattr(compilation, "GROUP_SIZES_TOGETHER", sizes)
     many, few = (ChunkLayout.for_lengths(lengths, n).groups for n in (16, 128))
     assert (len(few), len(many)) == (1, {256: 2, 64: 4}[most])
     got = smooth(log_b, lengths, transition, initial, chunk_length=16)
@@ -446,7 +446,7 @@ def test_every_shape_is_compiled_once():
     before = _compiled.cache_info()
     for length in lengths:
         decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
-    once, traced = _compiled.cache_info(), _in_groups.cache_info()
+    once, traced = _compiled.cache_info(), _traced_on_groups.cache_info()
     # Five functions for groups of 8, 32 and 128 chunks; 256 are two groups. The two walks do not
     # depend on the length of chunks, so other tests may have compiled them before.
     assert 3 * 3 <= once.misses - before.misses <= 5 * 3
@@ -454,7 +454,7 @@ def test_every_shape_is_compiled_once():
         path = decode(np.zeros((sum(length), 1)), length, transition, initial, chunk_length=5)
         assert len(path.labels) == sum(length)
     assert _compiled.cache_info() == once
-    assert _in_groups.cache_info().misses == traced.misses
+    assert _traced_on_groups.cache_info().misses == traced.misses
 
 
 def test_lengths_share_shapes():

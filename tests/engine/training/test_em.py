@@ -14,7 +14,7 @@ from oracle import (
 
 from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
 from mne_hmm.engine.inference import samples as samples_module
-from mne_hmm.engine.inference.chain import _compiled
+from mne_hmm.engine.inference.compilation import _compiled
 from mne_hmm.engine.inference.gaussian import Moments
 from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training.em import (
