@@ -49,8 +49,8 @@ __all__ = [
     "most_probable_path",
     "multi_worker_strategy",
     "rows_digest",
+    "runtime_settings",
     "sample_states",
-    "settings",
     "smooth",
     "train",
     "training_facts",
@@ -76,13 +76,13 @@ def most_probable_path(
     )
 
 
-def _once(samples, parameters):
+def _once(samples: Samples, parameters: Parameters) -> Data:
     """Lay data out for one pass, in blocks of half the rows since it is in float64."""
     return Data(samples, 2 * parameters.means.size, once=True)
 
 
-def settings():
-    """Tell what the bits of a result depend on, apart from the data and the seed."""
+def runtime_settings() -> dict[str, str | int | bool | None]:
+    """Collect what the bits of a result depend on, apart from the data and the seed."""
     import os
 
     from .runtime._tensorflow import tf

@@ -152,7 +152,7 @@ def _annotations_from(content):
 
 def software_versions() -> dict[str, Any]:
     """Versions a model was trained with, and settings its bits depend on."""
-    from ..engine import settings
+    from ..engine import runtime_settings
 
     try:
         own = version("mne-hmm")
@@ -163,5 +163,5 @@ def software_versions() -> dict[str, Any]:
         "mne": mne.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
-        **settings(),
+        **runtime_settings(),
     }

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,13 @@ from ..runtime._tensorflow import tf
 from .compilation import by_calls, cache_traced, map_blocks
 from .linalg import cholesky_factors, invert_lower, refined_cholesky_factors
 from .samples import Batch, Data
+
+Tensor: TypeAlias = "tf.Tensor"
+# Squares of white samples from samples, whitening matrices and what is taken off.
+SquaresFunction: TypeAlias = "Callable[[Tensor, list[Tensor], list[Tensor]], Tensor]"
+_WhiteningArrays: TypeAlias = (
+    "tuple[SquaresFunction, list[np.ndarray], list[np.ndarray], np.ndarray]"
+)
 
 FULL, DIAGONAL = "full", "diag"
 
@@ -48,7 +55,7 @@ class Parameters(NamedTuple):
 
 
 def reordered(parameters: Parameters, order: np.ndarray) -> Parameters:
-    """Put states in another order; ``order[i]`` is the present number of what becomes i."""
+    """Put states in another order; ``order[i]`` is the present index of what becomes i."""
     return Parameters(
         parameters.initial_probs[order],
         parameters.transition_matrix[np.ix_(order, order)],
@@ -81,85 +88,92 @@ FEW_FEATURES = 32
 # taken off, and gives the squares of white samples, summed, of shape (n_samples, n_states).
 
 
-def _by_parts(x, whiteners, shifts):
+def _squares_by_parts(x: Tensor, whiteners: list[Tensor], shifts: list[Tensor]) -> Tensor:
     """Squares from parts of the columns of all states' matrices, shape (n_rows, n_states, n)."""
     squares = []
-    for number, whitener in enumerate(whiteners):
+    for i_part, whitener in enumerate(whiteners):
         n_rows, n_columns = whitener.shape[0], whitener.shape[2]
         z = x[:, :n_rows] @ tf.reshape(whitener, (n_rows, -1))
         if shifts:
-            z -= tf.reshape(shifts[number], (-1,))
+            z -= tf.reshape(shifts[i_part], (-1,))
         z = tf.reshape(z, (-1, tf.shape(whitener)[1], n_columns))
         squares.append(tf.reduce_sum(tf.square(z), -1))
     return tf.add_n(squares)
 
 
-def _means_first(x, whiteners, means):
-    """Do so with means taken off first, which leaves all digits of what remains."""
+def _squares_means_first(x: Tensor, whiteners: list[Tensor], means: list[Tensor]) -> Tensor:
+    """Squares where means are taken off before the product, which leaves all digits of the rest."""
     z = tf.matmul(x - means[0][:, None], whiteners[0])
     return tf.transpose(tf.reduce_sum(tf.square(z), -1))
 
 
-def _scaled(x, scales, shifts):
+def _squares_scaled(x: Tensor, scales: list[Tensor], shifts: list[Tensor]) -> Tensor:
     """Squares for diagonal covariances."""
     return tf.reduce_sum(tf.square(x[:, None] * scales[0] - shifts[0]), -1)
 
 
-def _scaled_means_first(x, scales, means):
+def _squares_scaled_means_first(x: Tensor, scales: list[Tensor], means: list[Tensor]) -> Tensor:
+    """Squares for diagonal covariances where means are taken off before scaling."""
     return tf.reduce_sum(tf.square((x[:, None] - means[0]) * scales[0]), -1)
 
 
-class _Whitening(NamedTuple):
+class _Whiteners(NamedTuple):
     """What makes samples white under all states."""
 
-    way: Callable
-    whiteners: list["tf.Tensor"]
-    shifts: list["tf.Tensor"]
+    squares: SquaresFunction
+    whiteners: list[Tensor]
+    shifts: list[Tensor]
     log_det: np.ndarray
     """Log determinant of each state's covariance."""
 
 
 @cache_traced
-def _log_density_function(way, dtype, n_features, n_shifts, n_blocks):
+def _log_density_function(
+    squares: SquaresFunction, dtype: "tf.DType", n_features: int, n_shifts: int, n_blocks: int
+) -> Callable[..., Tensor]:
     """Trace log densities of samples of some blocks, but for each state's constant.
 
     That serves any number of samples and of states.
     """
 
-    def log_densities(whiteners, shifts, blocks):
-        def of_block(x):
-            return -0.5 * tf.cast(way(tf.cast(x, dtype), whiteners, shifts), tf.float64)
+    def log_densities(
+        whiteners: list[Tensor], shifts: list[Tensor], blocks: list[Tensor]
+    ) -> Tensor:
+        def of_block(x: Tensor) -> Tensor:
+            return -0.5 * tf.cast(squares(tf.cast(x, dtype), whiteners, shifts), tf.float64)
 
         rows = map_blocks(of_block, blocks)
         return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
 
-    if way is _by_parts:
-        parts = _parts(n_features, dtype)
+    if squares is _squares_by_parts:
+        parts = _column_parts(n_features, dtype)
         whiteners = [tf.TensorSpec((last, None, last - first), dtype) for first, last in parts]
         shifts = [tf.TensorSpec((None, last - first), dtype) for first, last in parts][:n_shifts]
     else:
         shifts = [tf.TensorSpec((None, n_features), dtype)]
         whiteners = shifts
-        if way is _means_first:
+        if squares is _squares_means_first:
             whiteners = [tf.TensorSpec((None, n_features, n_features), dtype)]
     blocks = [tf.TensorSpec((None, n_features), tf.float32)] * n_blocks
     function = tf.function(log_densities, autograph=False)
     return function.get_concrete_function(whiteners, shifts, blocks)
 
 
-def _parts(n_features, dtype):
-    """First and last of the columns of each part."""
+def _column_parts(n_features: int, dtype: "tf.DType") -> list[tuple[int, int]]:
+    """Cut the columns into parts: the first of each, and the one after the last."""
     n_parts = N_PRECISE_PARTS if dtype == tf.float64 else N_PARTS
     ends = np.linspace(0, n_features, 1 + (n_parts if n_features >= FEW_FEATURES else 1))
     return list(pairwise(ends.astype(int).tolist()))
 
 
 @cache_traced
-def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks):
+def _moment_function(
+    n_states: int, n_features: int, covariance_type: str, with_sums: bool, n_blocks: int
+) -> Callable[..., tuple[Tensor, Tensor]]:
     """Trace weighted products (or squares) and sums of samples of some blocks, in float64."""
     specs = tf.TensorSpec((None, n_features), tf.float32), tf.TensorSpec((None, n_states))
 
-    def of_block(x, weights):
+    def of_block(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         if covariance_type == DIAGONAL:
             products = tf.matmul(weights, x * x, transpose_a=True)
         else:
@@ -169,29 +183,29 @@ def _moment_function(n_states, n_features, covariance_type, with_sums, n_blocks)
             sums = tf.matmul(weights, x, transpose_a=True)
         return tf.cast(products, tf.float64), tf.cast(sums, tf.float64)
 
-    def products_of(x, weights):
+    def products_of(x: Tensor, weights: Tensor) -> Tensor:
         by_state = tf.transpose(weights)
-        some = by_state > NEGLIGIBLE * tf.reduce_mean(by_state, 1, keepdims=True)
-        n_some = tf.reduce_sum(tf.cast(some, tf.int32), 1)
+        heavy = by_state > NEGLIGIBLE * tf.reduce_mean(by_state, 1, keepdims=True)
+        n_heavy = tf.reduce_sum(tf.cast(heavy, tf.int32), 1)
 
-        def of_some():
-            places = tf.where(some)
+        def of_heavy() -> Tensor:
+            places = tf.where(heavy)
             chosen = tf.gather(x, places[:, 1])
             weighted = chosen * tf.gather_nd(by_state, places)[:, None]
-            weighted, chosen = (tf.split(v, n_some, num=n_states) for v in (weighted, chosen))
+            weighted, chosen = (tf.split(v, n_heavy, num=n_states) for v in (weighted, chosen))
             pairs = zip(weighted, chosen, strict=True)
             return tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in pairs])
 
-        def of_all():
+        def of_all() -> Tensor:
             weighted = tf.reshape(x[:, None] * weights[:, :, None], (-1, n_states * n_features))
             products = tf.matmul(weighted, x, transpose_a=True)
             return tf.reshape(products, (n_states, n_features, n_features))
 
-        return tf.cond(2 * tf.reduce_sum(n_some) < tf.size(weights), of_some, of_all)
+        return tf.cond(2 * tf.reduce_sum(n_heavy) < tf.size(weights), of_heavy, of_all)
 
     of_one = tf.function(of_block, autograph=False, input_signature=specs)
 
-    def moments(blocks, weights):
+    def moments(blocks: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, Tensor]:
         products, sums = zip(*map_blocks(of_one, blocks, weights), strict=True)
         return tf.add_n(products), tf.add_n(sums)
 
@@ -226,10 +240,10 @@ class Emission:
 
     def rows(self, batch: Batch) -> "tf.Tensor":
         """Log densities without `constants`, in float64, shape (n_samples, n_states)."""
-        way, whiteners, shifts, _ = self._whitening
-        facts = way, whiteners[0].dtype, self.means.shape[1], len(shifts)
+        squares, whiteners, shifts, _ = self._whiteners
+        kind = squares, whiteners[0].dtype, self.means.shape[1], len(shifts)
         rows = [
-            _log_density_function(*facts, len(blocks))(whiteners, shifts, blocks)
+            _log_density_function(*kind, len(blocks))(whiteners, shifts, blocks)
             for (blocks,) in by_calls(batch.blocks)
         ]
         return rows[0] if len(rows) == 1 else tf.concat(rows, 0)
@@ -237,46 +251,52 @@ class Emission:
     @property
     def constants(self) -> np.ndarray:
         """What is the same for all samples of a state, shape (n_states,)."""
-        return -0.5 * (self._whitening.log_det + self.means.shape[1] * np.log(2 * np.pi))
+        return -0.5 * (self._whiteners.log_det + self.means.shape[1] * np.log(2 * np.pi))
 
     @cached_property
-    def _whitening(self):
+    def _whiteners(self) -> _Whiteners:
         """What makes samples white under all states."""
-        of_kind = self._whiten_each if self.covariance_type == DIAGONAL else self._whiten_together
-        way, whiteners, shifts, log_det = of_kind()
+        is_diagonal = self.covariance_type == DIAGONAL
+        whiten = self._whiten_each if is_diagonal else self._whiten_together
+        squares, *arrays, log_det = whiten()
         whiteners, shifts = (
-            [tf.constant(values, self._dtype) for values in of] for of in (whiteners, shifts)
+            [tf.constant(values, self._dtype) for values in of_kind] for of_kind in arrays
         )
-        return _Whitening(way, whiteners, shifts, log_det)
+        return _Whiteners(squares, whiteners, shifts, log_det)
 
     @property
-    def _dtype(self):
+    def _dtype(self) -> "tf.DType":
         """What products run in."""
         return tf.float64 if self.precise else tf.float32
 
-    def _whiten_each(self):
+    def _whiten_each(self) -> _WhiteningArrays:
         """Whiten one feature at a time, as diagonal covariances do."""
         variances = np.einsum("kii->ki", self.covariances)
         scales, log_det = variances**-0.5, np.log(variances).sum(1)
         if self.precise:
-            return _scaled_means_first, [scales], [self.means], log_det
-        return _scaled, [scales], [self.means * scales], log_det
+            return _squares_scaled_means_first, [scales], [self.means], log_det
+        return _squares_scaled, [scales], [self.means * scales], log_det
 
-    def _whiten_together(self):
+    def _whiten_together(self) -> _WhiteningArrays:
         """Whiten all features by inverses of the triangular factors of the covariances."""
         factors = (refined_cholesky_factors if self.precise else cholesky_factors)(self.covariances)
         log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
         inverses = invert_lower(factors)
         with_means = self.means.any()
         if self.precise and with_means:
-            return _means_first, [inverses.transpose(0, 2, 1)], [self.means], log_det
+            return _squares_means_first, [inverses.transpose(0, 2, 1)], [self.means], log_det
         by_row = inverses.transpose(2, 0, 1)
-        parts = _parts(self.means.shape[1], self._dtype)
+        parts = _column_parts(self.means.shape[1], self._dtype)
         whiteners = [by_row[:last, :, first:last] for first, last in parts]
         if not with_means:
-            return _by_parts, whiteners, [], log_det
+            return _squares_by_parts, whiteners, [], log_det
         shifts = np.einsum("kij,kj->ki", inverses, self.means)
-        return _by_parts, whiteners, [shifts[:, first:last] for first, last in parts], log_det
+        return (
+            _squares_by_parts,
+            whiteners,
+            [shifts[:, first:last] for first, last in parts],
+            log_det,
+        )
 
 
 def batch_moments(
@@ -294,13 +314,13 @@ def batch_moments(
     """
     blocks = list(batch.blocks)
     n_states, n_features = weights.shape[1], blocks[0].shape[1]
-    facts = n_states, n_features, covariance_type, with_sums
+    kind = n_states, n_features, covariance_type, with_sums
     sums = np.zeros((n_states, n_features))
     second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
     products = np.zeros((n_states, *second))
     lengths = [len(block) for block in blocks]
     for called in by_calls(blocks, tf.split(tf.cast(weights, tf.float32), lengths)):
-        new_products, new_sums = _moment_function(*facts, len(called[0]))(*called)
+        new_products, new_sums = _moment_function(*kind, len(called[0]))(*called)
         products += new_products.numpy()
         sums += new_sums.numpy()
     for k in precise:
@@ -310,13 +330,15 @@ def batch_moments(
     return sums, products
 
 
-def _precise_moments(blocks, weights, covariance_type):
+def _precise_moments(
+    blocks: list[Tensor], weights: list[Tensor], covariance_type: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums and products (or squares) for one state, in float64."""
     sums = products = 0.0
     for x, of_block in zip(blocks, weights, strict=True):
-        some = tf.where(of_block > np.finfo(float).eps)[:, 0]
-        chosen = tf.cast(tf.gather(x, some), tf.float64)
-        weighted = chosen * tf.cast(tf.gather(of_block, some), tf.float64)[:, None]
+        rows = tf.where(of_block > np.finfo(float).eps)[:, 0]
+        chosen = tf.cast(tf.gather(x, rows), tf.float64)
+        weighted = chosen * tf.cast(tf.gather(of_block, rows), tf.float64)[:, None]
         sums += tf.reduce_sum(weighted, 0).numpy()
         if covariance_type == DIAGONAL:
             products += tf.reduce_sum(weighted * chosen, 0).numpy()
@@ -334,21 +356,21 @@ def weighted_moments(
     """
     (total,) = data.workers.total([weights.sum(0, dtype=float)])
     precise = find_small_states(total, data.n_features)
-    one = (weights.shape[1], data.n_features)
+    of_sums = (weights.shape[1], data.n_features)
     # Zeros, for a worker may have no recording.
-    empty = np.zeros(one if covariance_type == DIAGONAL else (*one, data.n_features))
-    start, parts = 0, [(np.zeros(one), empty)]
+    empty = np.zeros(of_sums if covariance_type == DIAGONAL else (*of_sums, data.n_features))
+    start, parts = 0, [(np.zeros(of_sums), empty)]
     for batch in data:
         rows = tf.constant(weights[start : start + batch.n_samples])
         start += batch.n_samples
         parts.append(
             batch_moments(batch, rows, covariance_type, with_sums=with_sums, precise=precise)
         )
-    own = [np.sum(values, 0) for values in zip(*parts, strict=True)]
-    sums, products = data.workers.total(own)
+    of_worker = [np.sum(values, 0) for values in zip(*parts, strict=True)]
+    sums, products = data.workers.total(of_worker)
     return Moments(total, sums, products)
 
 
 def find_small_states(weights: np.ndarray, n_features: int) -> set[int]:
-    """States with so few samples that their moments need float64."""
+    """Find states with so few samples that their moments need float64."""
     return set(np.flatnonzero(weights < MIN_SAMPLES_PER_FEATURE * n_features).tolist())

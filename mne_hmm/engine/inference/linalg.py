@@ -47,16 +47,16 @@ def refined_cholesky_factors(matrices: np.ndarray) -> np.ndarray:
         ill = matrices.shape[-1] * np.square(scaled).sum((1, 2)) > WELL_CONDITIONED
         if not ill.any():
             break
-        inverses, bad = inverses[ill], factors[ill]
-        change = inverses @ _remainder(matrices[ill], bad) @ inverses.transpose(0, 2, 1)
+        inverses, unrefined = inverses[ill], factors[ill]
+        change = inverses @ _remainder(matrices[ill], unrefined) @ inverses.transpose(0, 2, 1)
         change = np.tril(change) - 0.5 * np.einsum("kii->ki", change)[:, :, None] * np.eye(
             matrices.shape[-1]
         )
-        factors[ill] = bad + bad @ change
+        factors[ill] = unrefined + unrefined @ change
     return factors
 
 
-def _remainder(matrices, factors):
+def _remainder(matrices: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Get what products of factors leave of the matrices, with twice the digits.
 
     Products and sums are split into their rounded value and the rounding (Dekker, 1971, *Numerische
@@ -72,7 +72,7 @@ def _remainder(matrices, factors):
     return high + low
 
 
-def _exact_product(a, b):
+def _exact_product(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Get the product of two numbers, and what rounding took off it."""
     product = a * b
     (a_high, a_low), (b_high, b_low) = _halves(a), _halves(b)
@@ -80,7 +80,7 @@ def _exact_product(a, b):
     return product, rounding
 
 
-def _halves(a):
+def _halves(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Split numbers into two of half the digits."""
     carried = (2.0**27 + 1) * a
     high = carried - (carried - a)

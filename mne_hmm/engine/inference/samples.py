@@ -7,7 +7,7 @@ of one; whether batches stay in memory or are read anew in every pass is decided
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,7 @@ class Samples:
         return isinstance(self.arrays, FeatureSequence)
 
     def stream(self, recordings: Sequence[int] | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield recordings, all or the given ones, with their numbers."""
+        """Yield recordings, all or the given ones, with their indices."""
         recordings = range(len(self.lengths)) if recordings is None else recordings
         yield from stream_features(self.arrays, list(recordings))
 
@@ -83,7 +83,7 @@ class Batch:
     Parameters
     ----------
     recordings : list of int
-        Numbers of the recordings they are from.
+        Indices of the recordings they are from.
     blocks : iterable of tensor, shape (n_rows, n_features)
         Their rows. Where there is one pass only they can be met once.
     layout : ChunkLayout
@@ -111,7 +111,7 @@ class Data:
     n_samples, n_features : int
         Rows of all workers, and columns.
     recordings, chains : list of int
-        Numbers of this worker's recordings, and lengths of their chains.
+        Indices of this worker's recordings, and lengths of their chains.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Data:
         samples: Samples,
         n_columns: int,
         *,
-        transform: Callable | None = None,
+        transform: "Callable[[tf.Tensor], tf.Tensor] | None" = None,
         workers: Workers = ALONE,
         once: bool = False,
     ):
@@ -130,8 +130,8 @@ class Data:
         self.chunk_length = best_chunk_length(samples.chains)
         self.recordings = workers.share(samples.sizes)
         self.chains = [n for i in self.recordings for n in samples.lengths[i]]
-        one = tf.zeros((1, samples.n_features), tf.float64)
-        self.n_features = int(one.shape[1] if transform is None else transform(one).shape[1])
+        row = tf.zeros((1, samples.n_features), tf.float64)
+        self.n_features = int(row.shape[1] if transform is None else transform(row).shape[1])
         self._kept = None if once or samples.streamed else list(self._load())
 
     def __iter__(self) -> Iterator[Batch]:
@@ -151,7 +151,7 @@ class Data:
             yield from map(function, batches)
             return
         with ThreadPoolExecutor(n_devices) as pool:
-            under_way: deque = deque()
+            under_way: deque[Future[Any]] = deque()
             for batch in batches:
                 under_way.append(pool.submit(function, batch))
                 if len(under_way) > n_devices:  # no more batches in memory than are worked on
@@ -159,7 +159,7 @@ class Data:
             while under_way:
                 yield under_way.popleft().result()
 
-    def _load(self):
+    def _load(self) -> Iterator[Batch]:
         devices = self.workers.devices or ("",)
         packs = list(_packed(self.recordings, self.samples.sizes))
         stream = self.samples.stream(self.recordings)
@@ -171,11 +171,11 @@ class Data:
             if not self._once:
                 with tf.device(device or None):
                     blocks = list(blocks)
-            lengths = tuple(n for number in pack for n in self.samples.lengths[number])
+            lengths = tuple(n for i in pack for n in self.samples.lengths[i])
             yield Batch(pack, blocks, ChunkLayout(lengths, self.chunk_length), device)
 
     def blocks(self, array: np.ndarray) -> Iterator["tf.Tensor"]:
-        """Yield rows as blocks, in the engine's coordinates."""
+        """Yield rows as blocks, transformed where training does so."""
         for start in range(0, len(array), self._length):
             block = tf.convert_to_tensor(array[start : start + self._length])
             if self._transform is not None:
@@ -188,12 +188,13 @@ def block_length(n_columns: int) -> int:
     return int(np.clip(BLOCK_SIZE // n_columns, 256, BLOCK_LENGTH))
 
 
-def _packed(recordings, sizes):
+def _packed(recordings: Sequence[int], sizes: Sequence[int]) -> Iterator[list[int]]:
     """Put consecutive recordings together until there are enough rows."""
-    pack, n_rows = [], 0
-    for number in recordings:
-        pack.append(number)
-        n_rows += sizes[number]
+    pack: list[int] = []
+    n_rows = 0
+    for i_recording in recordings:
+        pack.append(i_recording)
+        n_rows += sizes[i_recording]
         if n_rows >= BATCH_LENGTH:
             yield pack
             pack, n_rows = [], 0

@@ -19,11 +19,14 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from time import monotonic
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..._utils.arrays import row_blocks
+
+# What must be the same for a training to go on.
+Facts: TypeAlias = "dict[str, str | int | float | bool | None]"
 
 FORMAT_VERSION = 1
 FACTS = "facts.journal"
@@ -34,12 +37,12 @@ HASHED_ROWS = 2**16
 
 
 class Journal:
-    """What a training has come to, on disk: finished steps, and the state of the one under way."""
+    """A training on disk: its finished steps, and the state of the one under way."""
 
     def __init__(
         self,
         directory: Path,
-        facts: dict[str, str | int | float | bool | None],
+        facts: Facts,
         *,
         keep: int = 3,
         seconds: float = 1.0,
@@ -50,7 +53,7 @@ class Journal:
         self._written = -np.inf
         self._open({"format": FORMAT_VERSION, **facts})
 
-    def _open(self, facts):
+    def _open(self, facts: Facts) -> None:
         name = f"checkpoint_dir={str(self.directory)!r}"
         if not self.directory.parent.is_dir():
             raise FileNotFoundError(
@@ -79,7 +82,8 @@ class Journal:
         self._compare(written, facts, name)
 
     @staticmethod
-    def _compare(written, facts, name):
+    def _compare(written: Facts, facts: Facts, name: str) -> None:
+        """Refuse a journal of another training, and say what differs."""
         names = [*facts, *(fact for fact in written if fact not in facts)]
         there, here = (
             [repr(source[fact]) if fact in source else "nothing" for fact in names]
@@ -101,7 +105,7 @@ class Journal:
         return _first_intact([self._result_path(step)], "the step is computed again")
 
     def finish(self, step: str, content: dict[str, Any]) -> None:
-        """Keep what a step came to, and let go of its states."""
+        """Write the result of a step, and delete its states."""
         path = self._result_path(step)
         _write(path, content)
         # Parts of files that were cut off go with the states.
@@ -118,33 +122,33 @@ class Journal:
         if not force and monotonic() - self._written < self.seconds:
             return
         earlier = self._states(step)
-        number = 1 + (int(earlier[0].suffixes[-2][1:]) if earlier else 0)
-        _write(self.directory / f"{_stem(step)}.{number:06d}.state", content)
+        index = 1 + (int(earlier[0].suffixes[-2][1:]) if earlier else 0)
+        _write(self.directory / f"{_stem(step)}.{index:06d}.state", content)
         for path in earlier[self.keep - 1 :]:
             path.unlink(missing_ok=True)
         self._written = monotonic()  # after the work, so that a slow disk does not fill all time
 
-    def _result_path(self, step):
+    def _result_path(self, step: str) -> Path:
         return self.directory / f"{_stem(step)}.result"
 
-    def _states(self, step):
+    def _states(self, step: str) -> list[Path]:
         """Files of the states of a step, newest first."""
         paths = self.directory.glob(f"{_stem(step)}.*.state")
         return sorted(paths, key=lambda path: int(path.suffixes[-2][1:]), reverse=True)
 
 
 class NoJournal:
-    """A journal that remembers nothing, for training without one."""
+    """A journal that keeps nothing, for training without one."""
 
     def result(self, step: str) -> dict[str, Any] | None:
-        """Know of no result."""
+        """Find no result."""
         return None
 
     def finish(self, step: str, content: dict[str, Any]) -> None:
         """Forget the result."""
 
     def state(self, step: str) -> dict[str, Any] | None:
-        """Know of no state."""
+        """Find no state."""
         return None
 
     def update(self, step: str, content: dict[str, Any], *, force: bool = False) -> None:
@@ -168,7 +172,7 @@ def content_hash(arrays: Iterable[np.ndarray], lengths: Iterable[Sequence[int]])
 # Names of files
 
 
-def _stem(step):
+def _stem(step: str) -> str:
     """Begin the names of a step's files, readably and differently for each step."""
     words = re.sub("[^a-z0-9]+", "-", step.lower()).strip("-")
     return f"{words[:40]}-{hashlib.sha256(step.encode()).hexdigest()[:8]}"
@@ -178,10 +182,10 @@ def _stem(step):
 
 
 class _DamagedError(Exception):
-    """What is wrong with a file."""
+    """A file that is damaged, and in what way."""
 
 
-def _write(path, content):
+def _write(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all, and see that it is on the disk."""
     payload = to_bytes(content)
     head = b"%s %s\n" % (MAGIC, hashlib.sha256(payload).hexdigest().encode())
@@ -203,7 +207,8 @@ def _write(path, content):
         part.unlink(missing_ok=True)
 
 
-def _read(path):
+def _read(path: Path) -> dict[str, Any]:
+    """Read a file, or say what is wrong with it."""
     try:
         head, _, payload = path.read_bytes().partition(b"\n")
     except OSError as error:
@@ -213,7 +218,7 @@ def _read(path):
     return from_bytes(payload)
 
 
-def _first_intact(paths, way_out):
+def _first_intact(paths: Iterable[Path], way_out: str) -> dict[str, Any] | None:
     """Content of the first file that can be read, with a warning for each that cannot."""
     for path in paths:
         if not path.exists():
@@ -243,7 +248,8 @@ def to_bytes(content: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def _to_tree(value, where, arrays):
+def _to_tree(value: Any, where: str, arrays: list[np.ndarray]) -> Any:
+    """Get content as JSON has it, and append its arrays to a list."""
     if type(value) in _PLAIN:
         return value
     if type(value) is list:
@@ -269,7 +275,8 @@ def from_bytes(payload: bytes) -> dict[str, Any]:
     return _from_tree(tree, arrays)
 
 
-def _from_tree(tree, arrays):
+def _from_tree(tree: Any, arrays: list[np.ndarray]) -> Any:
+    """Undo `_to_tree`."""
     if isinstance(tree, list):
         return [_from_tree(item, arrays) for item in tree]
     if not isinstance(tree, dict):

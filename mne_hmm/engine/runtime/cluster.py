@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -83,8 +83,10 @@ class Cluster:
             ) from error
 
     @classmethod
-    def _checked(cls, jobs, task_type, task_id, name) -> "Cluster":
-        jobs = {job: list(addresses) for job, addresses in jobs.items()}
+    def _checked(
+        cls, given_jobs: Mapping[str, Iterable[str]], task_type: str, task_id: int, name: str
+    ) -> "Cluster":
+        jobs = {job: list(addresses) for job, addresses in given_jobs.items()}
         rule = None
         if not jobs or not set(jobs) <= set(JOBS):
             rule = f"jobs named {' or '.join(map(repr, JOBS))} only, got {list(jobs)}"
@@ -108,7 +110,7 @@ class Cluster:
 
     @property
     def rank(self) -> int:
-        """Number of this process among all."""
+        """Index of this process among all."""
         return self._tasks.index((self.task_type, self.task_id))
 
     @property
@@ -157,7 +159,7 @@ def find_troubles(workers: dict[str, str]) -> dict[str, str]:
 
 
 def _trouble_with(address: str) -> str:
-    """Tell why a worker does not answer; an empty string if it does.
+    """Find out why a worker does not answer; an empty string if it does.
 
     Whoever connects to a running worker is greeted at once, by `_greeting` or TensorFlow's server.
     The system takes connections for a process that is stopped, but nobody says a word.

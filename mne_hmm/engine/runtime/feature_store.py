@@ -23,7 +23,7 @@ END = -1, np.empty(0, np.float32)
 
 @dataclass(frozen=True)
 class Shard:
-    """What is known of the file of one recording.
+    """The file of one recording.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def write_shard(path: str, rows: np.ndarray) -> None:
         raise OSError(error.message) from error
 
 
-def _record_length(n_features):
+def _record_length(n_features: int) -> int:
+    """Rows of a record."""
     return max(RECORD_SIZE // (4 * n_features), 1)
 
 
@@ -121,10 +122,10 @@ class Shards(FeatureSequence):
         for position, index in enumerate(order):
             yield index, self._read(records, position, index)
 
-    def _records(self, order):
+    def _records(self, order: Sequence[int]) -> "tf.data.Dataset":
         """Values of every record, with the position of its file in the order."""
 
-        def read(position, path):
+        def read(position: "tf.Tensor", path: "tf.Tensor") -> "tf.data.Dataset":
             records = tf.data.TFRecordDataset(path, buffer_size=READ_SIZE)
             return records.map(lambda record: (position, tf.io.decode_raw(record, tf.float32)))
 
@@ -134,7 +135,9 @@ class Shards(FeatureSequence):
         ahead = -(-longest // _record_length(self.n_features))
         return files.flat_map(read).prefetch(ahead)
 
-    def _read(self, records, position, index):
+    def _read(
+        self, records: Iterator[tuple[int, np.ndarray]], position: int, index: int
+    ) -> np.ndarray:
         """Put the rows of one recording together from its records."""
         shard = self._shards[index]
         fault = shard.fault()
@@ -144,17 +147,18 @@ class Shards(FeatureSequence):
         values, row = out.reshape(-1), 0
         while row < len(values):
             try:
-                found, record = next(records, END)
+                place, record = next(records, END)
             except tf.errors.OpError as error:
                 raise _damaged(shard, f"is damaged ({error.message})") from error
-            if found != position or row + len(record) > len(values):
+            if place != position or row + len(record) > len(values):
                 raise _damaged(shard, f"does not hold {shard.n_samples:,} rows")
             values[row : row + len(record)] = record
             row += len(record)
         self._check_rows(index, out)
         return out
 
-    def _check_rows(self, index, rows):
+    def _check_rows(self, index: int, rows: np.ndarray) -> None:
+        """Compare the rows of a file with their hash, unless that was done since it changed."""
         shard = self._shards[index]
         stat = os.stat(shard.path)
         now = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -165,7 +169,7 @@ class Shards(FeatureSequence):
         self._seen[index] = now
 
 
-def _damaged(shard, fault):
+def _damaged(shard: Shard, fault: str) -> OSError:
     return OSError(
         f"{shard.path}, which holds the features of {shard.name}, {fault}; delete that file and "
         "call prepare again with the same arguments, which writes it anew"

@@ -2,11 +2,12 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
 from functools import cache
 
 
 @cache
-def _trim():
+def _trim() -> Callable[[int], int] | None:
     """Find the C library's own function, None where there is none."""
     if not sys.platform.startswith("linux"):
         return None

@@ -31,7 +31,7 @@ class Workers:
     Parameters
     ----------
     rank : int
-        Number of this process, from 0.
+        Index of this process, from 0.
     size : int
         Number of processes.
     devices : tuple of str
@@ -79,7 +79,7 @@ class Workers:
         return self.rank == 0
 
     def share(self, costs: Sequence[int]) -> list[int]:
-        """Tell which of the recordings are this worker's.
+        """Find which of the recordings are this worker's.
 
         All workers come to the same shares, without a word between them.
         """
@@ -139,11 +139,11 @@ class Workers:
 ALONE = Workers()
 
 
-def _sum_over_workers(strategy) -> "Callable[[tf.Tensor], tf.Tensor]":
+def _sum_over_workers(strategy: "tf.distribute.Strategy") -> "Callable[[tf.Tensor], tf.Tensor]":
     """Make the function that sums a vector over all workers."""
     n_devices = len(strategy.extended.worker_devices)
 
-    def on_device(vector):
+    def on_device(vector: "tf.Tensor") -> "tf.Tensor":
         context = tf.distribute.get_replica_context()
         # All devices of a worker take part, but its numbers count once.
         first = tf.equal(context.replica_id_in_sync_group % n_devices, 0)
@@ -152,7 +152,7 @@ def _sum_over_workers(strategy) -> "Callable[[tf.Tensor], tf.Tensor]":
 
     # One trace for all lengths: a trace takes longer than many sums.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float64)], autograph=False)
-    def summed(vector):
+    def summed(vector: "tf.Tensor") -> "tf.Tensor":
         return strategy.experimental_local_results(strategy.run(on_device, (vector,)))[0]
 
     return summed
