@@ -146,17 +146,17 @@ class SingleRecording(FeatureSequence):
     """One of several arrays, which is read when it is asked for."""
 
     def __init__(self, data: Sequence[np.ndarray], index: int):
-        self.data, self.index = data, index
+        self.data, self.i_recording = data, index
         self.lengths = [lengths_of(data)[index]]
         self.n_features = n_features_of(data)
 
     def __getitem__(self, index: Any) -> Any:
-        return self.data[[self.index][index]]
+        return self.data[[self.i_recording][index]]
 
     def stream(self, order: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the recording, as often as it is asked for."""
         order = list(order)
-        read = stream_features(self.data, [[self.index][index] for index in order])
+        read = stream_features(self.data, [[self.i_recording][index] for index in order])
         for index, (_, features) in zip(order, read, strict=True):
             yield index, features
 
