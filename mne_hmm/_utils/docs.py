@@ -76,6 +76,42 @@ random_state : int | numpy.random.Generator | None
     same machine and with the same number of threads. None draws a new seed.
 """.strip()
 
+_docdict["n_folds"] = """
+n_folds : int
+    Number of folds, at least 2. Folds are of whole recordings where there are as many;
+    otherwise all recordings, end to end, are cut into long blocks.
+""".strip()
+
+_docdict["gap"] = """
+gap : float
+    Seconds to leave out of the training data on both sides of a held-out block. At least
+    as much is left out as the embedding reaches.
+""".strip()
+
+_docdict["model_of_fits"] = """
+learn_means : bool | "auto"
+    Whether states have means of their own, as for `fit_hmm`.
+covariance_type : "full" | "diag"
+    Form of the covariances.
+n_init : int
+    Number of starts of each fit.
+""".strip()
+
+_docdict["training_of_fits"] = """
+max_iter : int
+    Largest number of updates of each fit.
+tol : float
+    When training stops, as for `fit_hmm`.
+priors : Priors | None
+    Priors on the parameters, for small data. None is none.
+""".strip()
+
+_docdict["n_jobs_of_fits"] = """
+n_jobs : int | None
+    Number of fits at once, each in a process of its own with TensorFlow and the data in
+    its memory. It changes results by no more than rounding does.
+""".strip()
+
 _docdict["states"] = """
 states : StateTimeCourse | list of StateTimeCourse
     The states, as `HMM.predict` returns them. One entry of a list is one recording.

@@ -204,16 +204,12 @@ def cross_validate(
     %(inst)s
     n_states : int
         Number of states, at least 2.
-    n_folds : int
-        Number of folds, at least 2. Folds are of whole recordings where there are as many;
-        otherwise all recordings, end to end, are cut into long blocks.
+    %(n_folds)s
     group : sequence of hashable | None
         What recordings belong together, an entry for each, such as the names of persons: those
         of one group are in one fold. If ``preparation`` aligns recordings, they are aligned
         together, too.
-    gap : float
-        Seconds to leave out of the training data on both sides of a held-out block. At least
-        as much is left out as the embedding reaches.
+    %(gap)s
     metric : "riemannian" | "wasserstein"
         Distance between the covariances of states of different folds, as for `match_states`.
     preparation : Preparation | None
@@ -221,29 +217,17 @@ def cross_validate(
     %(picks)s
     %(reject_by_annotation)s
     %(sfreq)s
-    learn_means : bool | "auto"
-        Whether states have means of their own, as for `fit_hmm`.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-    n_init : int
-        Number of starts of each fit.
+    %(model_of_fits)s
     refine : bool
         Whether each fit searches for the best optimum, as `fit_hmm` does.
-    max_iter : int
-        Largest number of updates of each fit.
-    tol : float
-        When training stops, as for `fit_hmm`.
-    priors : Priors | None
-        Priors on the parameters, for small data. None is none.
+    %(training_of_fits)s
     checkpoint_dir : path-like | None
         Folder to which each finished fit is written. After an interruption the same call goes on
         where it stopped. A folder of `select_n_states` with the same arguments has its fits of
         folds already. It is made if it does not exist. Start anew by deleting it.
     %(atlas)s
     %(random_state)s
-    n_jobs : int | None
-        Number of fits at once, each in a process of its own with TensorFlow and the data in
-        its memory. It changes results by no more than rounding does.
+    %(n_jobs_of_fits)s
     %(verbose)s
 
     Returns

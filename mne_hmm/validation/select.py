@@ -71,9 +71,7 @@ def select_n_states(
     %(inst)s
     n_states : sequence of int
         The numbers of states to try, each at least 2.
-    n_folds : int
-        Number of folds, at least 2. Folds are of whole recordings where there are as many;
-        otherwise all recordings, end to end, are cut into long blocks.
+    %(n_folds)s
     n_repeats : int
         Number of fits on all data, each with a seed of its own. With 1, nothing is known of
         whether states recur in repeats.
@@ -81,9 +79,7 @@ def select_n_states(
         What recordings belong together, an entry for each, such as the names of persons: those
         of one group are in one fold, and in one half. If ``preparation`` aligns recordings, they
         are aligned together, too.
-    gap : float
-        Seconds to leave out of the training data on both sides of a held-out block. At least
-        as much is left out as the embedding reaches.
+    %(gap)s
     metric : "riemannian" | "wasserstein"
         Distance between the covariances of states of repeats and of halves, as for
         `match_states`.
@@ -92,31 +88,19 @@ def select_n_states(
     %(picks)s
     %(reject_by_annotation)s
     %(sfreq)s
-    learn_means : bool | "auto"
-        Whether states have means of their own, as for `fit_hmm`.
-    covariance_type : "full" | "diag"
-        Form of the covariances.
-    n_init : int
-        Number of starts of each fit.
+    %(model_of_fits)s
     refine : bool
         Whether each fit searches for the best optimum, as `fit_hmm` does by default. It takes
         several times as long. Then repeats nearly always agree; whether the halves do says
         more.
-    max_iter : int
-        Largest number of updates of each fit.
-    tol : float
-        When training stops, as for `fit_hmm`.
-    priors : Priors | None
-        Priors on the parameters, for small data. None is none.
+    %(training_of_fits)s
     checkpoint_dir : path-like | None
         Folder to which each finished fit is written. After an interruption the same call goes on
         where it stopped, and a call with other ``n_states``, ``n_folds`` or ``n_repeats`` takes
         the fits that are there. It is made if it does not exist. Start anew by deleting it.
     %(atlas)s
     %(random_state)s
-    n_jobs : int | None
-        Number of fits at once, each in a process of its own with TensorFlow and the data in
-        its memory. It changes results by no more than rounding does.
+    %(n_jobs_of_fits)s
     %(verbose)s
 
     Returns
