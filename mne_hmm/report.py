@@ -17,7 +17,7 @@ from .spectral.from_recordings import compute_state_spectra
 from .spectral.maps import mean_maps, power_maps
 from .spectral.networks import coherence_networks
 from .states.time_course import StateTimeCourse, as_courses
-from .statistics.recording_dependence import ONLY, compute_recording_dependence
+from .statistics.recording_dependence import MIN_SHARE_IN_ONE, compute_recording_dependence
 from .statistics.tinda import compute_tinda
 
 SECTION = "Hidden Markov model"
@@ -444,7 +444,7 @@ def _in_one(seconds, names):
     """Say in which recording a state is on, if it is in one alone."""
     share = seconds / seconds.sum()
     largest = int(share.argmax())
-    if len(names) < 2 or share[largest] <= ONLY:
+    if len(names) < 2 or share[largest] <= MIN_SHARE_IN_ONE:
         return ""
     return f"{names[largest]} has {100 * share[largest]:.1f} % of its time"
 

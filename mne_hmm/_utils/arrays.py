@@ -24,5 +24,9 @@ def nanmean_of_rows(values: np.ndarray) -> np.ndarray:
     """Compute the mean of each row without NaN, and NaN where a row has nothing else."""
     there = ~np.isnan(values)
     counts = there.sum(axis=1)
-    sums = np.where(there, values, 0.0).sum(axis=1)
-    return np.divide(sums, counts, out=np.full(len(values), np.nan), where=counts > 0)
+    return divide_or_nan(np.where(there, values, 0.0).sum(axis=1), counts)
+
+
+def divide_or_nan(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Divide by counts that broadcast to ``values``; NaN where a count is 0."""
+    return np.divide(values, counts, out=np.full(np.shape(values), np.nan), where=counts > 0)

@@ -14,11 +14,12 @@ together, and ``F_k`` to one block after another.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import cholesky, solve
 
+from .._utils.typing import GaussianHMM
 from ..preparation.patterns import embedded_covariances, input_patterns, spatial_patterns
 
 # Noise that is added to each signal, as a share of the mean variance: what the components leave
@@ -38,9 +39,9 @@ class Autoregression(NamedTuple):
 
 
 def simulate_channels(
-    hmm: Any, n_times: int, rng: np.random.Generator
+    hmm: GaussianHMM, n_times: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Make signals of a model's channels, and the states they were made with.
+    """Simulate signals of a model's channels, and the states they were made with.
 
     Shapes: returns ``signals`` (n_times, n_channels), ``labels`` (n_times,).
     """
@@ -52,7 +53,7 @@ def simulate_channels(
             "model must be of time-delay embedded signals and without means, such as fit_hmm makes "
             "by default; of features of any model, hmm.sample(n_samples) draws samples"
         )
-    autoregressions = [fit_autoregression(one) for one in autocovariances(hmm)]
+    autoregressions = [fit_autoregression(of_state) for of_state in autocovariances(hmm)]
     n_before = round(BURN_IN * preparation.sfreq_)
     labels = sample_states(n_before + n_times, hmm.initial_probs_, hmm.transition_matrix_, rng)
     signals = simulate_switching(autoregressions, labels, rng)[n_before:]
@@ -61,7 +62,7 @@ def simulate_channels(
     return signals, labels[n_before:]
 
 
-def autocovariances(hmm: Any) -> np.ndarray:
+def autocovariances(hmm: GaussianHMM) -> np.ndarray:
     """Get covariances over lags of what a model embeds.
 
     Shapes: returns ``autocovariances`` (n_states, n_lags, n_signals, n_signals).
@@ -95,8 +96,8 @@ def fit_autoregression(autocovariance: np.ndarray) -> Autoregression:
     return Autoregression(np.ascontiguousarray(by_lag), factor)
 
 
-def _block_toeplitz(autocovariance):
-    """Covariance of some samples in a row, the latest first."""
+def _block_toeplitz(autocovariance: np.ndarray) -> np.ndarray:
+    """Covariance of successive samples, the latest first."""
     n_lags, n = autocovariance.shape[:2]
     out = np.empty((n_lags, n, n_lags, n))
     for i in range(n_lags):
@@ -108,7 +109,7 @@ def _block_toeplitz(autocovariance):
 def simulate_switching(
     autoregressions: Sequence[Autoregression], labels: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Make signals that switch with states, from silence on.
+    """Simulate signals that switch with states, from silence on.
 
     Shapes: ``labels`` (n_times,); returns ``signals`` (n_times, n_signals).
     """
@@ -133,20 +134,20 @@ def simulate_switching(
     return driven
 
 
-def _blocks(labels, longest):
-    """Cut into blocks of one state and at most so many samples: their starts and states."""
+def _blocks(labels: np.ndarray, max_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut into blocks of one state and at most ``max_length`` samples: their starts and states."""
     changes = np.flatnonzero(np.diff(labels)) + 1
     begins = np.concatenate([[0], changes])
     lengths = np.diff(np.append(begins, len(labels)))
-    n_blocks = -(-lengths // longest)
+    n_blocks = -(-lengths // max_length)
     first = np.repeat(np.cumsum(n_blocks) - n_blocks, n_blocks)
-    starts = np.repeat(begins, n_blocks) + longest * (np.arange(n_blocks.sum()) - first)
+    starts = np.repeat(begins, n_blocks) + max_length * (np.arange(n_blocks.sum()) - first)
     return starts, labels[starts]
 
 
-def _block_response(one):
+def _block_response(autoregression: Autoregression) -> tuple[np.ndarray, np.ndarray]:
     """How a block depends on the samples before it, the earliest first, and on its noise."""
-    coefficients, factor = one
+    coefficients, factor = autoregression
     order, n = coefficients.shape[:2]
     # Rows: samples of the block. Columns: samples before it, then noise of the block.
     past = np.zeros((order, n, order, n))

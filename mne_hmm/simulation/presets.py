@@ -43,7 +43,7 @@ class Network(NamedTuple):
 
 
 class Preset(NamedTuple):
-    """Networks, the channels they are seen in, and how they are."""
+    """The networks of a preset, and the channels they are seen in."""
 
     networks: tuple[Network, ...]
     channels: tuple[str, ...]
@@ -63,7 +63,7 @@ def electrode_positions() -> mne.channels.DigMontage:
     )
 
 
-def _of_parcels(networks):
+def _of_parcels(networks: Sequence[Network]) -> np.ndarray:
     """Give each pair of parcels of a network a source, and one that they share."""
     out = []
     for network in networks:
@@ -72,25 +72,25 @@ def _of_parcels(networks):
             for member in network.members
         ]
         sources = np.zeros((4, len(PARCELS)))
-        for number, parcels in enumerate(of_network):
+        for i_member, parcels in enumerate(of_network):
             columns = [PARCELS.index(parcel) for parcel in parcels]
             sources[0, columns] = 1.0
-            sources[1 + number % 3, columns] = 0.6
+            sources[1 + i_member % 3, columns] = 0.6
         out.append(sources)
     return np.array(out)
 
 
-def _of_electrodes(networks):
+def _of_electrodes(networks: Sequence[Network]) -> np.ndarray:
     """Put a source under each electrode in the middle of a network, and one that they share."""
     positions = electrode_positions().get_positions()["ch_pos"]
     places = np.array([positions[name] for name in ELECTRODES])
     out = np.zeros((len(networks), 4, len(ELECTRODES)))
     for sources, network in zip(out, networks, strict=True):
-        for number, member in enumerate(network.members):
+        for i_member, member in enumerate(network.members):
             distance = np.linalg.norm(places - positions[member], axis=1)
             seen = np.exp(-0.5 * (distance / REACH) ** 2)
             sources[0] += seen
-            sources[1 + number % 3] += 0.6 * seen
+            sources[1 + i_member % 3] += 0.6 * seen
     return out
 
 

@@ -10,16 +10,19 @@ from scipy.signal import lfilter
 
 from .._utils.checks import check_number, check_random_state, listed
 from .._utils.docs import fill_doc
+from .._utils.typing import RandomState
 from ..io.timeline import Timeline
 from ..model.hmm import HMM
 from ..states.time_course import StateTimeCourse
 from .autoregression import simulate_channels
-from .networks import networks_of
+from .networks import Networks, networks_of
 from .presets import electrode_positions
 from .state_sequences import jump_matrix, markov_labels, visit_labels
 
 # Pole radius of the oscillators: a band some 4 Hz wide at 250 Hz.
 SHARPNESS_HZ = 2.0
+# Oscillators of a network where no patterns are given.
+N_OSCILLATORS = 4
 # Seconds in which a network fades in or out.
 FADE = 0.1
 
@@ -39,7 +42,7 @@ def simulate_raw(
     frequencies: Sequence[float] | None = None,
     patterns: np.ndarray | None = None,
     snr: float | None = None,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> tuple[mne.io.RawArray, StateTimeCourse]:
     """Simulate a recording with known states.
 
@@ -151,7 +154,7 @@ def simulate_raw(
     """
     duration = check_number(duration, "duration", rule="a number of seconds above 0", above=0)
     rng = check_random_state(random_state)
-    own = {
+    parameters = {
         "n_states": n_states,
         "n_channels": n_channels,
         "sfreq": sfreq,
@@ -162,15 +165,15 @@ def simulate_raw(
         "patterns": patterns,
         "snr": snr,
     }
-    given = {name: value for name, value in own.items() if value is not None}
+    arguments = {name: value for name, value in parameters.items() if value is not None}
     if model is not None:
-        _check_model(model, preset, given)
+        _check_model(model, preset, arguments)
         rate = model.preparation_.sfreq_
         signals, labels = simulate_channels(model, max(round(duration * rate), 1), rng)
         names, state_names = model.preparation_.ch_names_, model.state_names
         info = mne.create_info(list(names), rate, "misc")
     else:
-        networks = networks_of(preset, given)
+        networks = networks_of(preset, arguments)
         signals, labels, info = _oscillations(duration, rng, networks)
         rate, names, state_names = networks.sfreq, networks.ch_names, networks.state_names
     raw = mne.io.RawArray(signals.T, info, verbose="ERROR")
@@ -185,18 +188,21 @@ def simulate_raw(
     return raw, states
 
 
-def _check_model(model, preset, given):
+def _check_model(model: Any, preset: str | None, arguments: dict[str, Any]) -> None:
+    """Check that a model is one, and that nothing is an argument that the model decides."""
     if not isinstance(model, HMM):
         raise TypeError(f"model must be an HMM or None, got {type(model).__name__}")
-    given = [*(["preset"] if preset is not None else []), *given]
-    if given:
+    names = [*(["preset"] if preset is not None else []), *arguments]
+    if names:
         raise ValueError(
-            f"{listed(given)} cannot be given with model, which has its own; leave them out"
+            f"{listed(names)} cannot be given with model, which has its own; leave them out"
         )
 
 
-def _oscillations(duration, rng, networks):
-    """Networks of oscillators in noise, their states, and what channels there are."""
+def _oscillations(
+    duration: float, rng: np.random.Generator, networks: Networks
+) -> tuple[np.ndarray, np.ndarray, mne.Info]:
+    """Networks of oscillators in noise, shape (n_times, n_channels), their states, and the info."""
     rate, n_channels = networks.sfreq, len(networks.ch_names)
     n_times = round(duration * rate)
     if n_times < 2:
@@ -221,8 +227,8 @@ def _oscillations(duration, rng, networks):
     return data, labels, info
 
 
-def _labels(n_times, networks, rng):
-    """States of all samples."""
+def _labels(n_times: int, networks: Networks, rng: np.random.Generator) -> np.ndarray:
+    """Draw the states of all samples."""
     if networks.transition_matrix is not None:
         return markov_labels(networks.transition_matrix, n_times, rng)
     occupancy, jumps = networks.occupancy, None
@@ -233,10 +239,16 @@ def _labels(n_times, networks, rng):
     return visit_labels(n_times, networks.lifetimes * networks.sfreq, jumps, occupancy, rng)
 
 
-def _network(on, n_channels, frequency, sfreq, mixing, rng, n_oscillators=4):
+def _network(
+    on: np.ndarray,
+    n_channels: int,
+    frequency: float,
+    sfreq: float,
+    mixing: np.ndarray | None,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Oscillators of one frequency, mixed into channels, while a state is on."""
-    if mixing is not None:
-        n_oscillators = len(mixing)
+    n_oscillators = N_OSCILLATORS if mixing is None else len(mixing)
     radius = np.exp(-np.pi * SHARPNESS_HZ / sfreq)
     angle = 2 * np.pi * frequency / sfreq
     noise = rng.standard_normal((len(on), n_oscillators))
@@ -251,7 +263,7 @@ def _network(on, n_channels, frequency, sfreq, mixing, rng, n_oscillators=4):
     return (sources * envelope[:, None]) @ mixing
 
 
-def _pink(n_times, n_channels, rng):
+def _pink(n_times: int, n_channels: int, rng: np.random.Generator) -> np.ndarray:
     """Noise with more power at low frequencies, partly shared by the channels."""
     noise = lfilter([1], [1, -0.95], rng.standard_normal((n_times, n_channels)), axis=0)
     shared = np.eye(n_channels) + 0.1 * rng.standard_normal((n_channels, n_channels))

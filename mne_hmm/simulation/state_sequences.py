@@ -1,5 +1,6 @@
 """Sequences of states, drawn visit by visit: from lifetimes and occupancies, or from chains."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpy as np
 from ..states.visits import stationary_occupancy
 
 
-def markov_labels(transition_matrix: np.ndarray, n_times: int, rng: np.random.Generator):
+def markov_labels(
+    transition_matrix: np.ndarray, n_times: int, rng: np.random.Generator
+) -> np.ndarray:
     """Draw the states of a Markov chain that has been going on for long.
 
     Shapes: ``transition_matrix`` (n_states, n_states); returns ``labels`` (n_times,).
@@ -20,7 +23,7 @@ def markov_labels(transition_matrix: np.ndarray, n_times: int, rng: np.random.Ge
 
 
 class ChainStatistics(NamedTuple):
-    """What is seen of many chains, shape (n_chains, n_states) each."""
+    """Counts over samples and visits of many chains, shape (n_chains, n_states) each."""
 
     occupied: np.ndarray
     """Number of samples in each state."""
@@ -48,7 +51,7 @@ def markov_statistics(
 
 
 class _Visit(NamedTuple):
-    """The next visit of each chain that is not at its end."""
+    """The next visit of each chain that has not ended, shape (n_chains,) each."""
 
     chains: np.ndarray
     states: np.ndarray
@@ -56,7 +59,9 @@ class _Visit(NamedTuple):
     whole: np.ndarray
 
 
-def _visits(transition_matrix, n_times, n_chains, rng):
+def _visits(
+    transition_matrix: np.ndarray, n_times: int, n_chains: int, rng: np.random.Generator
+) -> Iterator[_Visit]:
     """Yield the visits of chains that begin where they would be found at any time."""
     stays = np.diagonal(transition_matrix)
     onward = np.where(np.eye(len(stays), dtype=bool), 0.0, transition_matrix)
@@ -82,7 +87,7 @@ def _visits(transition_matrix, n_times, n_chains, rng):
 
 
 def jump_matrix(occupancy: np.ndarray, lifetimes: np.ndarray) -> np.ndarray:
-    """Find which state follows which, so that states are on for given shares of the time.
+    """Compute which state follows which, so that states are on for the shares ``occupancy``.
 
     Shapes: ``occupancy`` (n_states,), ``lifetimes`` (n_states,); returns ``jumps``
     (n_states, n_states).
@@ -105,11 +110,11 @@ def jump_matrix(occupancy: np.ndarray, lifetimes: np.ndarray) -> np.ndarray:
     weights = np.sqrt(entered)
     for _ in range(10_000):
         flows = weights[:, np.newaxis] * jumps * weights
-        found = flows.sum(axis=1)
-        if np.abs(found - entered).max() < 1e-12:
+        sums = flows.sum(axis=1)
+        if np.abs(sums - entered).max() < 1e-12:
             break
-        weights = weights * np.sqrt(entered / found)
-    return flows / found[:, np.newaxis]
+        weights = weights * np.sqrt(entered / sums)
+    return flows / sums[:, np.newaxis]
 
 
 def visit_labels(
@@ -119,7 +124,7 @@ def visit_labels(
     occupancy: np.ndarray | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Draw visits one after another; half of a lifetime is certain, half by chance.
+    """Draw the states of samples visit by visit; half of a lifetime is certain, half by chance.
 
     Shapes: ``mean_samples`` (n_states,), ``jumps`` (n_states, n_states), ``occupancy``
     (n_states,); returns ``labels`` (n_times,).
@@ -142,13 +147,15 @@ def visit_labels(
     return np.repeat(states[:n_needed], durations[:n_needed])[:n_times]
 
 
-def _follow(jumps, occupancy, n_visits, rng):
-    """Draw which state comes after which: a look-up per visit."""
+def _follow(
+    jumps: np.ndarray, occupancy: np.ndarray | None, n_visits: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw the states of visits, one after another, shape (n_visits,)."""
     cumulative = np.cumsum(jumps, axis=1)
     cumulative[:, -1] = np.inf  # what rounding leaves above the last
     draws = rng.random(n_visits)
     out = np.empty(n_visits, int)
     out[0] = rng.choice(len(jumps), p=occupancy)
-    for number in range(1, n_visits):
-        out[number] = np.searchsorted(cumulative[out[number - 1]], draws[number], side="right")
+    for i_visit in range(1, n_visits):
+        out[i_visit] = np.searchsorted(cumulative[out[i_visit - 1]], draws[i_visit], side="right")
     return out

@@ -1,13 +1,17 @@
 """How much the states of two models have in common."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._utils.mne_private import check_pandas
 from .matching import best_match, common_samples, correlations, same_recordings
-from .time_course import as_courses
+from .time_course import StateTimeCourse, as_courses
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,7 @@ class StateAgreement:
         """Share of the samples in the partner of each state; NaN without a partner."""
         return np.where(self.order >= 0, self.overlap.sum(axis=0)[self.order], np.nan)
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the agreement as a table with one row per state.
 
         Returns
@@ -81,15 +85,16 @@ class StateAgreement:
             }
         )
 
-    def _partners(self, nobody):
+    def _partners(self, nobody: str | None) -> list[str | None]:
+        """Names of the partners, ``nobody`` where there is none."""
         return [nobody if k < 0 else self.other_names[k] for k in self.order]
 
-    def __str__(self):
-        partners = self._partners("none")
-        wide = max(map(len, (*self.state_names, "state")))
-        other = max(map(len, (*partners, "other")))
+    def __str__(self) -> str:
+        partners = list(map(str, self._partners("none")))
+        width = max(map(len, (*self.state_names, "state")))
+        other_width = max(map(len, (*partners, "other")))
         rows = [
-            f"{name:{wide}s}  {partner:{other}s}  {r:11.3f}  {mine:9.3f}  {theirs:15.3f}"
+            f"{name:{width}s}  {partner:{other_width}s}  {r:11.3f}  {mine:9.3f}  {theirs:15.3f}"
             for name, partner, r, mine, theirs in zip(
                 self.state_names,
                 partners,
@@ -99,7 +104,9 @@ class StateAgreement:
                 strict=True,
             )
         ]
-        head = f"{'state':{wide}s}  {'other':{other}s}  correlation  occupancy  other occupancy"
+        head = (
+            f"{'state':{width}s}  {'other':{other_width}s}  correlation  occupancy  other occupancy"
+        )
         alike = (
             f"{100 * self.share_alike:.1f} % of samples alike (kappa {self.kappa:.3f}, adjusted "
             f"Rand index {self.adjusted_rand:.3f})"
@@ -109,7 +116,10 @@ class StateAgreement:
     __repr__ = __str__
 
 
-def compute_agreement(states: Any, other: Any) -> StateAgreement:
+def compute_agreement(
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    other: StateTimeCourse | Sequence[StateTimeCourse],
+) -> StateAgreement:
     """Compute how much two state time courses have in common.
 
     Parameters
@@ -153,15 +163,15 @@ def compute_agreement(states: Any, other: Any) -> StateAgreement:
     >>> mne_hmm.compute_agreement(states, states).share_alike
     1.0
     """
-    own, others = as_courses(states), as_courses(other)
-    pairs = [common_samples(a, b) for a, b in same_recordings(own, others)]
-    values = correlations([(one[0], two[0]) for one, two in pairs])
-    counts = np.sum([cross_table(one[1], two[1], *values.shape) for one, two in pairs], axis=0)
+    courses, other_courses = as_courses(states), as_courses(other)
+    pairs = [common_samples(a, b) for a, b in same_recordings(courses, other_courses)]
+    values = correlations([(a.probabilities, b.probabilities) for a, b in pairs])
+    counts = np.sum([cross_table(a.labels, b.labels, *values.shape) for a, b in pairs], axis=0)
     order = best_match(values)
     partner = np.where(order >= 0, np.take_along_axis(values, order[:, None], 1)[:, 0], np.nan)
     return StateAgreement(
-        own[0].state_names,
-        others[0].state_names,
+        courses[0].state_names,
+        other_courses[0].state_names,
         order,
         partner,
         counts / counts.sum(),
@@ -171,25 +181,19 @@ def compute_agreement(states: Any, other: Any) -> StateAgreement:
 
 
 def cross_table(first: np.ndarray, second: np.ndarray, n_first: int, n_second: int) -> np.ndarray:
-    """Count the samples in each pair of states.
-
-    Shapes: ``first, second`` (n_samples,); returns ``counts`` (n_first, n_second).
-    """
+    """Count the samples in each pair of states, shape (n_first, n_second)."""
     codes = np.asarray(first, np.int64) * n_second + second
     return np.bincount(codes, minlength=n_first * n_second).reshape(n_first, n_second).astype(float)
 
 
 def aligned(table: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Put partners on the diagonal of a table, which is made square.
-
-    Shapes: ``table`` (n_first, n_second), ``order`` (n_first,); returns ``table`` (n, n).
-    """
+    """Put partners on the diagonal of a table, shape (n_first, n_second), and make it square."""
     n_first, n_second = table.shape
-    alone = np.setdiff1d(np.arange(n_second), order)
-    out = np.zeros((n_first + len(alone), n_first + len(alone)))
-    has = order >= 0
-    out[:n_first, :n_first][:, has] = table[:, order[has]]
-    out[:n_first, n_first:] = table[:, alone]
+    unmatched = np.setdiff1d(np.arange(n_second), order)
+    out = np.zeros((n_first + len(unmatched), n_first + len(unmatched)))
+    matched = order >= 0
+    out[:n_first, :n_first][:, matched] = table[:, order[matched]]
+    out[:n_first, n_first:] = table[:, unmatched]
     return out
 
 
@@ -205,10 +209,10 @@ def cohen_kappa(table: np.ndarray) -> float:
 def adjusted_rand_index(table: np.ndarray) -> float:
     """Rand index corrected for chance; NaN where both have one state only."""
 
-    def pairs(counts):
+    def pairs(counts: np.ndarray) -> float:
         return float((counts * (counts - 1) / 2).sum())
 
     together, rows, columns = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
     by_chance = rows * columns / pairs(table.sum())
-    most = (rows + columns) / 2
-    return np.nan if most == by_chance else (together - by_chance) / (most - by_chance)
+    largest = (rows + columns) / 2
+    return np.nan if largest == by_chance else (together - by_chance) / (largest - by_chance)

@@ -1,7 +1,7 @@
 """Which state of one model is which of another: distances, and the best one-to-one match."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg import solve_triangular
@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from .._utils.arrays import end_to_end
 from .._utils.checks import check_option
 from .._utils.docs import fill_doc
+from .._utils.typing import GaussianHMM, RecordingLike
 from ..preparation.prepared_data import same_features
 from .time_course import StateTimeCourse, as_courses
 
@@ -24,11 +25,11 @@ RANK_TOLERANCE = 1e-8
 
 @fill_doc
 def match_states(
-    hmm: Any,
-    reference: Any,
+    hmm: GaussianHMM,
+    reference: GaussianHMM | StateTimeCourse | Sequence[StateTimeCourse],
     *,
     metric: str = "riemannian",
-    inst: Any = None,
+    inst: RecordingLike | Sequence[RecordingLike] | None = None,
     sfreq: float | None = None,
 ) -> np.ndarray:
     """Find which state of a model belongs to which state of a reference.
@@ -95,7 +96,7 @@ def match_states(
                 f'inst and sfreq are for metric="time_courses" only; metric={metric!r} compares '
                 "what the models hold"
             )
-        check_model(reference, "reference", ', or states, with metric="time_courses"')
+        reference = check_model(reference, "reference", ', or states, with metric="time_courses"')
         if not same_features(hmm.preparation_, reference.preparation_):
             raise ValueError(
                 "hmm and reference were trained on other features (channels, settings, rate or "
@@ -117,35 +118,35 @@ def match_states(
     return np.concatenate([matched, rest])
 
 
-def check_model(value: Any, name: str, more: str = "") -> None:
-    """Check that an argument is a model."""
-    # Models are known by what they hold: their module comes after this one.
+def check_model(value: Any, name: str, more: str = "") -> GaussianHMM:
+    """Return an argument that must be a model."""
+    # Models are recognized by what they hold: their module comes after this one.
     if not hasattr(value, "covariances_"):
         raise TypeError(
             f"{name} must be a model, as fit_hmm and read_hmm give{more}, got "
             f"{type(value).__name__}"
         )
+    return value
 
 
-def _courses_of(hmm, reference, inst, sfreq):
+def _courses_of(
+    hmm: GaussianHMM, reference: Any, inst: Any, sfreq: float | None
+) -> tuple[list[StateTimeCourse], list[StateTimeCourse]]:
     """States of recordings by the reference and by the model."""
     if isinstance(reference, (StateTimeCourse, list, tuple)):
-        own = as_courses(reference)
+        expected = as_courses(reference)
     else:
-        check_model(reference, "reference", ", or states")
-        own = as_courses(reference.predict(inst, sfreq=sfreq))
-    return own, as_courses(hmm.predict(inst, sfreq=sfreq))
+        reference = check_model(reference, "reference", ", or states")
+        expected = as_courses(reference.predict(inst, sfreq=sfreq))
+    return expected, as_courses(hmm.predict(inst, sfreq=sfreq))
 
 
 def best_match(values: np.ndarray, *, smallest: bool = False) -> np.ndarray:
-    """Find the best one-to-one match of rows and columns.
-
-    Shapes: ``values`` (n_rows, n_columns); returns ``match`` (n_rows,).
-    """
+    """Find the best one-to-one match of rows and columns: the column of each row, or -1."""
     cost = np.array(values if smallest else -np.asarray(values), float)
-    known = np.isfinite(cost)
-    worst = cost[known].max() if known.any() else 0.0
-    cost[~known] = worst + 1
+    finite = np.isfinite(cost)
+    worst = cost[finite].max() if finite.any() else 0.0
+    cost[~finite] = worst + 1
     rows, columns = linear_sum_assignment(cost)
     match = np.full(len(cost), -1)
     match[rows] = columns
@@ -162,17 +163,16 @@ def compare_states(
     first_means: np.ndarray | None = None,
     second_means: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Compare each state of one set with each of another.
+    """Compare each state of one set with each of another, shape (n_first, n_second).
 
-    Shapes: ``first`` (n_first, n_features, n_features), ``second`` (n_second, n_features,
-    n_features), ``first_means`` (n_first, n_features), ``second_means`` (n_second,
-    n_features); returns ``values`` (n_first, n_second).
+    States are covariances, shape (n_states, n_features, n_features), and means, 0 where there are
+    none.
     """
     first, second = np.asarray(first, float), np.asarray(second, float)
     n_features = first.shape[-1]
     means = [
-        np.zeros((len(covariances), n_features)) if given is None else np.asarray(given, float)
-        for covariances, given in ((first, first_means), (second, second_means))
+        np.zeros((len(covariances), n_features)) if values is None else np.asarray(values, float)
+        for covariances, values in ((first, first_means), (second, second_means))
     ]
     if metric == "riemannian":
         return _riemannian(first, second, *means)
@@ -189,7 +189,10 @@ def compare_states(
     return (rows @ columns.T) / norms
 
 
-def _riemannian(first, second, first_means, second_means):
+def _riemannian(
+    first: np.ndarray, second: np.ndarray, first_means: np.ndarray, second_means: np.ndarray
+) -> np.ndarray:
+    """Affine-invariant distances, means being a row and column of the covariances."""
     basis = _varying(np.concatenate([first, second]), np.concatenate([first_means, second_means]))
     first = _with_means(basis.T @ first @ basis, first_means @ basis)
     second = _with_means(basis.T @ second @ basis, second_means @ basis)
@@ -204,7 +207,7 @@ def _riemannian(first, second, first_means, second_means):
     return out
 
 
-def _varying(covariances, means):
+def _varying(covariances: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Basis of the directions in which the data vary, whitened by all states together."""
     pooled = (covariances + means[:, :, np.newaxis] * means[:, np.newaxis]).mean(axis=0)
     scale = np.sqrt(np.diag(pooled))
@@ -214,7 +217,7 @@ def _varying(covariances, means):
     return vectors[:, varies] / np.sqrt(values[varies]) / scale[:, np.newaxis]
 
 
-def _with_means(covariances, means):
+def _with_means(covariances: np.ndarray, means: np.ndarray) -> np.ndarray:
     """Covariances and means as one matrix for each state."""
     n_states, n_features = means.shape
     out = np.empty((n_states, n_features + 1, n_features + 1))
@@ -224,7 +227,10 @@ def _with_means(covariances, means):
     return out
 
 
-def _wasserstein(first, second, first_means, second_means):
+def _wasserstein(
+    first: np.ndarray, second: np.ndarray, first_means: np.ndarray, second_means: np.ndarray
+) -> np.ndarray:
+    """Wasserstein distances of Gaussians."""
     values, vectors = np.linalg.eigh(first)
     roots = (vectors * np.sqrt(values.clip(0))[:, np.newaxis]) @ vectors.swapaxes(1, 2)
     out = np.empty((len(first), len(second)))
@@ -242,18 +248,15 @@ def _wasserstein(first, second, first_means, second_means):
 def course_correlations(
     first: Sequence[StateTimeCourse], second: Sequence[StateTimeCourse]
 ) -> np.ndarray:
-    """Correlate state probabilities over all samples that both sets model.
-
-    Shapes: returns ``correlation`` (n_first, n_second).
-    """
+    """Correlate state probabilities over all samples modeled in both, shape (n_first, n_second)."""
     pairs = [common_samples(a, b) for a, b in same_recordings(first, second)]
-    return correlations([(one[0], two[0]) for one, two in pairs])
+    return correlations([(a.probabilities, b.probabilities) for a, b in pairs])
 
 
 def correlations(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Correlate rows of arrays over all samples of several recordings.
+    """Correlate rows of pairs of arrays over the samples of several recordings.
 
-    Shapes: ``pairs`` (n_first, n_times); returns ``correlation`` (n_first, n_second).
+    Shapes: each pair (n_first, n_times) and (n_second, n_times); returns (n_first, n_second).
     """
     n = sum(x.shape[1] for x, _ in pairs)
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
@@ -276,36 +279,43 @@ def correlations(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 def same_recordings(
     first: Sequence[StateTimeCourse], second: Sequence[StateTimeCourse]
 ) -> list[tuple[StateTimeCourse, StateTimeCourse]]:
-    """Pair states of the same recordings, or say how they differ."""
+    """Pair the states of each recording; raises where recordings differ."""
     if len(first) != len(second):
         raise ValueError(
             f"states must be of the same recordings, but there are those of {len(first)} and of "
             f"{len(second)}"
         )
-    for number, (one, two) in enumerate(zip(first, second, strict=True)):
-        if one.labels.shape != two.labels.shape or one.timeline.sfreq != two.timeline.sfreq:
-            grids = [f"{x.labels.shape} at {x.timeline.sfreq:g} Hz" for x in (one, two)]
+    for i_recording, (a, b) in enumerate(zip(first, second, strict=True)):
+        if a.labels.shape != b.labels.shape or a.timeline.sfreq != b.timeline.sfreq:
+            grids = [f"{x.labels.shape} at {x.timeline.sfreq:g} Hz" for x in (a, b)]
             raise ValueError(
-                f"states must be on the same time grid, but those of recording {number} are of "
-                f"shape {grids[0]} and {grids[1]}; find both in the same recording"
+                f"states must be on the same time grid, but those of recording {i_recording} are "
+                f"of shape {grids[0]} and {grids[1]}; find both in the same recording"
             )
     return list(zip(first, second, strict=True))
 
 
-Values = tuple[np.ndarray, np.ndarray]
+class ModeledSamples(NamedTuple):
+    """States at samples that two state time courses model, epochs end to end."""
+
+    probabilities: np.ndarray
+    """Shape (n_states, n_samples)."""
+    labels: np.ndarray
+    """Shape (n_samples,)."""
 
 
-def common_samples(one: StateTimeCourse, two: StateTimeCourse) -> tuple[Values, Values]:
-    """Get probabilities and labels of the samples that both model, epochs end to end.
-
-    Shapes: returns ``one, two`` (n_states, n_samples).
-    """
-    known = (one.labels.ravel() >= 0) & (two.labels.ravel() >= 0)
-    if not known.any():
+def common_samples(
+    first: StateTimeCourse, second: StateTimeCourse
+) -> tuple[ModeledSamples, ModeledSamples]:
+    """Get the states of both at the samples that both model."""
+    in_both = (first.labels.ravel() >= 0) & (second.labels.ravel() >= 0)
+    if not in_both.any():
         raise ValueError("the two have no sample of a recording in common that both model")
-    first, second = ((end_to_end(x.probabilities)[:, known], _labels(x)[known]) for x in (one, two))
-    return first, second
+    return _samples_of(first, in_both), _samples_of(second, in_both)
 
 
-def _labels(states):
-    return states.labels.ravel()
+def _samples_of(states: StateTimeCourse, chosen: np.ndarray) -> ModeledSamples:
+    """Get the states at some samples, epochs end to end."""
+    return ModeledSamples(
+        end_to_end(states.probabilities)[:, chosen], states.labels.ravel()[chosen]
+    )

@@ -1,14 +1,19 @@
 """Whether probabilities of states are what they say, on recordings whose states are known."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._utils.arrays import divide_or_nan
 from .._utils.checks import check_number
 from .._utils.mne_private import check_pandas
 from .matching import best_match, common_samples, correlations, same_recordings
-from .time_course import as_courses
+from .time_course import StateTimeCourse, as_courses
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +40,11 @@ class Calibration:
     @property
     def error(self) -> float:
         """Mean difference of the two over samples (the expected calibration error)."""
-        known = self.n_samples > 0
-        gaps = np.abs(self.probability - self.share_right)[known]
-        return float(np.average(gaps, weights=self.n_samples[known]))
+        filled = self.n_samples > 0
+        gaps = np.abs(self.probability - self.share_right)[filled]
+        return float(np.average(gaps, weights=self.n_samples[filled]))
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the calibration as a table with one row per bin.
 
         Returns
@@ -49,7 +54,7 @@ class Calibration:
         """
         return check_pandas().DataFrame(dict(vars(self)))
 
-    def __str__(self):
+    def __str__(self) -> str:
         rows = [
             f"{p:11.3f}  {right:11.3f}  {n:9,}"
             for p, right, n in zip(self.probability, self.share_right, self.n_samples, strict=True)
@@ -60,7 +65,12 @@ class Calibration:
     __repr__ = __str__
 
 
-def compute_calibration(states: Any, truth: Any, *, n_bins: int = 10) -> Calibration:
+def compute_calibration(
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    truth: StateTimeCourse | Sequence[StateTimeCourse],
+    *,
+    n_bins: int = 10,
+) -> Calibration:
     """Compare probabilities of states with how often they are right.
 
     Of all samples that a good model calls with a probability of 0.8, 80 % are right.
@@ -105,18 +115,13 @@ def compute_calibration(states: Any, truth: Any, *, n_bins: int = 10) -> Calibra
     pairs = [
         common_samples(a, b) for a, b in same_recordings(as_courses(states), as_courses(truth))
     ]
-    order = best_match(correlations([(one[0], two[0]) for one, two in pairs]))
-    said = np.concatenate([one[0].max(axis=0) for one, _ in pairs]).astype(float)
-    right = np.concatenate([order[one[1]] == two[1] for one, two in pairs])
-    bins = np.minimum((said * n_bins).astype(int), n_bins - 1)
+    order = best_match(correlations([(a.probabilities, b.probabilities) for a, b in pairs]))
+    largest = np.concatenate([a.probabilities.max(axis=0) for a, _ in pairs]).astype(float)
+    right = np.concatenate([order[a.labels] == b.labels for a, b in pairs])
+    bins = np.minimum((largest * n_bins).astype(int), n_bins - 1)
     n_samples = np.bincount(bins, minlength=n_bins)
     probability, share = (
-        np.divide(
-            np.bincount(bins, weights=values, minlength=n_bins),
-            n_samples,
-            out=np.full(n_bins, np.nan),
-            where=n_samples > 0,
-        )
-        for values in (said, right)
+        divide_or_nan(np.bincount(bins, weights=values, minlength=n_bins), n_samples)
+        for values in (largest, right)
     )
     return Calibration(probability, share, n_samples)

@@ -1,7 +1,7 @@
 """State time courses on the recording's own time grid, and what MNE-Python makes of them."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
@@ -9,8 +9,14 @@ from scipy.special import entr
 
 from .._utils.checks import check_number, listed, plural
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RecordingLike
 from ..io.timeline import Timeline, TimeMap
 from .visits import StateStatistics, Visits, compute_statistics, find_visits
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 PREFIX = "hmm/"
 NOT_MODELED = "BAD_hmm_not_modeled"
@@ -198,7 +204,9 @@ class StateTimeCourse:
             [PREFIX + self.state_names[state] for state in visits.states[kept]],
         )
 
-    def _annotations(self, starts, stops, descriptions):
+    def _annotations(
+        self, starts: np.ndarray, stops: np.ndarray, descriptions: list[str]
+    ) -> mne.Annotations:
         """Annotations from samples of the recording."""
         begin, end = self.timeline.microseconds(starts, stops)
         return mne.Annotations(
@@ -274,7 +282,7 @@ class StateTimeCourse:
             include_censored=include_censored,
         )
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the state time course as a table with one row per sample.
 
         Returns
@@ -292,11 +300,18 @@ class StateTimeCourse:
             columns["condition"] = np.repeat(grid.conditions, len(self.times))
             columns["epoch"] = np.repeat(grid.selection, len(self.times))
         columns["label"] = self.labels.ravel()
-        for number, name in enumerate(self.state_names):
-            columns[name] = self.probabilities[..., number, :].ravel()
+        for i_state, name in enumerate(self.state_names):
+            columns[name] = self.probabilities[..., i_state, :].ravel()
         return pd.DataFrame(columns)
 
-    def plot(self, *, start=0.0, duration=10.0, axes=None, show=True):
+    def plot(
+        self,
+        *,
+        start: float = 0.0,
+        duration: float = 10.0,
+        axes: "Axes | None" = None,
+        show: bool = True,
+    ) -> "Figure":
         """Plot the state probabilities over time; of epochs, end to end.
 
         Parameters
@@ -320,8 +335,16 @@ class StateTimeCourse:
         return plot_states(self, start=start, duration=duration, axes=axes, show=show)
 
     def plot_with_data(
-        self, inst, *, picks=None, start=0.0, duration=10.0, sfreq=None, axes=None, show=True
-    ):
+        self,
+        inst: RecordingLike,
+        *,
+        picks: Any = None,
+        start: float = 0.0,
+        duration: float = 10.0,
+        sfreq: float | None = None,
+        axes: "Axes | None" = None,
+        show: bool = True,
+    ) -> "Figure":
         """Plot signals, with the colors of the states behind them.
 
         Parameters
@@ -359,7 +382,7 @@ class StateTimeCourse:
             show=show,
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         n_modeled = sum(stop - start for start, stop in self.spans)
         sfreq = self.timeline.sfreq
         samples = f"{len(self.times):,} samples"
@@ -375,23 +398,24 @@ class StateTimeCourse:
 
 def as_courses(states: Any) -> list[StateTimeCourse]:
     """Get the states of one recording, or of several, as a list."""
-    several = [states] if isinstance(states, StateTimeCourse) else states
-    if not isinstance(several, (list, tuple)) or not all(
-        isinstance(one, StateTimeCourse) for one in several
+    courses = [states] if isinstance(states, StateTimeCourse) else states
+    if not isinstance(courses, (list, tuple)) or not all(
+        isinstance(course, StateTimeCourse) for course in courses
     ):
         raise TypeError(
             "states must be a StateTimeCourse or a list of them, as hmm.predict(inst) gives, got "
             f"{type(states).__name__}"
         )
-    if not several:
+    if not courses:
         raise ValueError("states is an empty list; pass the states of at least one recording")
-    first = several[0]
-    for number, one in enumerate(several):
+    first = courses[0]
+    for i_recording, course in enumerate(courses):
         for what in ("state_names", "ch_names"):
-            mine, theirs = getattr(first, what), getattr(one, what)
-            if mine != theirs:
+            expected, actual = getattr(first, what), getattr(course, what)
+            if expected != actual:
                 raise ValueError(
-                    f"states must all be of one model, but {what} are {listed(mine)} in recording "
-                    f"0 and {listed(theirs)} in recording {number}; find all with the same model"
+                    f"states must all be of one model, but {what} are {listed(expected)} in "
+                    f"recording 0 and {listed(actual)} in recording {i_recording}; find all with "
+                    "the same model"
                 )
-    return list(several)
+    return list(courses)

@@ -1,11 +1,15 @@
 """When states are visited, for how long and how often."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from .._utils.arrays import divide_or_nan
 from .._utils.mne_private import check_pandas
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class Visits(NamedTuple):
@@ -20,24 +24,21 @@ class Visits(NamedTuple):
     censored: np.ndarray
     """Whether the visit is cut by the start or the end of its span."""
     spans: np.ndarray
-    """Number of the span it lies in."""
+    """Index of the span it lies in."""
 
 
 def find_visits(labels: np.ndarray, spans: list[tuple[int, int]]) -> Visits:
-    """Find the visits in a state time course.
-
-    Shapes: ``labels`` (n_times,).
-    """
+    """Find the visits in a state time course, labels of shape (n_times,)."""
     parts = []
-    for number, (start, stop) in enumerate(spans):
+    for i_span, (start, stop) in enumerate(spans):
         changes = start + 1 + np.flatnonzero(np.diff(labels[start:stop]))
         starts = np.concatenate([[start], changes]).astype(int)
         stops = np.concatenate([changes, [stop]]).astype(int)
         censored = (starts == start) | (stops == stop)
-        parts.append((labels[starts], starts, stops, censored, np.full(len(starts), number)))
+        parts.append((labels[starts], starts, stops, censored, np.full(len(starts), i_span)))
     if not parts:
-        nothing = np.empty(0, int)
-        return Visits(nothing, nothing, nothing, nothing.astype(bool), nothing)
+        empty = np.empty(0, int)
+        return Visits(empty, empty, empty, empty.astype(bool), empty)
     return Visits(*map(np.concatenate, zip(*parts, strict=True)))
 
 
@@ -79,7 +80,7 @@ class StateStatistics:
     n_visits: np.ndarray
     n_censored: np.ndarray
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the statistics as a table with one row per state.
 
         Returns
@@ -91,7 +92,7 @@ class StateStatistics:
         columns = {name: value for name, value in vars(self).items() if name != "state_names"}
         return pd.DataFrame({"state": list(self.state_names), **columns})
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(map(len, (*self.state_names, "state")))
         head = f"{'state':{width}s}  occupancy  lifetime (ms)  interval (ms)  rate (Hz)"
         rows = [
@@ -110,14 +111,16 @@ class StateStatistics:
     __repr__ = __str__
 
 
-def _mean_per_state(states, values, n_states):
+def _mean_per_state(states: np.ndarray, values: np.ndarray, n_states: int) -> np.ndarray:
     """Mean of the values of each state, NaN where there are none."""
     counts = np.bincount(states, minlength=n_states)
     sums = np.bincount(states, weights=values, minlength=n_states)
-    return np.divide(sums, counts, out=np.full(n_states, np.nan), where=counts > 0)
+    return divide_or_nan(sums, counts)
 
 
-def _spread_per_state(states, values, n_states):
+def _spread_per_state(
+    states: np.ndarray, values: np.ndarray, n_states: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of the values of each state, NaN where there are none."""
     means = _mean_per_state(states, values, n_states)
     return means, np.sqrt(_mean_per_state(states, (values - means[states]) ** 2, n_states))
@@ -131,10 +134,7 @@ def compute_statistics(
     *,
     include_censored: bool = False,
 ) -> StateStatistics:
-    """Compute the statistics of a state time course.
-
-    Shapes: ``labels`` (n_times,).
-    """
+    """Compute the statistics of a state time course, labels of shape (n_times,)."""
     n_states = len(state_names)
     visits = find_visits(labels, spans)
     n_samples = sum(stop - start for start, stop in spans)
@@ -143,8 +143,8 @@ def compute_statistics(
     durations = (visits.stops - visits.starts) / sfreq
     # Visits of one state in one span, one after another.
     order = np.lexsort((visits.starts, visits.states))
-    states, number = visits.states[order], visits.spans[order]
-    follows = (np.diff(states) == 0) & (np.diff(number) == 0)
+    states, spans_of_visits = visits.states[order], visits.spans[order]
+    follows = (np.diff(states) == 0) & (np.diff(spans_of_visits) == 0)
     gaps = (visits.starts[order][1:] - visits.stops[order][:-1])[follows] / sfreq
     span_starts = np.array([start for start, _ in spans], int)
     onsets = ~np.isin(visits.starts, span_starts)
@@ -169,10 +169,7 @@ def compute_statistics(
 
 
 def stationary_occupancy(transition_matrix: np.ndarray) -> np.ndarray:
-    """Compute the share of the time that a long chain spends in each state.
-
-    Shapes: ``transition_matrix`` (n_states, n_states); returns ``occupancy`` (n_states,).
-    """
+    """Compute the share of the time that a long chain spends in each state, shape (n_states,)."""
     n_states = len(transition_matrix)
     stays = np.vstack([transition_matrix.T - np.eye(n_states), np.ones(n_states)])
     sums = np.append(np.zeros(n_states), 1.0)

@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.arrays import divide_or_nan
 from .._utils.checks import check_number
 from .time_course import StateTimeCourse
 
 
 def check_windows(
-    states: Sequence[StateTimeCourse], names: Sequence[Any], window: Any, step: Any
+    states: Sequence[StateTimeCourse], names: Sequence[Any], window: float, step: float | None
 ) -> tuple[float, float]:
     """Check the length and the step of windows in seconds against each recording's grid."""
     rule = "a number of seconds above 0"
@@ -33,9 +34,9 @@ def check_windows(
 def occupancy_in_windows(
     states: StateTimeCourse, window: float, step: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Centers of the windows, and occupancies (n_epochs, n_windows, n_states); NaN where unknown.
+    """Centers of windows, and occupancies, shape (n_epochs, n_windows, n_states).
 
-    A recording that has no epochs is one.
+    NaN where nothing was modeled. A recording without epochs counts as one epoch.
     """
     sfreq, n_states = states.timeline.sfreq, states.n_states
     length = round(window * sfreq)
@@ -49,5 +50,5 @@ def occupancy_in_windows(
     np.cumsum(on, axis=1, out=before[:, 1:])
     counts = before[:, starts + length] - before[:, starts]
     modeled = counts.sum(axis=-1, keepdims=True)
-    occupancy = np.divide(counts, modeled, out=np.full(counts.shape, np.nan), where=modeled > 0)
+    occupancy = divide_or_nan(counts, modeled)
     return states.times[starts] + (length - 1) / 2 / sfreq, occupancy

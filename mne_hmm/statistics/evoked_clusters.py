@@ -1,7 +1,12 @@
-"""Cluster permutation tests of what states do around events."""
+"""Cluster permutation tests of what states do around events.
 
+They are our own since those of MNE-Python can neither shuffle labels within recordings nor compare
+with random events of the same recordings.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import mne
 import numpy as np
@@ -12,27 +17,21 @@ from .._utils.arrays import row_blocks
 from .._utils.checks import check_number, check_option, check_random_state, listed, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas, warn
-from .evoked import FreeOnsets, Trials, baseline_slice, cut_trials, take_trials
-from .permutation import (
-    folded,
-    label_shuffles,
-    one_sample_t,
-    p_values,
-    sign_flips,
-    t_of_sums,
-    two_sample_t,
-)
-
-# Standard deviations of probabilities below this count as this: a state that is as good as
-# never on would have large t statistics of differences that mean nothing.
-FLOOR = 1e-3
-
-# Draws until the smallest distance of events is about that of those observed; where that is
-# unlikely events are few, and hardly overlap.
-TRIES = 100
+from .._utils.typing import RandomState, Verbose
+from ..states.time_course import StateTimeCourse
+from .clusters import find_clusters, largest_masses
+from .permutation import label_shuffles, one_sample_t, p_values, sign_flips, two_sample_t
+from .random_events import compare_with_random_events
+from .trials import MIN_STD, Trials, cut_trials
 
 # Numbers that statistics of permutations may take in memory at once.
-AT_ONCE = 4_000_000
+MAX_BLOCK_SIZE = 4_000_000
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ class StateClusterTest:
         """Seconds from the event."""
         return next(iter(self.evokeds.values())).times.copy()
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the clusters as a table.
 
         Returns
@@ -115,7 +114,9 @@ class StateClusterTest:
             }
         )
 
-    def plot(self, *, alpha=0.05, axes=None, show=True):
+    def plot(
+        self, *, alpha: float = 0.05, axes: "Sequence[Axes] | None" = None, show: bool = True
+    ) -> "Figure":
         """Plot the responses, with the clusters marked.
 
         Parameters
@@ -137,7 +138,7 @@ class StateClusterTest:
 
         return plot_state_evoked(self.evokeds, test=self, alpha=alpha, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<StateClusterTest | {self.contrast}, {plural(len(self.p), 'cluster')} of "
             f"{plural(len(self.t), 'state')}, {int((self.p <= 0.05).sum())} with p ≤ 0.05, "
@@ -150,8 +151,8 @@ class StateClusterTest:
 @verbose
 @fill_doc
 def cluster_test_state_evoked(
-    states: Any,
-    events: Any = None,
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    events: np.ndarray | Sequence[np.ndarray] | None = None,
     event_id: dict[str, int] | None = None,
     *,
     tmin: float | None = None,
@@ -161,8 +162,8 @@ def cluster_test_state_evoked(
     threshold: float | None = None,
     n_permutations: int = 1000,
     tail: int = 0,
-    random_state: Any = None,
-    verbose: Any = None,
+    random_state: RandomState = None,
+    verbose: Verbose = None,
 ) -> StateClusterTest:
     """Test state-evoked responses: one condition against random events, or two conditions.
 
@@ -256,17 +257,21 @@ def cluster_test_state_evoked(
         unit = "epoch" if len(trials.states) == 1 else "recording"
     if unit == "recording" and len(trials.states) < 2:
         raise ValueError('unit="recording" needs at least two recordings, got 1; take "epoch"')
-    one = len(trials.conditions) == 1
-    run = _against_random_events if one else (_by_labels if unit == "epoch" else _by_signs)
-    t, permuted, n_free = run(trials, unit, n_permutations, rng)
+    by_signs = len(trials.conditions) == 2 and unit == "recording"
+    if len(trials.conditions) == 1:
+        contrast, permute = f"{trials.conditions[0]} - random events", compare_with_random_events
+    else:
+        contrast = " - ".join(trials.conditions)
+        permute = _flip_signs if by_signs else _shuffle_labels
+    t, permuted, n_free = permute(trials, unit, n_permutations, rng)
     if threshold is None:
         threshold = float(stats.t.isf(0.025 if tail == 0 else 0.05, n_free))
     clusters = find_clusters(t, threshold, tail)
-    null = np.concatenate([largest_masses(some, threshold, tail) for some in permuted])
-    _warn_of_few(null, tail, by_signs=run is _by_signs)
+    null = np.concatenate([largest_masses(block, threshold, tail) for block in permuted])
+    _warn_of_few_permutations(null, tail, by_signs)
     return StateClusterTest(
         _means(trials, unit),
-        f"{trials.conditions[0]} - {'random events' if one else trials.conditions[1]}",
+        contrast,
         unit,
         t,
         threshold,
@@ -280,7 +285,8 @@ def cluster_test_state_evoked(
     )
 
 
-def _warn_of_few(null, tail, by_signs):
+def _warn_of_few_permutations(null: np.ndarray, tail: int, by_signs: bool) -> None:
+    """Warn where no p-value can be below 0.05."""
     # Flipping all signs gives the same in the other direction.
     smallest = (2 if by_signs and tail == 0 else 1) / (1 + len(null))
     if smallest > 0.05:
@@ -290,201 +296,72 @@ def _warn_of_few(null, tail, by_signs):
         )
 
 
-def _means(trials, unit):
+def _means(trials: Trials, unit: str) -> dict[str, mne.EvokedArray]:
     """Mean response of each condition, over epochs or over recordings."""
     out = {}
-    for number, name in enumerate(trials.conditions):
-        some = [
-            data[codes == number] for data, codes in zip(trials.data, trials.codes, strict=True)
+    for code, name in enumerate(trials.conditions):
+        by_recording = [
+            data[codes == code] for data, codes in zip(trials.data, trials.codes, strict=True)
         ]
-        means = [np.concatenate(some)] if unit == "epoch" else [one for one in some if len(one)]
-        data = np.mean([one.mean(axis=0) for one in means], axis=0)
-        out[name] = trials.evoked(data, name, sum(map(len, some)))
+        if unit == "epoch":
+            groups = [np.concatenate(by_recording)]
+        else:
+            groups = [data for data in by_recording if len(data)]
+        data = np.mean([group.mean(axis=0) for group in groups], axis=0)
+        out[name] = trials.evoked(data, name, sum(map(len, by_recording)))
     return out
 
 
-# Permutations: each returns t as observed, blocks of t of permutations, and degrees of freedom
+# Permutations: each gives t as observed, blocks of t of permutations, and degrees of freedom
 
 
-def _by_labels(trials, unit, n_permutations, rng):
+def _shuffle_labels(
+    trials: Trials, unit: str, n_permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, Iterator[np.ndarray], int]:
     """Shuffle the labels of two conditions within recordings."""
     data, first = np.concatenate(trials.data), np.concatenate(trials.codes) == 0
     if len(data) < 4:
         raise ValueError(f"a test of two conditions needs at least four events, got {len(data)}")
-    blocks = np.repeat(np.arange(len(trials.data)), [len(one) for one in trials.data])
-    shuffles = label_shuffles(first, blocks, n_permutations, rng)
+    recordings = np.repeat(np.arange(len(trials.data)), [len(data) for data in trials.data])
+    shuffles = label_shuffles(first, recordings, n_permutations, rng)
     if not len(shuffles):
         raise ValueError(
             "labels of conditions are shuffled within recordings, but none has both conditions; "
             "give recordings with both"
         )
     values, shape = data.reshape(len(data), -1), data.shape[1:]
-    t = two_sample_t(values, first[np.newaxis], floor=FLOOR).reshape(shape)
+    t = two_sample_t(values, first[np.newaxis], floor=MIN_STD).reshape(shape)
     permuted = (
-        two_sample_t(values, shuffles[rows], floor=FLOOR).reshape(-1, *shape)
-        for rows in row_blocks(len(shuffles), _n_at_once(t.size))
+        two_sample_t(values, shuffles[rows], floor=MIN_STD).reshape(-1, *shape)
+        for rows in row_blocks(len(shuffles), _block_length(t.size))
     )
     return t, permuted, len(data) - 2
 
 
-def _by_signs(trials, unit, n_permutations, rng):
+def _flip_signs(
+    trials: Trials, unit: str, n_permutations: int, rng: np.random.Generator
+) -> tuple[np.ndarray, Iterator[np.ndarray], int]:
     """Flip the signs of the differences of recordings."""
     differences = []
-    for number, (data, codes) in enumerate(zip(trials.data, trials.codes, strict=True)):
-        means = [data[codes == code] for code in (0, 1)]
-        for name, some in zip(trials.conditions, means, strict=True):
-            if not len(some):
+    for i_recording, (data, codes) in enumerate(zip(trials.data, trials.codes, strict=True)):
+        first, second = (data[codes == code] for code in (0, 1))
+        for name, of_condition in zip(trials.conditions, (first, second), strict=True):
+            if not len(of_condition):
                 raise ValueError(
-                    f"recording {number} has no event of condition {name!r} with modeled data "
+                    f"recording {i_recording} has no event of condition {name!r} with modeled data "
                     'around it; leave the recording out, or take unit="epoch"'
                 )
-        differences.append(means[0].mean(axis=0) - means[1].mean(axis=0))
+        differences.append(first.mean(axis=0) - second.mean(axis=0))
     values, shape = np.reshape(differences, (len(differences), -1)), differences[0].shape
     signs = sign_flips(len(values), n_permutations, rng)
-    t = one_sample_t(values, np.ones((1, len(values))), floor=FLOOR).reshape(shape)
+    t = one_sample_t(values, np.ones((1, len(values))), floor=MIN_STD).reshape(shape)
     permuted = (
-        one_sample_t(values, signs[rows], floor=FLOOR).reshape(-1, *shape)
-        for rows in row_blocks(len(signs), _n_at_once(t.size))
+        one_sample_t(values, signs[rows], floor=MIN_STD).reshape(-1, *shape)
+        for rows in row_blocks(len(signs), _block_length(t.size))
     )
     return t, permuted, len(values) - 1
 
 
-def _n_at_once(n_variables: int) -> int:
+def _block_length(n_variables: int) -> int:
     """Get the number of permutations whose statistics fit into memory."""
-    return max(AT_ONCE // n_variables, 1)
-
-
-def _against_random_events(trials, unit, n_permutations, rng):
-    """Draw other events from the same recordings."""
-    if trials.states[0].timeline.epochs is not None:
-        raise ValueError(
-            "one condition is compared with random events, and what is around epochs is not known; "
-            "give states of the recording and events, or name two conditions in event_id"
-        )
-    sources = [
-        _Source.of(one, onsets, trials)
-        for one, onsets in zip(trials.states, trials.onsets, strict=True)
-        if len(onsets)
-    ]
-    n_observed = sum(len(one.onsets) for one in sources) if unit == "epoch" else len(sources)
-    if n_observed < 2:
-        raise ValueError(
-            f"a test against random events needs at least two {unit}s with events, got {n_observed}"
-        )
-
-    def statistic(onsets):
-        sums, squares = np.zeros((2, trials.data[0].shape[1], len(trials.times)))
-        for source, some in zip(sources, onsets, strict=True):
-            data = source.trials(some)
-            if unit == "recording":
-                data = data.mean(axis=0, keepdims=True)
-            sums += data.sum(axis=0)
-            squares += np.einsum("nkt,nkt->kt", data, data)
-        return t_of_sums(sums, squares, n_observed, floor=FLOOR)
-
-    permuted = (
-        statistic([source.draw(rng) for source in sources])[np.newaxis]
-        for _ in range(n_permutations)
-    )
-    return statistic([source.onsets for source in sources]), permuted, n_observed - 1
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """A recording to draw events from."""
-
-    probabilities: np.ndarray
-    onsets: np.ndarray
-    free: FreeOnsets
-    limits: tuple[int, int]
-    baseline: slice | None
-
-    @classmethod
-    def of(cls, states, onsets, trials: Trials):
-        """Take from a recording what is needed to draw events."""
-        limits = (trials.first, trials.first + len(trials.times) - 1)
-        # Without a baseline, what is tested is a difference from the mean.
-        means = np.nanmean(states.probabilities, axis=1, keepdims=True)
-        baseline = trials.baseline
-        return cls(
-            states.probabilities - means,
-            onsets,
-            FreeOnsets.of(states.spans, *limits),
-            limits,
-            None if baseline is None else baseline_slice(baseline, trials.times),
-        )
-
-    def trials(self, onsets):
-        """Responses to events, less their baseline, shape (n_events, n_states, n_times)."""
-        data = take_trials(self.probabilities, onsets, *self.limits)
-        if self.baseline is not None:
-            data -= data[..., self.baseline].mean(axis=-1, keepdims=True)
-        return data
-
-    def draw(self, rng):
-        """Draw samples of random events, which overlap about as much as those observed."""
-        closest, least = self._closeness(self.free.ranks(self.onsets))
-        n_events = len(self.onsets)
-        for _ in range(TRIES):
-            # Draw among what is left if the gaps are taken out, and put them in again.
-            places = rng.integers(0, self.free.edges[-1] - (n_events - 1) * least, n_events)
-            ranks = np.sort(places) + least * np.arange(n_events)
-            if self._closeness(ranks)[0] == closest:
-                break
-        return self.free.samples(ranks)
-
-    def _closeness(self, ranks):
-        """Smallest distance of events in quarters of a trial, up to 4, and that in samples.
-
-        If random events overlapped more often or less often than those observed, their t
-        statistics would vary more or less. Given the smallest distance, events at random
-        are drawn from their own distribution.
-        """
-        length = self.limits[1] - self.limits[0] + 1
-        quarters = min(4 * int(np.diff(np.sort(ranks)).min(initial=length)) // length, 4)
-        return quarters, -(-quarters * length // 4)
-
-
-# Clusters: runs of samples of one state
-
-
-def _runs(t, threshold, tail):
-    """Rows, starts, stops and masses of runs beyond the threshold, rows being all but time."""
-    n_times = t.shape[-1]
-    # A column of zeros keeps runs of one row from going on in the next.
-    padded = np.zeros((t.size // n_times, n_times + 1))
-    padded[:, :-1] = t.reshape(-1, n_times)
-    flat = padded.ravel()
-    beyond = np.zeros(len(flat), np.int8)
-    if tail >= 0:
-        beyond[flat > threshold] = 1
-    if tail <= 0:
-        beyond[flat < -threshold] = -1
-    edges = np.flatnonzero(np.diff(beyond, prepend=0))
-    # From one edge to the next beyond is the same; the last edge ends the last run.
-    starts, stops = edges[:-1], edges[1:]
-    sums = np.add.reduceat(flat, edges)[:-1] if len(edges) else np.empty(0)
-    inside = beyond[starts] != 0
-    rows, first = np.divmod(starts[inside], n_times + 1)
-    return rows, first, first + (stops - starts)[inside], sums[inside]
-
-
-def find_clusters(t: np.ndarray, threshold: float, tail: int) -> tuple[np.ndarray, ...]:
-    """Find the clusters of a map of statistics.
-
-    Shapes: ``t`` (n_states, n_times); returns ``states, starts, stops, masses``
-    (n_clusters,).
-    """
-    return _runs(t, threshold, tail)
-
-
-def largest_masses(t: np.ndarray, threshold: float, tail: int) -> np.ndarray:
-    """Find the largest absolute mass of all clusters in each of many maps.
-
-    Shapes: ``t`` (n_maps, n_states, n_times); returns ``masses`` (n_maps,).
-    """
-    rows, _, _, masses = _runs(t, threshold, tail)
-    largest = folded(t, tail).max(axis=(1, 2)) / threshold - 1
-    largest[largest > 0] = 0
-    np.maximum.at(largest, rows // t.shape[1], np.abs(masses))
-    return largest
+    return max(MAX_BLOCK_SIZE // n_variables, 1)

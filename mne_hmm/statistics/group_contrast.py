@@ -1,13 +1,16 @@
 """Differences between groups of recordings in what their states do."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .._utils.arrays import nanmean_of_rows
 from .._utils.checks import check_number, check_option, check_random_state, listed
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RandomState
 from .permutation import (
     folded,
     label_shuffles,
@@ -16,6 +19,10 @@ from .permutation import (
     sign_flips,
     two_sample_t,
 )
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +64,7 @@ class GroupContrast:
     n_permutations: int
     tail: int
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the contrast as a table with one row per state.
 
         Returns
@@ -69,7 +76,7 @@ class GroupContrast:
         columns = {name: getattr(self, name) for name in ("difference", "t", "p", "p_corrected")}
         return pd.DataFrame({"state": list(self.state_names), **columns})
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(map(len, (*self.state_names, "state")))
         rows = [
             f"{name:{width}s}  {difference:10.4g}  {t:6.2f}  {p:6.4f}  {corrected:11.4f}"
@@ -86,14 +93,14 @@ class GroupContrast:
 
 @fill_doc
 def contrast_groups(
-    values: Any,
-    groups: Any = None,
+    values: "DataFrame | npt.ArrayLike",
+    groups: Sequence[Any] | np.ndarray | str | None = None,
     *,
-    pairs: Any = None,
+    pairs: Sequence[Any] | np.ndarray | str | None = None,
     measure: str | None = None,
     n_permutations: int = 10_000,
     tail: int = 0,
-    random_state: Any = None,
+    random_state: RandomState = None,
 ) -> GroupContrast:
     """Test whether groups of recordings differ, by permutations.
 
@@ -163,57 +170,79 @@ def contrast_groups(
     if labels is None:
         if partners is not None:
             raise ValueError("pairs need groups, which say which recording of a pair is which")
-        _check_recordings(len(table.values), 2, "recordings")
-        data, contrast = table.values, "mean"
+        _check_count(len(table.values), 2, "recordings")
+        contrast, statistics = "mean", _test_mean(table.values, n_permutations, rng)
     else:
         first, contrast = _two_groups(labels)
-        data = table.values if partners is None else _differences(table, first, partners)
-    if labels is None or partners is not None:
-        observed = one_sample_t(data, np.ones((1, len(data))))[0]
-        null = one_sample_t(data, sign_flips(len(data), n_permutations, rng))
-        difference = _mean(data)
-        unknown = (~np.isnan(data)).sum(axis=0) < 2
-    else:
-        _check_recordings(len(data), 3, "recordings")
-        shuffles = label_shuffles(first, np.zeros(len(data), int), n_permutations, rng)
-        observed, null = two_sample_t(data, first[np.newaxis])[0], two_sample_t(data, shuffles)
-        difference = _mean(data[first]) - _mean(data[~first])
-        unknown = np.isnan(difference) | ((~np.isnan(data)).sum(axis=0) < 3)
-    observed, null = np.where(unknown, np.nan, observed), null[:, ~unknown]
-    p, corrected = np.full((2, len(observed)), np.nan)
-    if not unknown.all():
-        extreme = folded(observed[~unknown], tail)
-        null = folded(null, tail)
-        p[~unknown] = p_values(extreme, null)
-        corrected[~unknown] = p_values(extreme, null.max(axis=1)[:, np.newaxis])
+        if partners is None:
+            statistics = _test_difference(table.values, first, n_permutations, rng)
+        else:
+            differences = _differences_of_pairs(table.values, first, partners)
+            statistics = _test_mean(differences, n_permutations, rng)
+    p, corrected = _p_values_of_states(statistics, tail)
     return GroupContrast(
         table.state_names,
         table.measure,
         contrast,
-        difference,
-        observed,
+        statistics.difference,
+        statistics.t,
         p,
         corrected,
-        len(null),
+        len(statistics.null),
         tail,
     )
 
 
-def _check_recordings(number, least, what):
-    if number < least:
-        raise ValueError(f"a contrast needs at least {least} {what}, got {number}")
+class _Statistics(NamedTuple):
+    """Differences and their t, shape (n_states,), and t of permutations."""
+
+    difference: np.ndarray
+    t: np.ndarray
+    """NaN where there are too few recordings."""
+    null: np.ndarray
+    """Shape (n_permutations, n_states)."""
 
 
-def _mean(values):
-    """Mean over recordings where they are known, NaN where none is."""
-    known = ~np.isnan(values)
-    counts = known.sum(axis=0)
-    sums = np.where(known, values, 0.0).sum(axis=0)
-    return np.divide(sums, counts, out=np.full(values.shape[1], np.nan), where=counts > 0)
+def _test_mean(values: np.ndarray, n_permutations: int, rng: np.random.Generator) -> _Statistics:
+    """Test the mean over recordings or pairs against 0, by flips of signs."""
+    t = one_sample_t(values, np.ones((1, len(values))))[0]
+    null = one_sample_t(values, sign_flips(len(values), n_permutations, rng))
+    too_few = (~np.isnan(values)).sum(axis=0) < 2
+    return _Statistics(nanmean_of_rows(values.T), np.where(too_few, np.nan, t), null)
 
 
-def _two_groups(labels):
-    """Tell which recordings are in the first of two groups, and name the contrast."""
+def _test_difference(
+    values: np.ndarray, first: np.ndarray, n_permutations: int, rng: np.random.Generator
+) -> _Statistics:
+    """Test the difference of two independent groups, by shuffles of their labels."""
+    _check_count(len(values), 3, "recordings")
+    shuffles = label_shuffles(first, np.zeros(len(values), int), n_permutations, rng)
+    t, null = two_sample_t(values, first[np.newaxis])[0], two_sample_t(values, shuffles)
+    difference = nanmean_of_rows(values[first].T) - nanmean_of_rows(values[~first].T)
+    too_few = np.isnan(difference) | ((~np.isnan(values)).sum(axis=0) < 3)
+    return _Statistics(difference, np.where(too_few, np.nan, t), null)
+
+
+def _p_values_of_states(statistics: _Statistics, tail: int) -> tuple[np.ndarray, np.ndarray]:
+    """p-values of each state by itself, and corrected for the number of states."""
+    p, corrected = np.full((2, len(statistics.t)), np.nan)
+    tested = ~np.isnan(statistics.t)
+    if tested.any():
+        observed = folded(statistics.t[tested], tail)
+        null = folded(statistics.null[:, tested], tail)
+        p[tested] = p_values(observed, null)
+        corrected[tested] = p_values(observed, null.max(axis=1)[:, np.newaxis])
+    return p, corrected
+
+
+def _check_count(count: int, minimum: int, noun: str) -> None:
+    """Check that there are enough recordings or pairs."""
+    if count < minimum:
+        raise ValueError(f"a contrast needs at least {minimum} {noun}, got {count}")
+
+
+def _two_groups(labels: np.ndarray) -> tuple[np.ndarray, str]:
+    """Which recordings are in the first of two groups, and the name of the contrast."""
     names = sorted(set(labels.tolist()))
     if len(names) != 2:
         raise ValueError(
@@ -223,11 +252,13 @@ def _two_groups(labels):
     return labels == names[0], f"{names[0]} - {names[1]}"
 
 
-def _differences(table, first, partners):
-    """First minus second recording of each pair."""
+def _differences_of_pairs(
+    values: np.ndarray, first: np.ndarray, partners: np.ndarray
+) -> np.ndarray:
+    """First minus second recording of each pair, shape (n_pairs, n_states)."""
     names = list(dict.fromkeys(partners.tolist()))
-    _check_recordings(len(names), 2, "pairs")
-    out = np.empty((len(names), table.values.shape[1]))
+    _check_count(len(names), 2, "pairs")
+    out = np.empty((len(names), values.shape[1]))
     for row, name in zip(out, names, strict=True):
         of_pair = partners == name
         if (of_pair & first).sum() != 1 or (of_pair & ~first).sum() != 1:
@@ -236,37 +267,24 @@ def _differences(table, first, partners):
                 f"{(of_pair & first).sum()} and {(of_pair & ~first).sum()}; leave it out, or "
                 "average its recordings"
             )
-        row[:] = table.values[of_pair & first][0] - table.values[of_pair & ~first][0]
+        row[:] = values[of_pair & first][0] - values[of_pair & ~first][0]
     return out
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """A measure per recording and state, and what else is known of recordings."""
+    """A measure per recording and state, and the columns of a table that describe recordings."""
 
     values: np.ndarray
     state_names: tuple[str, ...]
     measure: str
-    frame: Any = None
+    frame: "DataFrame | None" = None
 
     @classmethod
-    def of(cls, values, measure):
-        """Take a table or an array."""
+    def of(cls, values: Any, measure: str | None) -> "_Table":
+        """Read a table or an array."""
         if not hasattr(values, "columns"):
-            try:
-                array = np.asarray(values, float)
-            except (TypeError, ValueError) as error:
-                raise TypeError(
-                    "values must be a table, as summarize_recordings makes, or an array of "
-                    f"numbers, got {type(values).__name__} ({error})"
-                ) from error
-            if array.ndim != 2:
-                raise ValueError(
-                    "values must be a table or an array of shape (n_recordings, n_states), got an "
-                    f"array of shape {array.shape}"
-                )
-            names = tuple(f"state_{k}" for k in range(array.shape[1]))
-            return cls(array, names, measure or "values")
+            return cls._of_array(values, measure)
         if measure is None:
             raise ValueError(
                 "measure must say which column of the table to compare, for instance "
@@ -284,19 +302,37 @@ class _Table:
         frame = values.drop_duplicates("recording")
         return cls(wide.to_numpy(float), tuple(map(str, wide.columns)), measure, frame)
 
-    def per_recording(self, given, name):
-        """Get one value per recording, from a column or as given."""
-        if given is None:
+    @classmethod
+    def _of_array(cls, values: "npt.ArrayLike", measure: str | None) -> "_Table":
+        """Check an array, and name its states."""
+        try:
+            array = np.asarray(values, float)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                "values must be a table, as summarize_recordings makes, or an array of "
+                f"numbers, got {type(values).__name__} ({error})"
+            ) from error
+        if array.ndim != 2:
+            raise ValueError(
+                "values must be a table or an array of shape (n_recordings, n_states), got an "
+                f"array of shape {array.shape}"
+            )
+        names = tuple(f"state_{k}" for k in range(array.shape[1]))
+        return cls(array, names, measure or "values")
+
+    def per_recording(self, labels: Any, name: str) -> np.ndarray | None:
+        """Get one label per recording, from a column of the table or an array."""
+        if labels is None:
             return None
-        if isinstance(given, str):
+        if isinstance(labels, str):
             if self.frame is None:
                 raise ValueError(
-                    f"{name}={given!r} names a column, but values are an array; give a list with "
+                    f"{name}={labels!r} names a column, but values are an array; give a list with "
                     "an entry per recording"
                 )
-            _check_column(self.frame, given)
-            return self.frame[given].to_numpy()
-        array = np.asarray(given)
+            _check_column(self.frame, labels)
+            return self.frame[labels].to_numpy()
+        array = np.asarray(labels)
         if array.shape != (len(self.values),):
             raise ValueError(
                 f"{name} must have one entry per recording ({len(self.values)}), got an array of "
@@ -305,7 +341,8 @@ class _Table:
         return array
 
 
-def _check_column(frame, name):
+def _check_column(frame: "DataFrame", name: str) -> None:
+    """Check that a table has a column."""
     if name not in frame.columns:
         raise ValueError(
             f"the table has no column {name!r}, only {listed(frame.columns, 12)}; "

@@ -1,4 +1,8 @@
-"""Statistics under many permutations at once, as matrix products."""
+"""Statistics under many permutations at once, as matrix products.
+
+They are our own since labels are shuffled within recordings, values may be missing, and small sets
+of permutations are gone through once each; neither SciPy nor MNE-Python has all of these.
+"""
 
 import itertools
 from math import comb, prod
@@ -11,13 +15,10 @@ ROUNDING = 1e-13
 
 
 def sign_flips(n_observations: int, n_permutations: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw signs of observations, or list all where there are few.
-
-    Shapes: returns ``signs`` (n_permutations, n_observations).
-    """
+    """Draw signs, shape (n_permutations, n_observations), or list all where there are few."""
     if n_observations < 60 and 2**n_observations - 1 <= n_permutations:
-        numbers = np.arange(1, 2**n_observations)
-        bits = (numbers[:, np.newaxis] >> np.arange(n_observations)) & 1
+        patterns = np.arange(1, 2**n_observations)
+        bits = (patterns[:, np.newaxis] >> np.arange(n_observations)) & 1
     else:
         bits = rng.integers(0, 2, (n_permutations, n_observations))
     return 1.0 - 2.0 * bits
@@ -26,10 +27,9 @@ def sign_flips(n_observations: int, n_permutations: int, rng: np.random.Generato
 def label_shuffles(
     first: np.ndarray, blocks: np.ndarray, n_permutations: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Shuffle which observations are in the first of two groups, or list all ways.
+    """Shuffle within blocks which observations are in the first group, or list all ways.
 
-    Shapes: ``first`` (n_observations,), ``blocks`` (n_observations,); returns ``shuffled``
-    (n_permutations, n_observations).
+    Shapes: ``first`` and ``blocks`` (n_observations,); returns (n_permutations, n_observations).
     """
     members = [np.flatnonzero(blocks == block) for block in np.unique(blocks)]
     sizes = [int(first[inside].sum()) for inside in members]

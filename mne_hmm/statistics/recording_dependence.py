@@ -2,25 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._utils.arrays import divide_or_nan
 from .._utils.checks import listed, plural
 from .._utils.mne_private import check_pandas
 from ..states.time_course import StateTimeCourse, as_courses
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 # Blocks of a recording whose occupancies tell what chance does to that of the recording.
 N_BLOCKS = 20
 # With so many recordings or more, a state that is in one of them is hardly a state of the group ...
-MANY = 3
+MIN_RECORDINGS = 3
 # ... and it is in one if that has more than this share of its samples, and more than so many times
 # the share of all samples that the recording has.
-ONLY, TIMES_EXPECTED = 0.9, 2.0
-# Shares of the variance above this are told of.
-MOST_EXPLAINED = 0.5
+MIN_SHARE_IN_ONE, MIN_TIMES_EXPECTED = 0.9, 2.0
+# Larger shares of the variance are warned of.
+MAX_EXPLAINED = 0.5
 
-# How a warning begins, by which it is known.
+# How a warning begins, by which it is recognized.
 WARNING = "States may be recordings"
 
 
@@ -60,7 +64,7 @@ class RecordingDependence:
         """
         counts = self.occupancy * self.n_samples[:, np.newaxis]
         total = counts.sum(axis=0)
-        return np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+        return divide_or_nan(counts, total)
 
     @property
     def in_one(self) -> dict[str, str]:
@@ -78,13 +82,15 @@ class RecordingDependence:
             for name, recording, share in zip(
                 self.state_names, largest, shares.max(axis=0), strict=True
             )
-            if share > ONLY and share > TIMES_EXPECTED * expected[recording]
+            if share > MIN_SHARE_IN_ONE and share > MIN_TIMES_EXPECTED * expected[recording]
         }
 
     @property
     def are_recordings(self) -> bool:
         """Whether there is reason to say that states are recordings."""
-        return len(self.names) >= MANY and (self.explained > MOST_EXPLAINED or bool(self.in_one))
+        return len(self.names) >= MIN_RECORDINGS and (
+            self.explained > MAX_EXPLAINED or bool(self.in_one)
+        )
 
     def advice(self, align: str | None) -> str:
         """Say in words what is the matter, and what can be done.
@@ -106,9 +112,9 @@ class RecordingDependence:
             for name, recording in self.in_one.items()
         ]
         share = f"{100 * self.explained:.0f} %"
-        found = [f"{share} of the variance of state occupancy is explained by recording"]
+        findings = [f"{share} of the variance of state occupancy is explained by recording"]
         if where:
-            found.append(listed(where, 3))
+            findings.append(listed(where, 3))
         if align in ("euclidean", "riemannian"):
             ways = (
                 "they are aligned already, so look whether conditions differ, for artifacts, and "
@@ -120,9 +126,9 @@ class RecordingDependence:
                 "of one person together), and look whether conditions differ, for artifacts, and "
                 "for channels with other signs"
             )
-        return f"{WARNING}: {'; '.join(found)}. If recordings should share their states, {ways}"
+        return f"{WARNING}: {'; '.join(findings)}. If recordings should share their states, {ways}"
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get the occupancies as a table with one row per recording and state.
 
         Returns
@@ -142,7 +148,7 @@ class RecordingDependence:
             }
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         explained = "unknown" if np.isnan(self.explained) else f"{100 * self.explained:.0f} %"
         head = (
             f"<RecordingDependence | {plural(len(self.names), 'recording')}, "
@@ -205,28 +211,27 @@ def compute_recording_dependence(
     0.0
     """
     courses = as_courses(states)
-    names = [str(number) for number in range(len(courses))] if names is None else list(names)
+    names = (
+        [str(i_recording) for i_recording in range(len(courses))] if names is None else list(names)
+    )
     if len(names) != len(courses):
         raise ValueError(
             f"names must have one entry for each of {plural(len(courses), 'recording')}, got "
             f"{len(names)}"
         )
     counts = []
-    for name, one in zip(names, courses, strict=True):
-        labels = one.labels[one.labels >= 0]
+    for name, course in zip(names, courses, strict=True):
+        labels = course.labels[course.labels >= 0]
         if not len(labels):
             raise ValueError(
                 f"states of recording {name} have no modeled sample; leave the recording out"
             )
-        counts.append(count_blocks(labels, one.n_states))
+        counts.append(count_blocks(labels, course.n_states))
     return dependence_of(counts, courses[0].state_names, names)
 
 
 def count_blocks(labels: np.ndarray, n_states: int) -> np.ndarray:
-    """Count the samples of each state in blocks of a recording.
-
-    Shapes: ``labels`` (n_samples,); returns ``counts`` (n_blocks, n_states).
-    """
+    """Count the samples of each state in blocks of a recording, shape (n_blocks, n_states)."""
     n_blocks = min(N_BLOCKS, len(labels))
     block = np.arange(len(labels)) * n_blocks // len(labels)
     flat = np.bincount(block * n_states + labels.astype(int), minlength=n_blocks * n_states)
@@ -236,12 +241,9 @@ def count_blocks(labels: np.ndarray, n_states: int) -> np.ndarray:
 def dependence_of(
     counts: Sequence[np.ndarray], state_names: Sequence[str], names: Sequence[Any]
 ) -> RecordingDependence:
-    """Put the counts of recordings together.
-
-    Shapes: ``counts`` (n_blocks, n_states).
-    """
-    n_samples = np.array([one.sum() for one in counts])
-    occupancy = np.array([one.sum(axis=0) / one.sum() for one in counts])
+    """Compute the dependence from the counts of recordings, shape (n_blocks, n_states) each."""
+    n_samples = np.array([blocks.sum() for blocks in counts])
+    occupancy = np.array([blocks.sum(axis=0) / blocks.sum() for blocks in counts])
     return RecordingDependence(
         _explained(counts, occupancy, n_samples / n_samples.sum()),
         occupancy,
@@ -251,8 +253,8 @@ def dependence_of(
     )
 
 
-def _explained(counts, occupancy, weights):
-    """Share of the largest variance between recordings that there could be."""
+def _explained(counts: Sequence[np.ndarray], occupancy: np.ndarray, weights: np.ndarray) -> float:
+    """Variance between recordings as a share of the largest that there could be."""
     if len(counts) < 2:
         return np.nan
     overall = weights @ occupancy
@@ -260,13 +262,13 @@ def _explained(counts, occupancy, weights):
     largest = min(
         (weights * (1 - weights)) @ np.square(occupancy).sum(axis=1), 1 - np.square(overall).sum()
     )
-    chance = (weights * (1 - weights)) @ np.array([_error(one) for one in counts])
+    chance = (weights * (1 - weights)) @ np.array([_sampling_variance(blocks) for blocks in counts])
     if largest <= chance:  # one state for all
         return 0.0
     return float(np.clip((between - chance) / (largest - chance), 0, 1))
 
 
-def _error(counts):
+def _sampling_variance(counts: np.ndarray) -> float:
     """Variance of a recording's occupancies, summed over states, by that of its blocks."""
     n_blocks = len(counts)
     if n_blocks < 2:

@@ -1,6 +1,7 @@
 """Tables over recordings: statistics, visits, and occupancy over time, a row per observation."""
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,8 +11,11 @@ from .._utils.mne_private import check_pandas
 from ..states.time_course import StateTimeCourse, as_courses
 from ..states.windows import check_windows, occupancy_in_windows
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
-def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
+
+def recording_names(states: list[StateTimeCourse], names: Sequence[Any] | None) -> list[Any]:
     """Get the names of recordings, or number them."""
     if names is None:
         return list(range(len(states)))
@@ -26,20 +30,29 @@ def recording_names(states: list[StateTimeCourse], names: Any) -> list[Any]:
     return names
 
 
-def _table(states, names, frame_of):
-    """Put the tables of all recordings below each other."""
+def _table(
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    names: Sequence[Any] | None,
+    frame_of: Callable[[StateTimeCourse], "dict[str, Any] | DataFrame"],
+) -> "DataFrame":
+    """Concatenate the tables of all recordings."""
     pd = check_pandas()
-    several = as_courses(states)
+    courses = as_courses(states)
     frames = []
-    for name, one in zip(recording_names(several, names), several, strict=True):
-        frame = pd.DataFrame(frame_of(one))
+    for name, course in zip(recording_names(courses, names), courses, strict=True):
+        frame = pd.DataFrame(frame_of(course))
         frame.insert(0, "recording", name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
 
 @fill_doc
-def summarize_states(states: Any, *, names: Any = None, include_censored: bool = False):
+def summarize_states(
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    *,
+    names: Sequence[Any] | None = None,
+    include_censored: bool = False,
+) -> "DataFrame":
     """Make a table of occupancy, lifetimes, intervals and rates.
 
     Parameters
@@ -70,12 +83,16 @@ def summarize_states(states: Any, *, names: Any = None, include_censored: bool =
     {'first': 1.0, 'second': 1.0}
     """
     return _table(
-        states, names, lambda one: one.statistics(include_censored=include_censored).to_data_frame()
+        states,
+        names,
+        lambda course: course.statistics(include_censored=include_censored).to_data_frame(),
     )
 
 
 @fill_doc
-def summarize_recordings(states: Any, *, names: Any = None):
+def summarize_recordings(
+    states: StateTimeCourse | Sequence[StateTimeCourse], *, names: Sequence[Any] | None = None
+) -> "DataFrame":
     """Make a table of what states say of whole recordings.
 
     Parameters
@@ -101,7 +118,8 @@ def summarize_recordings(states: Any, *, names: Any = None):
     return _table(states, names, _recording_row)
 
 
-def _recording_row(states):
+def _recording_row(states: StateTimeCourse) -> dict[str, Any]:
+    """Columns of one row: what states say of a recording."""
     statistics = states.statistics()
     modeled = end_to_end(states.probabilities)[:, states.labels.ravel() >= 0].astype(float)
     return {
@@ -113,7 +131,7 @@ def _recording_row(states):
     }
 
 
-def _entropy(probabilities):
+def _entropy(probabilities: np.ndarray) -> np.ndarray:
     """Entropy in bits over the first axis."""
     logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
     # Not -0 where one state is certain; NaN stays.
@@ -121,7 +139,9 @@ def _entropy(probabilities):
 
 
 @fill_doc
-def list_visits(states: Any, *, names: Any = None):
+def list_visits(
+    states: StateTimeCourse | Sequence[StateTimeCourse], *, names: Sequence[Any] | None = None
+) -> "DataFrame":
     """Make a table of all visits, for the distributions of lifetimes and intervals.
 
     Parameters
@@ -142,7 +162,8 @@ def list_visits(states: Any, *, names: Any = None):
     return _table(states, names, _visit_rows)
 
 
-def _visit_rows(states):
+def _visit_rows(states: StateTimeCourse) -> dict[str, Any]:
+    """Columns with a row per visit."""
     visits = states.visits
     sfreq = states.timeline.sfreq
     intervals = np.full(len(visits.states), np.nan)
@@ -152,7 +173,7 @@ def _visit_rows(states):
     gaps = visits.starts[order][1:] - visits.stops[order][:-1]
     intervals[order[1:][follows]] = gaps[follows] / sfreq
     epochs, samples = np.divmod(visits.starts, len(states.times))
-    columns = {
+    return {
         **_epoch_columns(states, epochs),
         "state": np.array(states.state_names, object)[visits.states],
         "onset": states.times[samples],
@@ -160,11 +181,10 @@ def _visit_rows(states):
         "interval": intervals,
         "censored": visits.censored,
     }
-    return columns
 
 
-def _epoch_columns(states, epochs):
-    """Columns that tell of which epoch a row is; none if there are no epochs."""
+def _epoch_columns(states: StateTimeCourse, epochs: np.ndarray) -> dict[str, Any]:
+    """Columns with the epoch of each row, from its position; none if there are no epochs."""
     grid = states.timeline.epochs
     if grid is None:
         return {}
@@ -176,8 +196,12 @@ def _epoch_columns(states, epochs):
 
 @fill_doc
 def compute_occupancy_over_time(
-    states: Any, window: float, step: float | None = None, *, names: Any = None
-):
+    states: StateTimeCourse | Sequence[StateTimeCourse],
+    window: float,
+    step: float | None = None,
+    *,
+    names: Sequence[Any] | None = None,
+) -> "DataFrame":
     """Compute the fractional occupancy in sliding windows.
 
     Parameters
@@ -205,12 +229,13 @@ def compute_occupancy_over_time(
         If the window is longer than a recording or shorter than a sample, or ``step`` is
         shorter than a sample.
     """
-    several = as_courses(states)
-    window, step = check_windows(several, recording_names(several, names), window, step)
-    return _table(several, names, lambda one: _window_rows(one, window, step))
+    courses = as_courses(states)
+    window, step = check_windows(courses, recording_names(courses, names), window, step)
+    return _table(courses, names, lambda course: _window_rows(course, window, step))
 
 
-def _window_rows(states, window, step):
+def _window_rows(states: StateTimeCourse, window: float, step: float) -> dict[str, Any]:
+    """Columns with a row per window and state."""
     centers, occupancy = occupancy_in_windows(states, window, step)
     n_epochs, n_windows, n_states = occupancy.shape
     return {

@@ -2,15 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._utils.checks import check_number, check_option, check_random_state, plural
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RandomState
 from ..states.time_course import StateTimeCourse, as_courses
 from ..states.visits import Visits
 from .tinda_order import angles_of, best_sequences, cycle_weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +39,7 @@ class CycleTest:
     p_value: float
     null_strengths: np.ndarray = field(repr=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<CycleTest | strength {self.strength:.3f}, p = {self.p_value:.3g}, "
             f"{plural(len(self.null_strengths), 'permutation')}>"
@@ -106,11 +112,11 @@ class Tinda:
         As in the strength of a cycle, a pair of states of which a recording says nothing has no
         asymmetry there. NaN on the diagonal.
         """
-        mean = _known(self.asymmetry)[..., _informative(self.asymmetry)].mean(-1)
+        mean = _or_zero(self.asymmetry)[..., _informative(self.asymmetry)].mean(-1)
         np.fill_diagonal(mean, np.nan)
         return mean
 
-    def test(self, n_permutations: int = 1000, random_state: Any = None) -> CycleTest:
+    def test(self, n_permutations: int = 1000, random_state: RandomState = None) -> CycleTest:
         """Test whether recordings have a cycle in common.
 
         Parameters
@@ -146,8 +152,8 @@ class Tinda:
             n_permutations, "n_permutations", rule="a whole number ≥ 1", low=1, integer=True
         )
         rng = check_random_state(random_state)
-        known = _known(self.asymmetry)[..., _informative(self.asymmetry)]
-        n_states, n_recordings = self.n_states, known.shape[-1]
+        asymmetry = _or_zero(self.asymmetry)[..., _informative(self.asymmetry)]
+        n_states, n_recordings = self.n_states, asymmetry.shape[-1]
         if n_recordings < 2:
             raise ValueError(
                 "a test needs two recordings or more with intervals between visits, got "
@@ -155,7 +161,7 @@ class Tinda:
                 "recordings, or of parts of one"
             )
         group = np.zeros((n_permutations, n_states, n_states))
-        for recording in np.moveaxis(known, -1, 0):
+        for recording in np.moveaxis(asymmetry, -1, 0):
             labels = rng.permuted(np.tile(np.arange(n_states), (n_permutations, 1)), axis=1)
             group += recording[labels[:, :, None], labels[:, None]] / n_recordings
         possible = np.abs(cycle_weights(self.sequence)).sum()
@@ -165,7 +171,7 @@ class Tinda:
         n_as_strong = int(np.sum(null >= strength - 1e-12))
         return CycleTest(strength, (1 + n_as_strong) / (1 + n_permutations), null)
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "DataFrame":
         """Get densities and asymmetries as a table.
 
         Returns
@@ -176,24 +182,24 @@ class Tinda:
             (shares of the time) and ``asymmetry``; needs pandas.
         """
         pd = check_pandas()
-        one, other = np.nonzero(~np.eye(self.n_states, dtype=bool))
+        first, second = np.nonzero(~np.eye(self.n_states, dtype=bool))
         names = np.array(self.state_names, object)
 
-        def flat(values):
-            return values[one, other].T.ravel()
+        def flat(values: np.ndarray) -> np.ndarray:
+            return values[first, second].T.ravel()
 
         return pd.DataFrame(
             {
-                "recording": np.repeat(np.arange(self.n_recordings), len(one)),
-                "interval_state": np.tile(names[one], self.n_recordings),
-                "state": np.tile(names[other], self.n_recordings),
+                "recording": np.repeat(np.arange(self.n_recordings), len(first)),
+                "interval_state": np.tile(names[first], self.n_recordings),
+                "state": np.tile(names[second], self.n_recordings),
                 "first_half": flat(self.occupancy_density[:, :, 0]),
                 "second_half": flat(self.occupancy_density[:, :, 1]),
                 "asymmetry": flat(self.asymmetry),
             }
         )
 
-    def plot(self, *, axes=None, show=True):
+    def plot(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
         """Plot the states on a circle, in the order of the cycle, with their asymmetries.
 
         Parameters
@@ -212,7 +218,7 @@ class Tinda:
 
         return plot_tinda(self, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         order = " → ".join(self.state_names[state] for state in self.sequence)
         mean = np.nanmean(self.cycle_strength)
         return (
@@ -273,17 +279,20 @@ def compute_tinda(
     (4, 4, 1)
     """
     check_option(weighting, "weighting", ("samples", "intervals"))
-    several = as_courses(states)
-    n_states = several[0].n_states
+    courses = as_courses(states)
+    n_states = courses[0].n_states
     if n_states < 3:
         raise ValueError(
             f"a cycle needs three states or more, got {n_states}; use a model with more states"
         )
-    parts = [
-        interval_densities(one.labels.ravel(), one.visits, n_states, weighting) for one in several
-    ]
-    density = np.stack([part[0] for part in parts], axis=-1)
-    n_intervals = np.stack([part[1] for part in parts], axis=-1)
+    densities, counts = zip(
+        *(
+            interval_densities(course.labels.ravel(), course.visits, n_states, weighting)
+            for course in courses
+        ),
+        strict=True,
+    )
+    density, n_intervals = np.stack(densities, axis=-1), np.stack(counts, axis=-1)
     asymmetry = density[:, :, 0] - density[:, :, 1]
     informative = _informative(asymmetry)
     if not informative.any():
@@ -291,12 +300,12 @@ def compute_tinda(
             "states: none is visited twice in one span with two samples or more in between, so "
             "there are no intervals; use longer recordings"
         )
-    known = _known(asymmetry)
-    sequence = best_sequences(known[..., informative].mean(-1)[np.newaxis])[0][0]
+    filled = _or_zero(asymmetry)
+    sequence = best_sequences(filled[..., informative].mean(-1)[np.newaxis])[0][0]
     weights = cycle_weights(sequence)
-    absolute = np.where(informative, np.einsum("ij,ijr->r", weights, known), np.nan)
+    absolute = np.where(informative, np.einsum("ij,ijr->r", weights, filled), np.nan)
     relative = absolute / np.abs(weights).sum()
-    names = several[0].state_names
+    names = courses[0].state_names
     return Tinda(density, asymmetry, n_intervals, sequence, relative, absolute, names)
 
 
@@ -310,16 +319,17 @@ def interval_densities(
     """
     limits = []
     for state in range(n_states):
-        own = np.flatnonzero(visits.states == state)
-        starts, stops = visits.stops[own[:-1]], visits.starts[own[1:]]
-        kept = (visits.spans[own[:-1]] == visits.spans[own[1:]]) & (stops - starts >= 2)
+        to_state = np.flatnonzero(visits.states == state)
+        before, after = to_state[:-1], to_state[1:]
+        starts, stops = visits.stops[before], visits.starts[after]
+        kept = (visits.spans[before] == visits.spans[after]) & (stops - starts >= 2)
         starts, stops = starts[kept], stops[kept]
         halves = (stops - starts + 1) // 2
         limits.append(((starts, starts + halves), (stops - halves, stops), halves))
     n_intervals = np.array([len(halves) for *_, halves in limits])
     density = np.full((n_states, n_states, 2), np.nan)
     for other in range(n_states):
-        # Samples of this state up to each sample: any stretch's are the difference of two.
+        # Samples of this state before each sample: those of any interval are the difference of two.
         until = np.concatenate([[0], np.cumsum(labels == other)])
         for state in range(n_states):
             if state == other or not n_intervals[state]:
@@ -335,11 +345,11 @@ def interval_densities(
     return density, n_intervals
 
 
-def _known(asymmetry):
-    """Asymmetries, with none where nothing is known."""
+def _or_zero(asymmetry: np.ndarray) -> np.ndarray:
+    """Asymmetries, 0 where they are not known."""
     return np.nan_to_num(asymmetry, nan=0.0)
 
 
-def _informative(asymmetry):
-    """Which recordings have any asymmetry that is known."""
+def _informative(asymmetry: np.ndarray) -> np.ndarray:
+    """Which recordings have any asymmetry that is known, shape (n_recordings,)."""
     return ~np.isnan(asymmetry).all(axis=(0, 1))

@@ -11,8 +11,8 @@ from scipy import sparse, stats
 import mne_hmm
 from mne_hmm import StateTimeCourse
 from mne_hmm.io.timeline import Timeline
-from mne_hmm.statistics.evoked import FreeOnsets
-from mne_hmm.statistics.evoked_clusters import find_clusters, largest_masses
+from mne_hmm.statistics.clusters import find_clusters, largest_masses
+from mne_hmm.statistics.trials import FreeOnsets
 
 SFREQ = 50.0
 FIRST_SAMP = 321
