@@ -1,6 +1,7 @@
 """Docstrings of everything public: numpydoc's rules, and the parameters that there are."""
 
 import inspect
+import re
 
 import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc
@@ -69,8 +70,22 @@ def _resolve(dotted):
     return value.__func__ if isinstance(value, (classmethod, staticmethod)) else value
 
 
-NAMES = _public_names()
-CALLABLES = [name for name in NAMES if not isinstance(_resolve(name), property)]
+def _module_of(name):
+    """Module that defines what a public name stands for, or the class it is a member of."""
+    value = _resolve(name)
+    return (value.fget if isinstance(value, property) else value).__module__
+
+
+def _by_module():
+    """Public names of each module."""
+    modules = {}
+    for name in _public_names():
+        modules.setdefault(_module_of(name), []).append(name)
+    return modules
+
+
+BY_MODULE = _by_module()
+each_module = pytest.mark.parametrize("names", BY_MODULE.values(), ids=BY_MODULE)
 
 
 def _documented(value):
@@ -85,35 +100,38 @@ def _names(parameters):
     return [name.strip().lstrip("*") for p in parameters for name in p.name.split(",")]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_numpydoc(name):
-    """Numpydoc finds nothing to complain of."""
+def _complaints(name):
+    """What numpydoc has to say of a docstring."""
     value = _resolve(name)
-    found = [(code, text) for code, text in validate(name)["errors"] if code in RULES]
-    if (
-        inspect.isclass(value)
-        and value.__base__.__doc__
-        and "Parameters\n" in value.__base__.__doc__
-    ):
+    codes, parent = RULES, getattr(value, "__base__", None)
+    if inspect.isclass(value) and "Parameters\n" in (parent.__doc__ or ""):
         # The parameters of the parent are described there; see the test below.
-        found = [(code, text) for code, text in found if code != "PR01"]
-    assert found == []
+        codes = RULES - {"PR01"}
+    return [f"{name}: {code} {text}" for code, text in validate(name)["errors"] if code in codes]
 
 
-@pytest.mark.parametrize("name", CALLABLES)
-def test_parameters_are_those_of_the_signature(name):
+@each_module
+def test_numpydoc(names):
+    """Numpydoc finds nothing to complain of."""
+    assert [complaint for name in names for complaint in _complaints(name)] == []
+
+
+@each_module
+def test_parameters_are_those_of_the_signature(names):
     """Every parameter is documented, in order, and none that does not exist."""
-    value = _resolve(name)
-    signature = [p for p in inspect.signature(value).parameters if p not in ("self", "cls")]
-    assert _documented(value) == signature
+    for name in names:
+        value = _resolve(name)
+        if isinstance(value, property):
+            continue
+        signature = [p for p in inspect.signature(value).parameters if p not in ("self", "cls")]
+        assert _documented(value) == signature, name
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_placeholder_is_left(name):
+@each_module
+def test_no_placeholder_is_left(names):
     """Shared parameter texts were filled in."""
-    doc = inspect.getdoc(_resolve(name))
-    assert "%(" not in doc
-    assert "%%" not in doc
+    left = [name for name in names if re.search(r"%\(|%%", inspect.getdoc(_resolve(name)))]
+    assert left == []
 
 
 @pytest.mark.parametrize("name", WITH_EXAMPLE)

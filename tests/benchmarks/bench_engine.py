@@ -1,6 +1,6 @@
 """How fast the engine is, and how much memory a fit takes.
 
-Run as ``pytest -s tests/benchmarks/bench_engine.py`` on a machine with nothing else to do.
+Run as ``pytest -n 0 -s tests/benchmarks/bench_engine.py`` on a machine with nothing else to do.
 Nothing here can fail for being slow; the numbers are printed.
 """
 # ruff: noqa: T201

@@ -1,6 +1,6 @@
 """Ten times the data: memory out of core, and mini-batches beside full passes.
 
-Run as ``pytest -s tests/benchmarks/bench_large.py``. Nothing here can fail for being slow; the
+Run as ``pytest -n 0 -s tests/benchmarks/bench_large.py``. Nothing here can fail for being slow; the
 numbers are printed.
 """
 # ruff: noqa: T201

@@ -1,7 +1,7 @@
 """How long a block of 20 ms takes to decode, from samples to probabilities.
 
-Run as ``pytest -s tests/benchmarks/bench_online.py`` on a machine with nothing else to do. Nothing
-here can fail for being slow; percentiles over two minutes of stream are printed.
+Run as ``pytest -n 0 -s tests/benchmarks/bench_online.py`` on a machine with nothing else to do.
+Nothing here can fail for being slow; percentiles over two minutes of stream are printed.
 """
 # ruff: noqa: T201
 

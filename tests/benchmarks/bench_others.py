@@ -1,6 +1,6 @@
 """How mne-hmm compares with other toolboxes, on the same data in the same process.
 
-Run as ``pytest -s tests/benchmarks/bench_others.py`` on a machine with nothing else to do, in
+Run as ``pytest -n 0 -s tests/benchmarks/bench_others.py`` on a machine with nothing else to do, in
 an environment where the other toolboxes are installed next to mne-hmm::
 
     pip install hmmlearn numba pandas pyyaml mat73 tensorflow-probability "tf-keras~=2.21.0"

@@ -1,7 +1,7 @@
 """How long state spectra take, beside osl-dynamics, on the same data in the same process.
 
-Run as ``pytest -s tests/benchmarks/bench_spectra.py`` on a machine with nothing else to do, in an
-environment where osl-dynamics is installed next to mne-hmm (see ``bench_others.py``). Without it
+Run as ``pytest -n 0 -s tests/benchmarks/bench_spectra.py`` on a machine with nothing else to do, in
+an environment where osl-dynamics is installed next to mne-hmm (see ``bench_others.py``). Without it
 only our own time is taken.
 
 38 channels, 5 minutes at 250 Hz, 6 states, 1 to 45 Hz: power and coherence of every state. Nothing
