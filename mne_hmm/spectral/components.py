@@ -2,17 +2,24 @@
 
 import warnings
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from mne.utils import copy_function_doc_to_method_doc
 
 from .._utils.checks import check_number, check_random_state, import_extra, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import warn
-from .state_spectra import StateSpectra
+from .._utils.typing import RandomState
+from ..viz import plot_components
+from .state_spectra import StateSpectra, check_spectra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # As osl-dynamics has it; it ends far earlier.
-_MAX_ITER = 50_000
+MAX_UPDATES = 50_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +74,7 @@ class SpectralComponents:
         ValueError
             If the spectra have other frequencies than the components.
         """
-        _check_spectra(spectra)
+        check_spectra(spectra)
         same = len(self.freqs) == len(spectra.freqs)
         # Frequencies may have gone through a file, or been counted in another way.
         if not same or not np.allclose(self.freqs, spectra.freqs, rtol=1e-6, atol=1e-9):
@@ -122,26 +129,11 @@ class SpectralComponents:
         """
         return np.tensordot(self.weights(spectra), spectra.coherence, (1, -1))
 
-    def plot(self, *, axes=None, show=True):
-        """Plot the profiles over frequency.
-
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_components
-
+    @copy_function_doc_to_method_doc(plot_components)
+    def plot(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
         return plot_components(self, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         peaks = ", ".join(f"{peak:g}" for peak in self.peaks)
         return (
             f"<SpectralComponents | {plural(self.n_components, 'component')} with peaks at {peaks} "
@@ -153,7 +145,11 @@ class SpectralComponents:
 
 @fill_doc
 def find_spectral_components(
-    spectra: StateSpectra, n_components: int = 2, *, n_init: int = 1, random_state: Any = None
+    spectra: StateSpectra,
+    n_components: int = 2,
+    *,
+    n_init: int = 1,
+    random_state: RandomState = None,
 ) -> SpectralComponents:
     """Find the spectral components that coherence is made of.
 
@@ -204,7 +200,7 @@ def find_spectral_components(
     ----------
     .. footbibliography::
     """
-    _check_spectra(spectra)
+    check_spectra(spectra)
     n_components = check_number(
         n_components, "n_components", rule="a whole number of components ≥ 1", low=1, integer=True
     )
@@ -233,39 +229,41 @@ def find_spectral_components(
     )
 
 
-def _coherence_rows(spectra):
-    """Coherence of recordings, states and pairs, shape (n_rows, n_freqs)."""
+def _coherence_rows(spectra: StateSpectra) -> np.ndarray:
+    """Stack the coherence of recordings, states and pairs, shape (n_rows, n_freqs)."""
     first, second = np.triu_indices(len(spectra.ch_names), 1)
     if not len(first):
         raise ValueError("spectra have one channel only, but coherence needs two or more")
     rows = [
-        one.coherence[:, first, second].reshape(-1, len(spectra.freqs))
-        for one in spectra.recordings or (spectra,)
+        recording.coherence[:, first, second].reshape(-1, len(spectra.freqs))
+        for recording in spectra.recordings or (spectra,)
     ]
-    known = np.concatenate([some[np.isfinite(some).all(axis=1)] for some in rows])
-    if not len(known):
+    finite = np.concatenate([block[np.isfinite(block).all(axis=1)] for block in rows])
+    if not len(finite):
         raise ValueError(
             "spectra hold no coherence that is known: it is NaN for every state and pair of "
             "channels, as it is for states that are never on and for channels without power"
         )
-    return known.astype(float, copy=False)
+    return finite.astype(float, copy=False)
 
 
-def _factorize(rows, n_components, n_init, rng):
-    """Give the profiles of the best of several starts, and the squares that are left."""
+def _factorize(
+    rows: np.ndarray, n_components: int, n_init: int, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """Factorize from several starts; returns the best profiles and the squares that are left."""
     purpose = "to find spectral components"
     decomposition = import_extra("sklearn.decomposition", "analysis", purpose)
     exceptions = import_extra("sklearn.exceptions", "analysis", purpose)
-    found = []
+    solutions = []
     for start, seed in enumerate(rng.integers(2**31, size=n_init)):
         with warnings.catch_warnings():
-            # It is told below, in words that say what to do.
+            # A warning below says what to do.
             warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
             loadings, profiles, n_iter = decomposition.non_negative_factorization(
                 rows,
                 n_components=n_components,
                 init="random" if start else "nndsvda",
-                max_iter=_MAX_ITER,
+                max_iter=MAX_UPDATES,
                 random_state=int(seed),
             )
         # The squares of rows - loadings @ profiles, without an array as large as rows.
@@ -274,23 +272,15 @@ def _factorize(rows, n_components, n_init, rng):
             - 2 * np.sum((loadings.T @ rows) * profiles)
             + np.sum((loadings.T @ loadings) * (profiles @ profiles.T))
         )
-        found.append((residual, profiles, n_iter))
-    residual, profiles, n_iter = min(found, key=lambda start: start[0])
-    if n_iter >= _MAX_ITER:
+        solutions.append((residual, profiles, n_iter))
+    residual, profiles, n_iter = min(solutions, key=lambda solution: solution[0])
+    if n_iter >= MAX_UPDATES:
         warn(
             f"The {plural(n_components, 'spectral component')} had not settled after "
-            f"{_MAX_ITER:,} updates; fewer components are easier to tell apart."
+            f"{MAX_UPDATES:,} updates; fewer components are easier to tell apart."
         )
     return profiles, max(residual, 0.0)
 
 
-def _check_spectra(spectra):
-    if not isinstance(spectra, StateSpectra):
-        raise TypeError(
-            f"spectra must be StateSpectra, got {type(spectra).__name__}; make them with "
-            "compute_state_spectra or compute_model_spectra"
-        )
-
-
-def _range(freqs):
+def _range(freqs: np.ndarray) -> str:
     return f"{len(freqs)} from {freqs[0]:g} to {freqs[-1]:g} Hz"

@@ -7,6 +7,7 @@ import mne
 import numpy as np
 
 from .._utils.checks import check_number, listed, plural
+from .._utils.typing import GaussianHMM
 from ..model.dual_estimate import DualEstimate
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.patterns import (
@@ -25,13 +26,13 @@ from .state_spectra import StateSpectra
 
 # Frequencies of the estimate, from 0 to the Nyquist frequency: every 0.5 Hz at 250 Hz.
 N_FREQS = 250
-# Steps of the estimate. The lags of an embedding tell a spectrum only up to details finer than
-# their inverse; more steps find more detail, and in the end lines that are none.
-N_STEPS = 30
+# Updates of the estimate. The lags of an embedding tell a spectrum only up to details finer than
+# their inverse; more updates find more detail, and in the end lines that are none.
+N_UPDATES = 30
 # Brains have more power at low frequencies: where the lags tell nothing, it falls like this.
-START_EXPONENT = 0.5
+PRIOR_EXPONENT = 0.5
 # Share of a feature's variance that is taken as noise, so that covariances have inverses.
-NOISE = 1e-6
+NOISE_SHARE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class ModelAutocovariance:
         """Variance of each channel while a state is on, shape (n_states, n_channels)."""
         return np.diagonal(self.covariances, axis1=1, axis2=2).copy()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<ModelAutocovariance | {plural(len(self.state_names), 'state')}, "
             f"{plural(len(self.ch_names), 'channel')}, lags up to ±{1000 * self.lags[-1]:g} ms>"
@@ -77,7 +78,7 @@ class ModelAutocovariance:
 
 
 def model_autocovariance(
-    hmm: Any, *, dual: DualEstimate | None = None, alignment: Alignment | None = None
+    hmm: GaussianHMM, *, dual: DualEstimate | None = None, alignment: Alignment | None = None
 ) -> ModelAutocovariance:
     """Compute covariances of the channels over lags from a model alone.
 
@@ -116,22 +117,22 @@ def model_autocovariance(
     covariances, _ = _covariances(hmm, dual)
     patterns = feature_patterns(preparation, alignment_of(hmm, dual, alignment))
     # State by state, since covariances of the embedding are large.
-    values, at_once = [], []
+    values, zero_lags = [], []
     for covariance in covariances:
         embedded = embedded_covariances(covariance, patterns)
         values.append(by_lag(embedded, n_lags))
-        at_once.append(zero_lag(embedded, n_lags))
+        zero_lags.append(zero_lag(embedded, n_lags))
     return ModelAutocovariance(
         np.arange(1 - n_lags, n_lags) / preparation.sfreq_,
         np.stack(values),
-        np.stack(at_once),
+        np.stack(zero_lags),
         tuple(preparation.ch_names_),
         tuple(hmm.state_names),
     )
 
 
 def compute_model_spectra(
-    hmm: Any,
+    hmm: GaussianHMM,
     *,
     fmin: float = 1.0,
     fmax: float = 45.0,
@@ -203,45 +204,45 @@ def compute_model_spectra(
     check_model(hmm, "hmm")
     preparation = hmm.preparation_
     _check_embedded(preparation)
-    info = _picked(info, preparation)
+    info = info_of_model(info, preparation)
     covariances, weights = _covariances(hmm, dual)
     alignment = alignment_of(hmm, dual, alignment)
-    grid = _grid(preparation)
-    freqs = _freqs(grid, fmin, fmax, resolution)
+    grid = _passed_freqs(preparation)
+    freqs = _freqs_in_band(grid, fmin, fmax, resolution)
     mean = np.tensordot(stationary_occupancy(hmm.transition_matrix_), hmm.covariances_, 1)
     units = _units(preparation, mean)
     projection = _projection(preparation, grid, units)
-    common = _fitted(mean, projection, _start(grid, preparation.n_inputs_))
+    common = _fit_power(mean, projection, _initial_power(grid, preparation.n_inputs_))
     n_channels = len(info["ch_names"])
     csd = np.empty((len(covariances), n_channels, n_channels, len(freqs)), complex)
     for k, covariance in enumerate(covariances):
         if np.isnan(covariance).any():
             csd[k] = np.nan
             continue
-        power = _fitted(covariance, projection, common)
+        power = _fit_power(covariance, projection, common)
         # From E[X_i conj(X_j)] by frequency to densities as those of StateSpectra.
         density = power.conj().transpose(1, 2, 0) / (grid[1] - grid[0])
         density = density * np.multiply.outer(units, units)[..., np.newaxis]
-        csd[k] = _in_channels(_interpolated(density, grid, freqs), preparation, alignment)
+        csd[k] = _in_channels(_interpolate(density, grid, freqs), preparation, alignment)
     return StateSpectra(
         freqs, csd, info, tuple(hmm.state_names), weights, standardized=preparation.standardize
     )
 
 
-def _covariances(hmm, dual):
-    """Give covariances of the states, and how long each is on."""
+def _covariances(hmm: GaussianHMM, dual: DualEstimate | None) -> tuple[np.ndarray, np.ndarray]:
+    """Get covariances of the states, and how long each is on in seconds."""
     if dual is None:
         seconds = sum(
-            float(one.duration[np.char.startswith(one.description, "hmm/")].sum())
-            for one in hmm.annotations_
-            if len(one)
+            float(visits.duration[np.char.startswith(visits.description, "hmm/")].sum())
+            for visits in hmm.annotations_
+            if len(visits)
         )
         return hmm.covariances_, stationary_occupancy(hmm.transition_matrix_) * (seconds or 1.0)
     check_dual(hmm, dual)
     return dual.covariances, dual.weights
 
 
-def check_dual(hmm: Any, dual: Any) -> None:
+def check_dual(hmm: GaussianHMM, dual: Any) -> None:
     """Check that an estimate of a recording, if there is one, is of a model."""
     if dual is None:
         return
@@ -258,7 +259,7 @@ def check_dual(hmm: Any, dual: Any) -> None:
 
 
 def alignment_of(
-    hmm: Any, dual: DualEstimate | None, alignment: Alignment | None
+    hmm: GaussianHMM, dual: DualEstimate | None, alignment: Alignment | None
 ) -> Alignment | None:
     """Find the map of the recording whose own channels are wanted, if there is one."""
     if alignment is None:
@@ -278,17 +279,19 @@ def alignment_of(
     return alignment
 
 
-def _check_embedded(preparation: FittedPreparation):
+def _check_embedded(preparation: FittedPreparation) -> None:
+    """Check that features hold lags of signals, from which spectra follow."""
     if preparation.n_embeddings == 1 or preparation.envelope:
-        what = "of envelopes" if preparation.envelope else "without lags"
+        kind = "of envelopes" if preparation.envelope else "without lags"
         raise ValueError(
-            f"hmm must be a model of time-delay embedded signals, got one {what}; compute spectra "
+            f"hmm must be a model of time-delay embedded signals, got one {kind}; compute spectra "
             "from the recordings with compute_state_spectra"
         )
 
 
-def picked_info(info: mne.Info | None, ch_names: tuple[str, ...], sfreq: float) -> mne.Info:
-    """Pick a model's channels from what is known of channels."""
+def info_of_model(info: mne.Info | None, preparation: FittedPreparation) -> mne.Info:
+    """Pick a model's channels from an Info, or make one that holds only their names."""
+    ch_names, sfreq = preparation.ch_names_, preparation.sfreq_
     if info is None:
         return mne.create_info(list(ch_names), sfreq, "misc")
     if not isinstance(info, mne.Info):
@@ -304,12 +307,8 @@ def picked_info(info: mne.Info | None, ch_names: tuple[str, ...], sfreq: float) 
     return mne.pick_info(info, [info["ch_names"].index(name) for name in ch_names])
 
 
-def _picked(info, preparation):
-    return picked_info(info, preparation.ch_names_, preparation.sfreq_)
-
-
-def _grid(preparation):
-    """Frequencies that the preparation lets pass, in hertz."""
+def _passed_freqs(preparation: FittedPreparation) -> np.ndarray:
+    """Find the frequencies that the preparation lets pass, in hertz."""
     nyquist = preparation.sfreq_ / 2
     step = nyquist / N_FREQS
     low, high = preparation.band_ or (step, nyquist)
@@ -322,7 +321,8 @@ def _grid(preparation):
     return step * np.arange(first, last + 1)
 
 
-def _freqs(grid, fmin, fmax, resolution):
+def _freqs_in_band(grid: np.ndarray, fmin: float, fmax: float, resolution: float) -> np.ndarray:
+    """Get the frequencies of the spectra, within those of the grid."""
     rule = "a frequency in hertz above 0"
     fmin = check_number(fmin, "fmin", rule=rule, above=0)
     fmax = check_number(fmax, "fmax", rule=rule, above=0)
@@ -337,15 +337,17 @@ def _freqs(grid, fmin, fmax, resolution):
     return freqs
 
 
-def _in_channels(density, preparation, alignment):
-    """Densities of the channels, from those of what is embedded."""
+def _in_channels(
+    density: np.ndarray, preparation: FittedPreparation, alignment: Alignment | None
+) -> np.ndarray:
+    """Turn densities of what is embedded into those of the channels."""
     if preparation.spatial_components_ is None and alignment is None:
         return density
     patterns = spatial_patterns(preparation, alignment)
     return np.einsum("ai,ijf,bj->abf", patterns, density, patterns, optimize=True)
 
 
-def _units(preparation, mean):
+def _units(preparation: FittedPreparation, mean: np.ndarray) -> np.ndarray:
     """Find the unit of each signal in which all are alike: its standard deviation."""
     if preparation.standardize and not preparation.aligns:
         return np.ones(preparation.n_inputs_)
@@ -353,8 +355,8 @@ def _units(preparation, mean):
     return np.sqrt(np.diag(zero_lag(embedded, preparation.n_embeddings)))
 
 
-def _projection(preparation, grid, units):
-    """From the signals' Fourier transform to features, (n_freqs, n_features, n_inputs)."""
+def _projection(preparation: FittedPreparation, grid: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Get the map from Fourier transforms to features, (n_freqs, n_features, n_inputs)."""
     n_lags = preparation.n_embeddings
     filters = input_filters(preparation).reshape(preparation.n_inputs_, n_lags, -1)
     lags = (n_lags // 2 - np.arange(n_lags)) / preparation.sfreq_
@@ -363,35 +365,34 @@ def _projection(preparation, grid, units):
     return np.ascontiguousarray(projection)
 
 
-def _start(grid, n_channels):
-    """Power by frequency where nothing is known, (n_freqs, n_channels, n_channels)."""
-    power = grid**-START_EXPONENT
+def _initial_power(grid: np.ndarray, n_channels: int) -> np.ndarray:
+    """Get the power that the estimate begins with, (n_freqs, n_channels, n_channels)."""
+    power = grid**-PRIOR_EXPONENT
     share = power / power.sum()
     return share[:, np.newaxis, np.newaxis] * np.eye(n_channels)
 
 
-def _fitted(covariance, projection, power):
-    """Change power by frequency so that the features' covariance comes near to what it is to be.
+def _fit_power(covariance: np.ndarray, projection: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Bring the features' covariance near to the given one by changing power by frequency.
 
     Shapes: ``covariance`` (n_features, n_features), ``projection`` (n_freqs, n_features,
-    n_channels), ``power`` (n_freqs, n_channels, n_channels); returns ``power`` (n_freqs,
-    n_channels, n_channels).
+    n_channels), ``power`` and what is returned (n_freqs, n_channels, n_channels).
     """
     n_features = len(covariance)
     flat = projection.transpose(1, 0, 2).reshape(n_features, -1).conj().T
-    for _ in range(N_STEPS):
+    for _ in range(N_UPDATES):
         mixed = projection @ power
         expected = (mixed.transpose(1, 0, 2).reshape(n_features, -1) @ flat).real
-        expected += NOISE * np.trace(expected) / n_features * np.eye(n_features)
+        expected += NOISE_SHARE * np.trace(expected) / n_features * np.eye(n_features)
         inverse = np.linalg.inv(expected)
         change = inverse @ (covariance - expected) @ inverse
         power = power + mixed.conj().swapaxes(1, 2) @ (change @ mixed)
     return power
 
 
-def _interpolated(density, grid, freqs):
-    """Densities between the frequencies of the grid, which stay positive semidefinite."""
+def _interpolate(density: np.ndarray, grid: np.ndarray, freqs: np.ndarray) -> np.ndarray:
+    """Interpolate densities between frequencies, such that they stay positive semidefinite."""
     place = np.clip(np.interp(freqs, grid, np.arange(len(grid))), 0, len(grid) - 1)
     left = np.minimum(place.astype(int), len(grid) - 2)
-    part = place - left
-    return (1 - part) * density[..., left] + part * density[..., left + 1]
+    weight = place - left
+    return (1 - weight) * density[..., left] + weight * density[..., left + 1]

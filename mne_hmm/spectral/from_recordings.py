@@ -1,6 +1,6 @@
 """Spectra of states, from recordings: what they do while a state is on."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from .._utils.checks import listed
 from .._utils.docs import fill_doc
 from .._utils.mne_private import warn
 from .._utils.parallel import side_by_side
+from .._utils.typing import Verbose
 from ..io.recording import Recording
 from ..model.hmm import HMM
 from ..states.time_course import StateTimeCourse
@@ -21,7 +22,7 @@ from .pairing import check_finite, common_spans, pair_with_states
 from .state_spectra import StateSpectra
 
 # Samples that the probabilities of a state must add up to, or it was never on.
-SHORTEST = 1.0
+MIN_SAMPLES_ON = 1.0
 
 
 @verbose
@@ -41,7 +42,7 @@ def compute_state_spectra(
     sfreq: float | None = None,
     keep_recordings: bool = True,
     n_jobs: int | None = None,
-    verbose: Any = None,
+    verbose: Verbose = None,
 ) -> StateSpectra:
     """Compute power and cross-spectra of recordings while each state is on.
 
@@ -150,7 +151,7 @@ def compute_state_spectra(
         for recording, course in zip(recordings, courses, strict=True)
     )
     spectra = average_state_spectra(
-        _streamed(tasks, len(recordings), n_jobs), keep_recordings=keep_recordings
+        _compute_in_turn(tasks, len(recordings), n_jobs), keep_recordings=keep_recordings
     )
     if spectra.never_on:
         warn(f"States that are never on have no spectra (NaN): {listed(spectra.never_on, 12)}")
@@ -188,24 +189,24 @@ def average_state_spectra(
             f"spectra must be a sequence of StateSpectra, got {type(spectra).__name__}; make them "
             "with compute_state_spectra"
         )
-    for one in spectra:
-        if not isinstance(one, StateSpectra):
+    for entry in spectra:
+        if not isinstance(entry, StateSpectra):
             raise TypeError(
-                f"spectra must hold StateSpectra, got {type(one).__name__} at place {n_spectra}"
+                f"spectra must hold StateSpectra, got {type(entry).__name__} at place {n_spectra}"
             )
         n_spectra += 1
-        seconds, known = one.weights.sum(), ~one._unknown
+        seconds, is_on = entry.weights.sum(), ~entry._is_nan
         if first is None:
-            first, total, time = one, np.zeros(one.csd.shape, complex), np.zeros(one.n_states)
-            weights = np.zeros(one.n_states)
+            first, total, time = entry, np.zeros(entry.csd.shape, complex), np.zeros(entry.n_states)
+            weights = np.zeros(entry.n_states)
         else:
-            _check_alike(first, one, n_spectra - 1)
-        total[known] += seconds * one.csd[known]
-        time += seconds * known
-        weights += one.weights
+            _check_alike(first, entry, n_spectra - 1)
+        total[is_on] += seconds * entry.csd[is_on]
+        time += seconds * is_on
+        weights += entry.weights
         if keep_recordings:
-            parts = one.recordings or (one,)
-            single += [replace(part, csd=part.csd.astype(np.complex64)) for part in parts]
+            recordings = entry.recordings or (entry,)
+            single += [replace(each, csd=each.csd.astype(np.complex64)) for each in recordings]
     if first is None:
         raise ValueError("spectra is empty; pass at least one StateSpectra")
     if n_spectra == 1:
@@ -214,23 +215,25 @@ def average_state_spectra(
     return replace(first, csd=total, weights=weights, recordings=tuple(single))
 
 
-def _check_alike(first, one, number):
+def _check_alike(first: StateSpectra, other: StateSpectra, index: int) -> None:
     """Check that spectra can be averaged."""
     for name in ("state_names", "ch_names", "standardized"):
-        mine, theirs = getattr(first, name), getattr(one, name)
-        if mine != theirs:
+        expected, got = getattr(first, name), getattr(other, name)
+        if expected != got:
             raise ValueError(
-                f"spectra must agree in {name}, but number 0 has {mine} and number {number} "
-                f"{theirs}; compute them with the same states and settings"
+                f"spectra must agree in {name}, but number 0 has {expected} and number {index} "
+                f"{got}; compute them with the same states and settings"
             )
-    if first.freqs.shape != one.freqs.shape or not np.allclose(first.freqs, one.freqs, rtol=1e-9):
+    if first.freqs.shape != other.freqs.shape or not np.allclose(
+        first.freqs, other.freqs, rtol=1e-9
+    ):
         raise ValueError(
             f"spectra must agree in freqs, but number 0 has {_in_words(first.freqs)} and number "
-            f"{number} {_in_words(one.freqs)}; compute them with the same settings"
+            f"{index} {_in_words(other.freqs)}; compute them with the same settings"
         )
 
 
-def _in_words(freqs):
+def _in_words(freqs: np.ndarray) -> str:
     return f"{len(freqs)} from {freqs[0]:g} to {freqs[-1]:g} Hz"
 
 
@@ -243,11 +246,11 @@ class _Task(NamedTuple):
     standardize: bool
 
 
-def _rate(recording):
+def _rate(recording: Recording) -> float:
     return recording.timeline.sfreq
 
 
-def _check_same_freqs(windows, recordings):
+def _check_same_freqs(windows: dict[float, Windows], recordings: Sequence[Recording]) -> None:
     """Check that recordings of different rates have the same frequencies."""
     first = windows[_rate(recordings[0])].freqs
     for recording in recordings:
@@ -261,28 +264,31 @@ def _check_same_freqs(windows, recordings):
             )
 
 
-def _streamed(tasks, n_tasks, n_jobs):
+def _compute_in_turn(
+    tasks: Iterator[_Task], n_tasks: int, n_jobs: int | None
+) -> Iterator[StateSpectra]:
     """Compute spectra of one recording after another, or of as many at once as jobs."""
-    parallel, run, n_at_once = side_by_side(_spectra_of, n_jobs, max_jobs=n_tasks)
+    parallel, run, n_at_once = side_by_side(_compute_spectra, n_jobs, max_jobs=n_tasks)
     progress = ProgressBar(n_tasks, mesg="Spectra")
     for start in range(0, n_tasks, n_at_once):
         group = [next(tasks) for _ in range(min(n_at_once, n_tasks - start))]
         if n_at_once == 1:
-            yield _spectra_of(group[0])
+            yield _compute_spectra(group[0])
         else:
             yield from parallel(run(task) for task in group)
         progress.update(start + len(group))
 
 
-def _spectra_of(task):
-    """Spectra of one recording."""
+def _compute_spectra(task: _Task) -> StateSpectra:
+    """Compute the spectra of one recording."""
     recording, states, windows, standardize = task
-    stretches = common_spans(recording, states)
-    _check_longest(stretches, windows, recording)
+    blocks = common_spans(recording, states)
+    spans = [span for *_, inside in blocks for span in inside]
+    _check_longest(spans, windows, recording)
     probabilities = end_to_end(states.probabilities)
     sums = CrossSpectra(windows, states.n_states, len(recording.picks))
     squares, on = np.zeros(len(recording.picks)), np.zeros(states.n_states)
-    for start, stop, inside in stretches:
+    for start, stop, inside in blocks:
         signals = recording.read(start, stop)
         for a, b in inside:
             x, gamma = signals[:, a - start : b - start], probabilities[:, a:b].astype(float)
@@ -292,9 +298,9 @@ def _spectra_of(task):
             on += gamma.sum(axis=1)
             sums.add(x, gamma)
     csd = sums.density()
-    csd[on < SHORTEST] = np.nan
+    csd[on < MIN_SAMPLES_ON] = np.nan
     if standardize:
-        deviations = np.sqrt(squares / sum(b - a for *_, inside in stretches for a, b in inside))
+        deviations = np.sqrt(squares / sum(b - a for a, b in spans))
         _check_not_flat(deviations, recording)
         csd /= np.outer(deviations, deviations)[:, :, np.newaxis]
     return StateSpectra(
@@ -307,10 +313,10 @@ def _spectra_of(task):
     )
 
 
-def _check_longest(stretches, windows, recording):
-    """Check that windows fit somewhere."""
+def _check_longest(spans: list[tuple[int, int]], windows: Windows, recording: Recording) -> None:
+    """Check that a window fits into one of the spans."""
     sfreq = windows.sfreq
-    longest = max(b - a for *_, inside in stretches for a, b in inside)
+    longest = max(b - a for a, b in spans)
     if longest < windows.n_samples:
         raise ValueError(
             f"window={windows.n_samples / sfreq:g} seconds is longer than every span of "
@@ -319,9 +325,10 @@ def _check_longest(stretches, windows, recording):
         )
 
 
-def _check_not_flat(deviations, recording):
-    flat = [n for n, d in zip(recording.ch_names, deviations, strict=True) if not d > 0]
-    if flat:
+def _check_not_flat(deviations: np.ndarray, recording: Recording) -> None:
+    """Check that each channel moves at all."""
+    flat = np.array(recording.ch_names)[~(deviations > 0)]
+    if len(flat):
         raise ValueError(
             f"standardize=True divides by standard deviations, but {listed(flat)} of "
             f"{recording.label} never moved; leave these channels out, or pass standardize=False"

@@ -1,23 +1,33 @@
 """Maps of states: one value per state and channel, on sensors, sources and brain images."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
+from mne.utils import copy_function_doc_to_method_doc
 
 from .._utils.checks import check_option, plural
+from .._utils.typing import GaussianHMM
 from .._utils.units import ANY_DENSITY_UNIT, DENSITY_UNITS
 from ..io.parcellation.source_space import read_source_space
 from ..model.dual_estimate import DualEstimate
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.patterns import feature_patterns
 from ..states.matching import check_model
-from .from_model import alignment_of, check_dual, picked_info
-from .state_spectra import StateSpectra
+from ..viz import plot_glass_brain, plot_topomap
+from .from_model import alignment_of, check_dual, info_of_model
+from .state_spectra import StateSpectra, check_spectra
 
-MODES = ("relative", "difference", "power")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from nibabel import Nifti1Image
+
+    from ..viz._drawing import SeveralAxes
+
+POWER_MODES = ("relative", "difference", "power")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +67,7 @@ class StateMaps:
     def has_places(self) -> bool:
         """Whether maps on the head can be drawn: whether all channels have positions."""
         places = [channel["loc"][:3] for channel in self.info["chs"]]
-        return all(np.isfinite(at).all() and at.any() for at in places)
+        return all(np.isfinite(place).all() and place.any() for place in places)
 
     def to_stc(
         self, src: Any, atlas: Any, *, subjects_dir: str | os.PathLike | None = None
@@ -100,11 +110,11 @@ class StateMaps:
         stc = cls(data, vertices, tmin=0.0, tstep=1.0, subject=subject)
         parcels = find_parcels(stc, atlas, src=src, subjects_dir=subjects_dir)
         weights = parcels.weights.tocsr()
-        values = self._of_parcels(weights.shape[1], parcels.names)
+        values = self._values_of_parcels(weights.shape[1], parcels.names)
         stc.data = _weighted_mean(weights @ values.T, weights.sum(axis=1))
         return stc
 
-    def to_nifti(self, atlas: Any) -> Any:
+    def to_nifti(self, atlas: Any) -> "Nifti1Image":
         """Put the maps of parcels on a brain image.
 
         Parameters
@@ -137,7 +147,7 @@ class StateMaps:
         shape = img.shape[:3]
         grid = np.stack(np.unravel_index(np.arange(np.prod(shape)), shape), axis=1)
         weights = weights_at(img, grid @ img.affine[:3, :3].T + img.affine[:3, 3])
-        values = self._of_parcels(weights.shape[1])
+        values = self._values_of_parcels(weights.shape[1])
         # As on sources, the largest weight of each parcel counts as 1.
         weights /= weights.max(axis=0)
         data = _weighted_mean(weights @ values.T, weights.sum(axis=1))
@@ -145,8 +155,8 @@ class StateMaps:
         maps.header.set_xyzt_units("mm")
         return maps
 
-    def _of_parcels(self, n_parcels, names=()):
-        """Values in the order of an atlas' parcels."""
+    def _values_of_parcels(self, n_parcels: int, names: Sequence[str] = ()) -> np.ndarray:
+        """Sort the values by an atlas' parcels, shape (n_states, n_parcels)."""
         if n_parcels != len(self.ch_names):
             raise ValueError(
                 f"atlas must have one parcel for each channel, but it has "
@@ -157,50 +167,19 @@ class StateMaps:
             return self.values[:, [self.ch_names.index(name) for name in names]]
         return self.values
 
-    def plot_topomap(self, *, ch_type=None, axes=None, show=True):
-        """Plot the maps on the head.
-
-        Parameters
-        ----------
-        ch_type : str | None
-            Type of the channels to show, such as ``"eeg"``, ``"mag"`` or ``"grad"``. None takes
-            magnetometers where there are any, then gradiometers, then EEG.
-        axes : list of matplotlib.axes.Axes | None
-            Where to plot, one for each state. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_topomap
-
+    @copy_function_doc_to_method_doc(plot_topomap)
+    def plot_topomap(
+        self, *, ch_type: str | None = None, axes: "SeveralAxes | None" = None, show: bool = True
+    ) -> "Figure":
         return plot_topomap(self, ch_type=ch_type, axes=axes, show=show)
 
-    def plot_glass_brain(self, atlas, *, axes=None, show=True):
-        """Plot the maps of parcels in a transparent brain.
-
-        Parameters
-        ----------
-        atlas : path-like | nibabel image
-            The atlas of the parcels, as labels in three dimensions or weights in four.
-        axes : list of matplotlib.axes.Axes | None
-            Where to plot, one for each state. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_glass_brain
-
+    @copy_function_doc_to_method_doc(plot_glass_brain)
+    def plot_glass_brain(
+        self, atlas: Any, *, axes: "SeveralAxes | None" = None, show: bool = True
+    ) -> "Figure":
         return plot_glass_brain(self, atlas, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<StateMaps | {plural(self.n_states, 'state')}, "
             f"{plural(len(self.ch_names), 'channel')}, {self.label}>"
@@ -240,12 +219,8 @@ def power_maps(
     ValueError
         If the band holds no frequency.
     """
-    if not isinstance(spectra, StateSpectra):
-        raise TypeError(
-            f"spectra must be StateSpectra, got {type(spectra).__name__}; make them with "
-            "compute_state_spectra or compute_model_spectra"
-        )
-    check_option(mode, "mode", MODES)
+    check_spectra(spectra)
+    check_option(mode, "mode", POWER_MODES)
     power = spectra.power(fmin, fmax)
     unit = _unit(spectra)
     label = f"Power ({unit})"
@@ -260,7 +235,8 @@ def power_maps(
     return StateMaps(power, spectra.info, spectra.state_names, label)
 
 
-def _unit(spectra):
+def _unit(spectra: StateSpectra) -> str:
+    """Get the unit of densities."""
     if spectra.standardized:
         return "1/Hz"
     types = set(spectra.info.get_channel_types(unique=True))
@@ -270,7 +246,7 @@ def _unit(spectra):
 
 
 def mean_maps(
-    hmm: Any,
+    hmm: GaussianHMM,
     *,
     dual: DualEstimate | None = None,
     alignment: Alignment | None = None,
@@ -317,13 +293,13 @@ def mean_maps(
     n_lags = preparation.n_embeddings
     patterns = feature_patterns(preparation, alignment_of(hmm, dual, alignment))
     values = means @ patterns[n_lags // 2 :: n_lags].T
-    info = picked_info(info, preparation.ch_names_, preparation.sfreq_)
-    what = "Mean amplitude" if preparation.envelope else "Mean"
+    info = info_of_model(info, preparation)
+    measure = "Mean amplitude" if preparation.envelope else "Mean"
     unit = "standard deviations" if preparation.standardize else "units of the channels"
-    return StateMaps(values, info, tuple(hmm.state_names), f"{what} ({unit})")
+    return StateMaps(values, info, tuple(hmm.state_names), f"{measure} ({unit})")
 
 
-def _weighted_mean(sums, weights):
+def _weighted_mean(sums: np.ndarray, weights: Any) -> np.ndarray:
     """Divide by the weights, and leave 0 where there are none."""
     weights = np.asarray(weights)[:, np.newaxis]
     return np.divide(sums, weights, out=np.zeros_like(sums), where=weights > 0)

@@ -1,4 +1,7 @@
-"""Arithmetic of state-weighted spectra: windows, tapers, and sums of cross-spectra."""
+"""Arithmetic of state-weighted spectra: windows, tapers, and sums of cross-spectra.
+
+MNE-Python has multitapers, but none whose windows are weighted by a probability at each sample.
+"""
 
 from dataclasses import dataclass
 
@@ -10,41 +13,32 @@ from scipy.signal.windows import dpss, hann
 from .._utils.arrays import row_blocks
 from .._utils.checks import check_number, check_option
 
-# Samples of a window that is transformed at once.
-LONGEST = 1e7
+# Samples of a window, which is transformed at once.
+MAX_WINDOW_SAMPLES = 1e7
 # Half-bandwidth times length of a window: MNE-Python's default, which leaves 7 good tapers.
 TIME_HALF_BANDWIDTH = 4.0
 # Share of a window's energy below which a state is off there. Left out of sums on both sides.
-NEGLIGIBLE = 1e-9
+MIN_ENERGY_SHARE = 1e-9
 # Complex products of one frequency that OpenBLAS does in one thread. Starting its threads for
 # each of thousands of small products takes longer than the products.
-SMALL_PRODUCT = 60_000
+MAX_SMALL_PRODUCT = 60_000
 # Bytes of tapered signals at a time.
 BLOCK_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """How recordings are cut into windows, and which frequencies are kept.
+    """How recordings are cut into windows, and which frequencies are kept."""
 
-    Parameters
-    ----------
-    tapers : array, shape (n_tapers, n_samples)
-        Tapers of unit energy.
-    step : int
-        Samples from one window to the next, at most.
-    bins : slice
-        Which of the frequencies of a window are kept.
-    sfreq : float
-        Sampling rate in hertz.
-    edges : "exact" | "osl"
-        Where windows lie, and what sums are divided by.
-    """
-
+    # Tapers of unit energy, shape (n_tapers, n_samples).
     tapers: np.ndarray
+    # Samples from one window to the next, at most.
     step: int
+    # Which of the frequencies of a window are kept.
     bins: slice
+    # Sampling rate in hertz.
     sfreq: float
+    # Where windows lie, and what sums are divided by: "exact" or "osl".
     edges: str = "exact"
 
     @classmethod
@@ -59,7 +53,7 @@ class Windows:
         bandwidth: float | None = None,
         edges: str = "exact",
     ) -> "Windows":
-        """Check what was asked for, and make tapers of it."""
+        """Check the arguments, and make the tapers."""
         check_option(method, "method", ("multitaper", "welch"))
         check_option(edges, "edges", ("exact", "osl"))
         fmin = check_number(fmin, "fmin", rule="a frequency in hertz ≥ 0", low=0)
@@ -72,10 +66,10 @@ class Windows:
             )
         if fmin > fmax:
             raise ValueError(f"fmin={fmin:g} is above fmax={fmax:g}; exchange them")
-        if window * sfreq > LONGEST:
+        if window * sfreq > MAX_WINDOW_SAMPLES:
             raise ValueError(
                 f"window={window:g} seconds is {window * sfreq:.3g} samples, more than the "
-                f"{LONGEST:.3g} that are transformed at once; pass a shorter window"
+                f"{MAX_WINDOW_SAMPLES:.3g} that are transformed at once; pass a shorter window"
             )
         n_samples = max(round(window * sfreq), 1)
         freqs = np.arange(n_samples // 2 + 1) * sfreq / n_samples
@@ -126,8 +120,8 @@ class Windows:
         return np.round(np.linspace(0, n_times - n_samples, n_windows)).astype(int)
 
 
-def _multitapers(n_samples, window, bandwidth):
-    """Slepian tapers, shape (n_tapers, n_samples)."""
+def _multitapers(n_samples: int, window: float, bandwidth: float | None) -> np.ndarray:
+    """Make Slepian tapers, shape (n_tapers, n_samples)."""
     if bandwidth is None:
         product = TIME_HALF_BANDWIDTH
     else:
@@ -149,8 +143,8 @@ def _multitapers(n_samples, window, bandwidth):
     return np.atleast_2d(dpss(n_samples, product, n_tapers))
 
 
-def _hann(n_samples, bandwidth, edges):
-    """Hann's window as a taper of unit energy, shape (1, n_samples)."""
+def _hann(n_samples: int, bandwidth: float | None, edges: str) -> np.ndarray:
+    """Make Hann's window as a taper of unit energy, shape (1, n_samples)."""
     if bandwidth is not None:
         raise ValueError(
             f"bandwidth={bandwidth!r} is for method='multitaper'; the bandwidth of "
@@ -181,10 +175,7 @@ class CrossSpectra:
         self.n_windows = self.n_times = 0
 
     def add(self, signals: np.ndarray, weights: np.ndarray) -> None:
-        """Add a span.
-
-        Shapes: ``signals`` (n_channels, n_times), ``weights`` (n_states, n_times).
-        """
+        """Add signals (n_channels, n_times) and weights (n_states, n_times) of a span."""
         n_samples = self.windows.n_samples
         starts = self.windows.starts(weights.shape[1])
         self.energy += np.square(weights).sum(axis=1)
@@ -204,7 +195,7 @@ class CrossSpectra:
             chosen = starts[rows] + before
             self._add_windows(x[:, chosen], gamma[:, chosen])
 
-    def _add_windows(self, x, gamma):
+    def _add_windows(self, x: np.ndarray, gamma: np.ndarray) -> None:
         """Add windows of signals (channels, windows, samples) and weights (states, ...)."""
         tapers = self.windows.tapers
         covered = np.square(gamma) @ np.square(tapers).mean(axis=0)
@@ -212,7 +203,7 @@ class CrossSpectra:
         x = np.ascontiguousarray(x.transpose(2, 1, 0))
         gamma, tapers = gamma.transpose(0, 2, 1), tapers.T[:, :, np.newaxis, np.newaxis]
         for state, energy in enumerate(covered):
-            on = energy > NEGLIGIBLE
+            on = energy > MIN_ENERGY_SHARE
             if not on.any():
                 continue
             self.covered[state] += energy[on].sum()
@@ -222,10 +213,7 @@ class CrossSpectra:
             self.total[state] += spectra.conj().swapaxes(1, 2) @ spectra
 
     def density(self) -> np.ndarray:
-        """Divide the sums by what they cover.
-
-        Shapes: returns ``csd`` (n_states, n_channels, n_channels, n_freqs).
-        """
+        """Divide the sums by what they cover, shape (n_states, n_channels, n_channels, n_freqs)."""
         windows = self.windows
         covered = self.covered
         if windows.edges == "osl":
@@ -238,9 +226,9 @@ class CrossSpectra:
         return np.ascontiguousarray(np.moveaxis(scaled, 1, -1))
 
 
-def _windows_at_once(n_channels, tapers):
+def _windows_at_once(n_channels: int, tapers: np.ndarray) -> int:
     """Choose how many windows go into one product."""
-    small = SMALL_PRODUCT // (n_channels**2 * len(tapers))
+    small = MAX_SMALL_PRODUCT // (n_channels**2 * len(tapers))
     fitting = BLOCK_BYTES // (8 * n_channels * tapers.size)
     # With many channels no product is small, and larger ones are better.
     return max(1, min(small if small >= 2 else 8, fitting))

@@ -1,17 +1,28 @@
 """Networks of states: which channels are coherent while a state is on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
+from mne.utils import copy_function_doc_to_method_doc
 
-from .._utils.checks import check_number, check_option, check_random_state, plural
+from .._utils.checks import check_number, check_option, check_random_state, import_extra, plural
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
+from .._utils.typing import RandomState
+from ..viz import plot_connectome, plot_network_circle, plot_network_matrix
 from .components import SpectralComponents
-from .edges import check_networks, mixture_cut
-from .state_spectra import StateSpectra
+from .state_spectra import StateSpectra, check_spectra
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.projections.polar import PolarAxes
+
+    from ..viz._drawing import SeveralAxes
 
 _KINDS = {"coherence": "Coherence", "imaginary": "Imaginary coherence"}
 
@@ -53,8 +64,8 @@ class StateNetworks:
     label: str = ""
     weights: np.ndarray | None = field(default=None, repr=False)
 
-    def __post_init__(self):
-        values = check_networks(self.values, self.state_names, self.ch_names)
+    def __post_init__(self) -> None:
+        values = _check_networks(self.values, self.state_names, self.ch_names)
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "state_names", tuple(self.state_names))
         if self.weights is not None:
@@ -96,7 +107,7 @@ class StateNetworks:
             If no state is on.
         """
         weights = np.ones(self.n_states) if self.weights is None else self.weights
-        on = (weights > 0) & ~self._unknown
+        on = (weights > 0) & ~self._is_nan
         if not on.any():
             raise ValueError(
                 "values are NaN for every state that is on, so there is no mean over states"
@@ -112,7 +123,7 @@ class StateNetworks:
         *,
         percentile: float = 97.0,
         absolute: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> "StateNetworks":
         """Keep the strongest edges of each state.
 
@@ -169,19 +180,19 @@ class StateNetworks:
         values = np.zeros_like(self.values)
         for state, edges in enumerate(self.values[:, first, second]):
             sizes = np.abs(edges) if absolute else edges
-            known = sizes[np.isfinite(sizes)]
-            if not len(known):
+            finite = sizes[np.isfinite(sizes)]
+            if not len(finite):
                 cut = np.inf
             elif method == "percentile":
-                cut = np.percentile(known, percentile)
+                cut = float(np.percentile(finite, percentile))
             else:
-                cut = mixture_cut(known, int(rng.integers(2**31)))
-            # Edges that are not known stay NaN.
+                cut = _mixture_cut(finite, int(rng.integers(2**31)))
+            # Edges that are NaN stay so.
             kept = np.where(sizes <= cut, 0.0, edges)
             values[state, first, second] = values[state, second, first] = kept
         return replace(self, values=values)
 
-    def to_data_frame(self):
+    def to_data_frame(self) -> "pd.DataFrame":
         """Get the edges as a table with one row per edge.
 
         Returns
@@ -204,80 +215,34 @@ class StateNetworks:
             }
         )
 
-    def plot_matrix(self, *, axes=None, show=True):
-        """Plot the networks of all states as matrices.
-
-        Parameters
-        ----------
-        axes : array-like of matplotlib.axes.Axes | None
-            Where to plot, one for each state. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_network_matrix
-
+    @copy_function_doc_to_method_doc(plot_network_matrix)
+    def plot_matrix(self, *, axes: "SeveralAxes | None" = None, show: bool = True) -> "Figure":
         return plot_network_matrix(self, axes=axes, show=show)
 
-    def plot_circle(self, state, *, n_lines=None, axes=None, show=True):
-        """Plot the network of a state with its channels on a circle.
-
-        Parameters
-        ----------
-        state : int | str
-            The state, by number or name.
-        n_lines : int | None
-            Draw only so many of the strongest edges, by absolute value. None draws all that are
-            not 0.
-        axes : matplotlib.projections.polar.PolarAxes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_network_circle
-
+    @copy_function_doc_to_method_doc(plot_network_circle)
+    def plot_circle(
+        self,
+        state: int | str,
+        *,
+        n_lines: int | None = None,
+        axes: "PolarAxes | None" = None,
+        show: bool = True,
+    ) -> "Figure":
         return plot_network_circle(self, state, n_lines=n_lines, axes=axes, show=show)
 
-    def plot_connectome(self, atlas, state, *, axes=None, show=True):
-        """Plot the network of a state in a glass brain.
-
-        Parameters
-        ----------
-        atlas : path-like | nibabel image | array, shape (n_channels, 3)
-            Where the channels lie: the atlas of the parcels in MNI space, or their positions there
-            in millimeters.
-        state : int | str
-            The state, by number or name.
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_connectome
-
+    @copy_function_doc_to_method_doc(plot_connectome)
+    def plot_connectome(
+        self, atlas: Any, state: int | str, *, axes: "Axes | None" = None, show: bool = True
+    ) -> "Figure":
         return plot_connectome(self, atlas, state, axes=axes, show=show)
 
     @property
-    def _unknown(self):
-        """Whether all edges of each state are NaN."""
+    def _is_nan(self) -> np.ndarray:
+        """Whether all edges of each state are NaN, shape (n_states,)."""
         first, second = np.triu_indices(len(self.ch_names), 1)
         return np.isnan(self.values[:, first, second]).all(axis=-1)
 
-    def __str__(self):
+    def __str__(self) -> str:
         edges = np.triu(np.nan_to_num(self.values), 1)
         label = f" | {self.label}" if self.label else ""
         return (
@@ -334,32 +299,34 @@ def coherence_networks(
     """
     check_option(kind, "kind", tuple(_KINDS))
     check_option(reference, "reference", ("mean", None))
-    if not isinstance(spectra, StateSpectra):
-        raise TypeError(
-            f"spectra must be StateSpectra, got {type(spectra).__name__}; make them with "
-            "compute_state_spectra or compute_model_spectra"
-        )
+    check_spectra(spectra)
     if components is None and component is None:
         inside = spectra.band(fmin, fmax)
         weights = inside / inside.sum()
         low, high = spectra.freqs[inside][[0, -1]]
-        where = f"{low:g} to {high:g} Hz"
+        frequencies = f"{low:g} to {high:g} Hz"
     else:
-        weights = _weights_of(spectra, fmin, fmax, components, component)
-        where = f"component {component}"
+        weights = _component_weights(spectra, fmin, fmax, components, component)
+        frequencies = f"component {component}"
     coherence = np.abs(spectra.imaginary_coherence) if kind == "imaginary" else spectra.coherence
     networks = StateNetworks(
         coherence @ weights,
         spectra.info,
         spectra.state_names,
-        f"{_KINDS[kind]}, {where}",
+        f"{_KINDS[kind]}, {frequencies}",
         spectra.weights,
     )
     return networks.relative() if reference == "mean" else networks
 
 
-def _weights_of(spectra, fmin, fmax, components, component):
-    """Weights of the frequencies in one component, shape (n_freqs,)."""
+def _component_weights(
+    spectra: StateSpectra,
+    fmin: float | None,
+    fmax: float | None,
+    components: SpectralComponents | None,
+    component: int | None,
+) -> np.ndarray:
+    """Get the weights of the frequencies in one component, shape (n_freqs,)."""
     if not isinstance(components, SpectralComponents):
         raise TypeError(
             "components must be SpectralComponents where component is given, got "
@@ -372,5 +339,68 @@ def _weights_of(spectra, fmin, fmax, components, component):
         )
     last = components.n_components - 1
     rule = f"the number of one of the components, from 0 to {last}"
-    number = check_number(component, "component", rule=rule, low=0, high=last, integer=True)
-    return components.weights(spectra)[number]
+    component = check_number(component, "component", rule=rule, low=0, high=last, integer=True)
+    return components.weights(spectra)[component]
+
+
+def _check_networks(values: Any, state_names: Sequence[str], ch_names: Sequence[str]) -> np.ndarray:
+    """Check that values of shape (n_states, n_channels, n_channels) are symmetric networks."""
+    values = np.asarray(values)
+    if values.dtype.kind not in "buif":
+        raise TypeError(
+            f"values must be real numbers, got {values.dtype}; of complex ones take the "
+            "absolute value or the imaginary part"
+        )
+    if len(ch_names) < 2:
+        raise ValueError(f"info has {plural(len(ch_names), 'channel')}; a network needs 2 or more")
+    shape = (len(state_names), len(ch_names), len(ch_names))
+    if values.shape != shape:
+        raise ValueError(
+            f"values must have the shape (n_states, n_channels, n_channels), which is {shape} for "
+            f"these names of states and channels, got {values.shape}"
+        )
+    values = values.astype(float)
+    if np.isinf(values).any():
+        raise ValueError("values must be finite, or NaN where nothing is known, got infinite ones")
+    mirrored = values.swapaxes(1, 2)
+    # Symmetric but for the rounding of float32.
+    scale = np.max(np.abs(values), initial=0.0, where=np.isfinite(values))
+    if not np.allclose(values, mirrored, rtol=0, atol=1e-5 * scale, equal_nan=True):
+        raise ValueError(
+            "values must be symmetric, as edges have no direction; pass the mean of the values and "
+            "of values.swapaxes(1, 2), or the absolute values where these are of opposite sign"
+        )
+    values = (values + mirrored) / 2
+    diagonal = np.arange(len(ch_names))
+    values[:, diagonal, diagonal] = 0.0
+    return values
+
+
+def _mixture_cut(edges: np.ndarray, seed: int) -> float:
+    """Find where the upper one of two groups of edges, shape (n_edges,), begins."""
+    mixture = import_extra("sklearn.mixture", "analysis", "for networks cut by a mixture model")
+    edges = np.sort(edges)
+    spread = edges.std()
+    if len(edges) < 3 or spread <= 1e-12 * np.abs(edges).max():
+        return np.inf
+    # scikit-learn adds 1e-6 to variances, which is much or little depending on the scale.
+    scaled = ((edges - edges.mean()) / spread)[:, np.newaxis]
+    single, double = (
+        mixture.GaussianMixture(n_groups, n_init=10, max_iter=5000, random_state=seed).fit(scaled)
+        for n_groups in (1, 2)
+    )
+    if single.bic(scaled) <= double.bic(scaled):
+        return np.inf
+    lower, upper = np.argsort(double.means_.ravel())
+    low, high = double.means_.ravel()[[lower, upper]]
+    # Else they are one group whose tails are heavier than those of a normal distribution.
+    if high - low < np.sqrt(double.covariances_.ravel()[lower]):
+        return np.inf
+    likely = double.predict_proba(scaled)
+    # A wide upper distribution is the more likely one far below the lower one, too.
+    in_upper = (likely[:, upper] > likely[:, lower]) & (scaled[:, 0] > low)
+    if not in_upper.any():
+        return np.inf
+    # Halfway between the last edge that goes and the first that stays, clear of rounding.
+    first = int(np.argmax(in_upper))
+    return float(edges[first - 1 : first + 1].mean())

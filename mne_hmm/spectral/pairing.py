@@ -1,4 +1,4 @@
-"""Recordings and their states, side by side."""
+"""Recordings paired with their states: the same channels, the same grid, the spans of both."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,7 @@ def pair_with_states(
         )
     atlas = states.atlas_arguments if isinstance(states, HMM) else AtlasArguments()
     inst = with_parcels(inst, atlas, remembered=True)
-    entries = [one for entry in as_list(inst) for one in expanded(entry)]
+    entries = [file for entry in as_list(inst) for file in expanded(entry)]
     ch_names: Sequence[str] | None
     channels_from = ""
     if isinstance(states, HMM):
@@ -45,9 +45,9 @@ def pair_with_states(
         ch_names = states.preparation_.ch_names_
         channels_from = states.preparation_.channels_from_
     else:
-        given = as_courses(states)
-        _check_number(given, entries)
-        ch_names = given[0].ch_names or None
+        courses = as_courses(states)
+        _check_lengths(courses, entries)
+        ch_names = courses[0].ch_names or None
     recordings = to_recordings(
         entries,
         ch_names=ch_names,
@@ -56,13 +56,19 @@ def pair_with_states(
         sfreq=sfreq,
     )
     if isinstance(states, HMM):
-        return recordings, _found(states, entries, reject_by_annotation, sfreq, n_jobs)
-    for recording, course in zip(recordings, given, strict=True):
+        return recordings, _predict_one_by_one(states, entries, reject_by_annotation, sfreq, n_jobs)
+    for recording, course in zip(recordings, courses, strict=True):
         _check_same_grid(recording, course)
-    return recordings, iter(given)
+    return recordings, iter(courses)
 
 
-def _found(hmm, entries, reject_by_annotation, sfreq, n_jobs):
+def _predict_one_by_one(
+    hmm: HMM,
+    entries: list[Any],
+    reject_by_annotation: bool,
+    sfreq: float | None,
+    n_jobs: int | None,
+) -> Iterator[StateTimeCourse]:
     """Find the states of one recording after another."""
     for entry in entries:
         yield from hmm.predict(
@@ -70,7 +76,8 @@ def _found(hmm, entries, reject_by_annotation, sfreq, n_jobs):
         )
 
 
-def _check_number(courses, entries):
+def _check_lengths(courses: Sequence[StateTimeCourse], entries: list[Any]) -> None:
+    """Check that there are as many states as recordings."""
     if len(courses) != len(entries):
         raise ValueError(
             f"states must have one entry per recording, got {len(courses)} for "
@@ -78,7 +85,7 @@ def _check_number(courses, entries):
         )
 
 
-def _check_same_grid(recording, course):
+def _check_same_grid(recording: Recording, course: StateTimeCourse) -> None:
     """Check that states lie on the grid of a recording."""
     grid = recording.timeline
     if (grid.n_times, grid.sfreq) != (course.labels.size, course.timeline.sfreq):
@@ -92,11 +99,14 @@ def _check_same_grid(recording, course):
 def common_spans(
     recording: Recording, states: StateTimeCourse
 ) -> list[tuple[int, int, list[tuple[int, int]]]]:
-    """Find the spans of a recording that are good and were modeled."""
-    begins = [start for start, _ in recording.segments]
+    """Find the spans of a recording that are good and were modeled, by piece of the file.
+
+    Each entry has the first and last sample to read, and the spans in between.
+    """
+    starts = [start for start, _ in recording.segments]
     spans = _intersection(states.spans, recording.spans)
     # Good spans never cross from one piece to the next.
-    by_piece = groupby(spans, key=lambda span: bisect_right(begins, span[0]))
+    by_piece = groupby(spans, key=lambda span: bisect_right(starts, span[0]))
     out = [(inside[0][0], inside[-1][1], inside) for inside in (list(g) for _, g in by_piece)]
     if not out:
         raise ValueError(
@@ -106,8 +116,10 @@ def common_spans(
     return out
 
 
-def _intersection(first, second):
-    """Spans that two lists of spans, each in order, have in common."""
+def _intersection(
+    first: Sequence[tuple[int, int]], second: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Intersect two lists of spans, each in order."""
     out, i, j = [], 0, 0
     while i < len(first) and j < len(second):
         start, stop = max(first[i][0], second[j][0]), min(first[i][1], second[j][1])
@@ -123,10 +135,7 @@ def _intersection(first, second):
 def check_finite(
     signals: np.ndarray, weights: np.ndarray, recording: Recording, start: int, stop: int
 ) -> None:
-    """Check that a span holds numbers.
-
-    Shapes: ``signals`` (n_channels, n_times), ``weights`` (n_states, n_times).
-    """
+    """Check signals (n_channels, n_times) and weights (n_states, n_times) of a span."""
     where = f"{recording.label} {recording.timeline.where(start)}"
     seconds = (stop - start) / recording.timeline.sfreq
     good = np.abs(signals) <= MAX_VALUE

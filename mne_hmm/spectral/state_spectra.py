@@ -1,12 +1,20 @@
-"""What spectra of states are: power, coherence, and what other packages make of them."""
+"""Spectra of states: power, coherence, and the same for other packages."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import mne
 import numpy as np
+from mne.utils import copy_function_doc_to_method_doc
 
 from .._utils.checks import check_number, check_option, check_state, import_extra, plural
+from ..viz import plot_state_coherence, plot_state_spectra
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from mne_connectivity import SpectralConnectivity
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +66,11 @@ class StateSpectra:
     @property
     def never_on(self) -> tuple[str, ...]:
         """Names of the states that nothing is known of."""
-        return tuple(np.array(self.state_names)[self._unknown].tolist())
+        return tuple(np.array(self.state_names)[self._is_nan].tolist())
 
     @property
-    def _unknown(self):
+    def _is_nan(self) -> np.ndarray:
+        """Whether the spectra of each state are NaN, shape (n_states,)."""
         return np.isnan(self.csd[:, 0, 0, 0])
 
     @cached_property
@@ -173,7 +182,7 @@ class StateSpectra:
             info = mne.create_info(self.ch_names, info["sfreq"], "seeg")
         return mne.time_frequency.SpectrumArray(psd, info, self.freqs.copy(), verbose="ERROR")
 
-    def to_connectivity(self, state: int | str, kind: str = "coherence"):
+    def to_connectivity(self, state: int | str, kind: str = "coherence") -> "SpectralConnectivity":
         """Get the coherence of a state as mne-connectivity has it.
 
         Parameters
@@ -202,7 +211,7 @@ class StateSpectra:
         ``X_i conj(X_j)``, and so the opposite of that in ``imaginary_coherence``.
         """
         check_option(kind, "kind", ("coherence", "imaginary"))
-        number = check_state(state, self.state_names)
+        index = check_state(state, self.state_names)
         connectivity = import_extra(
             "mne_connectivity",
             "analysis",
@@ -211,58 +220,29 @@ class StateSpectra:
         values = self.coherence if kind == "coherence" else -self.imaginary_coherence
         n_channels = len(self.ch_names)
         return connectivity.SpectralConnectivity(
-            values[number].reshape(n_channels**2, -1).astype(float),
+            values[index].reshape(n_channels**2, -1).astype(float),
             self.freqs.copy(),
             n_channels,
             names=self.ch_names,
             method="coh" if kind == "coherence" else "imcoh",
         )
 
-    def plot(self, *, picks=None, axes=None, show=True):
-        """Plot the power of each state, mean over channels.
-
-        Parameters
-        ----------
-        picks : str | array-like | slice | None
-            Channels to take the mean over. None takes all.
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_state_spectra
-
+    @copy_function_doc_to_method_doc(plot_state_spectra)
+    def plot(self, *, picks: Any = None, axes: "Axes | None" = None, show: bool = True) -> "Figure":
         return plot_state_spectra(self, picks=picks, axes=axes, show=show)
 
-    def plot_coherence(self, *, kind="coherence", picks=None, axes=None, show=True):
-        """Plot the coherence of each state, mean over pairs of channels.
-
-        Parameters
-        ----------
-        kind : "coherence" | "imaginary"
-            Magnitude of the coherency, or the magnitude of its imaginary part.
-        picks : str | array-like | slice | None
-            Channels whose pairs to take the mean over. None takes all.
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_state_coherence
-
+    @copy_function_doc_to_method_doc(plot_state_coherence)
+    def plot_coherence(
+        self,
+        *,
+        kind: str = "coherence",
+        picks: Any = None,
+        axes: "Axes | None" = None,
+        show: bool = True,
+    ) -> "Figure":
         return plot_state_coherence(self, kind=kind, picks=picks, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<StateSpectra | {plural(self.n_states, 'state')}, "
             f"{plural(len(self.ch_names), 'channel')}, {len(self.freqs)} frequencies from "
@@ -270,3 +250,12 @@ class StateSpectra:
         )
 
     __repr__ = __str__
+
+
+def check_spectra(spectra: Any) -> None:
+    """Check that spectra are those of states."""
+    if not isinstance(spectra, StateSpectra):
+        raise TypeError(
+            f"spectra must be StateSpectra, got {type(spectra).__name__}; make them with "
+            "compute_state_spectra or compute_model_spectra"
+        )

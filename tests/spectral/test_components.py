@@ -171,7 +171,7 @@ def test_wrong_spectra(components):
 
 def test_it_says_when_it_did_not_settle(spectra, monkeypatch):
     """A warning, with a way out."""
-    monkeypatch.setattr("mne_hmm.spectral.components._MAX_ITER", 2)
+    monkeypatch.setattr("mne_hmm.spectral.components.MAX_UPDATES", 2)
     with pytest.warns(RuntimeWarning, match="had not settled after 2 updates; fewer components"):
         find_spectral_components(spectra, random_state=0)
 
