@@ -99,6 +99,7 @@ def test_other_programs_read_models(tmp_path, content, model):
     with h5py.File(tmp_path / "model.h5", "r") as file:
         assert file.userblock_size == HEAD_SIZE
         means = file["mne_hmm/key_parameters/key_means"][()]
+        assert file["mne_hmm/key_format_version"][()] == 1
     np.testing.assert_array_equal(means, model.means_)
 
 
