@@ -1,5 +1,6 @@
 from . import datasets, viz
 from ._utils.system import sys_info
+from .engine import multi_worker_strategy
 from .io.bids import find_bids_recordings, read_bids_recording
 from .io.parcellation.nifti import parcellate_nifti
 from .io.parcellation.parcellate import parcellate
@@ -11,7 +12,6 @@ from .model.hmm import HMM, read_hmm
 from .model.osl import read_osl_hmm, write_osl_hmm
 from .model.priors import Priors
 from .model.training_reference import Reference, ReferenceComparison
-from .model.workers import multi_worker_strategy
 from .online.decoder import OnlineDecoder, OnlineStates
 from .online.stream import decode_stream, record_stream
 from .preparation.cache import read_prepared

@@ -11,7 +11,7 @@ from mne.utils import logger
 
 from .._utils.checks import check_group
 from ..model.fit import fit_hmm
-from ..model.hmm import HMM, read_hmm
+from ..model.hmm import HMM, copy_with, read_hmm
 from ..model.priors import Priors
 from ..preparation.prepare import prepare
 from ..preparation.prepared_data import PreparedData
@@ -49,7 +49,8 @@ def run_fit(
     places = {name: where[name] for name in PLACE_ARGUMENTS if name != "cache_dir"}
     hmm = fit_hmm(inst, **calls, **places)
     # The only numbers in the file that are others every time.
-    hmm.history_["seconds"] = np.full(len(hmm.history_["seconds"]), np.nan)
+    seconds = np.full(len(hmm.history_["seconds"]), np.nan)
+    hmm = copy_with(hmm, history={**hmm.history_, "seconds": seconds})
     outputs.write_model(hmm)
     states = states_of(
         hmm,

@@ -414,9 +414,10 @@ def copy_with(hmm: HMM, **changes: Any) -> HMM:
         "reference": hmm.reference,
         "alignments": hmm.alignments_,
         "explained_by_recording": hmm.explained_by_recording_,
-        "atlas_arguments": hmm.atlas_arguments,
     }
     kept = {name: value for name, value in arguments.items() if name not in changes}
+    # An atlas may be a file that is open, and nobody changes it.
+    changes.setdefault("atlas_arguments", hmm.atlas_arguments)
     return HMM(**copy.deepcopy(kept), **changes)
 
 

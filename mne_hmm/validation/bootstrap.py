@@ -12,8 +12,8 @@ from .._utils.checks import check_number, check_option, check_random_state, plur
 from .._utils.docs import fill_doc
 from .._utils.mne_private import check_pandas
 from .._utils.typing import RandomState, Verbose
-from ..model.hmm import HMM
-from ..model.inference import draw_features
+from ..model.hmm import HMM, copy_with
+from ..model.inference import draw_features, engine_parameters
 from ..simulation.simulate import simulate_raw
 from ..simulation.state_sequences import markov_labels, markov_statistics
 from ..states.visits import find_visits, stationary_occupancy
@@ -307,8 +307,7 @@ def _count_decoded(
     embedded = hmm.preparation_.n_embeddings > 1 and not hmm.means_.any()
     decode = _decode_signals if embedded else _decode_features
     # A recording begins anywhere in the chain.
-    hmm = hmm.copy()
-    hmm.initial_probs_ = stationary_occupancy(hmm.transition_matrix_)
+    hmm = copy_with(hmm, initial_probs=stationary_occupancy(hmm.transition_matrix_))
     total = np.zeros((3, n_boot, hmm.n_states))
     progress = ProgressBar(n_boot, mesg="Simulating")
     for i_boot in range(n_boot):
@@ -330,16 +329,12 @@ def _decode_signals(hmm: HMM, length: int, rng: np.random.Generator) -> Decoded:
 
 def _decode_features(hmm: HMM, length: int, rng: np.random.Generator) -> Decoded:
     """Simulate features that are independent given the states, and find their states."""
-    from ..engine import Parameters, Samples, infer
+    from ..engine import Samples, infer
 
     labels = markov_labels(hmm.transition_matrix_, length, rng)
     features = draw_features(hmm, labels, rng).astype(np.float32)
-    parameters = Parameters(
-        hmm.initial_probs_, hmm.transition_matrix_, hmm.means_, hmm.covariances_
-    )
-    posterior = infer(
-        Samples([features], [[length]]), parameters, covariance_type=hmm.learned.covariance_type
-    )
+    samples, covariance_type = Samples([features], [[length]]), hmm.learned.covariance_type
+    posterior = infer(samples, engine_parameters(hmm), covariance_type=covariance_type)
     return posterior.probabilities.argmax(1), [(0, length)], hmm.n_states
 
 

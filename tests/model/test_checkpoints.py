@@ -126,7 +126,8 @@ def moment(moments, step, kind):
 KILLED = """
 import os, signal, sys
 import mne_hmm
-from mne_hmm.engine import Journal, checkpoint
+from mne_hmm.engine import Journal
+from mne_hmm.engine.runtime import checkpoint
 
 folder, directory, n_writes = sys.argv[1:4]
 
