@@ -4,15 +4,15 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pooch
 
 from .._utils.files import check_folder
 from .._utils.locks import lock_held
+from .._utils.typing import FileName
 
 
-def cache_folder(path: Any = None) -> Path:
+def cache_folder(path: FileName | None = None) -> Path:
     """Find the folder that everything fetched is kept in."""
     folder = check_folder(path, "path")
     if folder is None and os.environ.get("MNE_HMM_DATA"):

@@ -1,62 +1,58 @@
 """Downloads that are whole and right, or not there at all."""
 
 import contextlib
-import email.utils
 import logging
 import os
-import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import pooch
 from mne.utils import ProgressBar, logger
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ProtocolError
+from urllib3.util import Retry
 
 from .._utils.checks import plural
 
-# Seconds before the first repetition; each next one waits twice as long.
+if TYPE_CHECKING:
+    from requests import Response, Session
+    from urllib3 import BaseHTTPResponse
+
+# Seconds that waits begin with, from the second repetition on; each is twice the last.
 FIRST_WAIT = 0.5
 # How often a request is made that brings nothing, and how often if nobody answers at all.
 N_TRIES = 6
 N_TRIES_UNANSWERED = 3
 # Longest time that a server may ask us to wait, in seconds.
-LONGEST_WAIT = 300.0
+MAX_WAIT = 300.0
 # Seconds to reach a server, and for it to send the next bytes.
 TIMEOUT = (10, 60)
 # Answers after which asking again can help.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 # Bytes read at a time; fewer than these are lost where a connection is cut.
-CHUNK = 1 << 16
+CHUNK_SIZE = 1 << 16
 # Fewer bytes are there before a progress bar could be read.
-WORTH_A_BAR = 1_000_000
+MIN_SIZE_OF_BAR = 1_000_000
 
 
 class UnreachableError(ConnectionError):
     """A server that could not be reached, or did not give what it was asked for."""
 
-    def __init__(self, message: str, status: int | None = None):
+    def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
 
 
 class Source(NamedTuple):
-    """A file in the net.
-
-    Parameters
-    ----------
-    url : str
-        Its address.
-    sha256 : str | None
-        Its hash; None where it is not known.
-    """
+    """A file on a server."""
 
     url: str
     sha256: str | None
+    """None where it is not known."""
 
 
 def is_right(fname: Path, sha256: str | None) -> bool:
-    """Tell whether a file is there and has the hash it should have."""
+    """Whether a file is there and has the hash it should have."""
     return fname.is_file() and (sha256 is None or pooch.file_hash(str(fname)) == sha256)
 
 
@@ -84,15 +80,10 @@ def download(source: Source, fname: Path) -> None:
 
 def read_json(url: str, *, n_tries: int = N_TRIES) -> Any:
     """Ask a server for JSON."""
-
-    def ask():
-        import requests
-
-        with requests.get(url, timeout=TIMEOUT) as answer:
-            answer.raise_for_status()
-            return answer.json()
-
-    return _insist(ask, url, lambda: 0, n_tries)
+    with _unreachable(url), _session(n_tries) as session:
+        answer = session.get(url, timeout=TIMEOUT)
+        answer.raise_for_status()
+        return answer.json()
 
 
 class _Downloader:
@@ -102,42 +93,57 @@ class _Downloader:
     name has the hash in it, so that parts of different files are never put together.
     """
 
-    def __init__(self, fname, sha256):
-        known = "unknown" if sha256 is None else sha256[:16]
-        self.part = fname.with_name(f".{fname.name}.{known}.part")
+    def __init__(self, fname: Path, sha256: str | None) -> None:
+        mark = "unknown" if sha256 is None else sha256[:16]
+        self.part = fname.with_name(f".{fname.name}.{mark}.part")
         if sha256 is None:  # what is left of an earlier call may be of another file
             self.part.unlink(missing_ok=True)
 
     def __call__(self, url: str, output_file: Any, _: Any) -> None:
-        _insist(lambda: self._go_on(url), url, self._n_bytes)
+        """Download a file; tries are counted anew when one brought more bytes than ever before."""
+        retry, largest = _Retry.of(N_TRIES), self._n_bytes()
+        with _unreachable(url):
+            while True:
+                try:
+                    self._continue(url)
+                    break
+                except _CutError as error:
+                    if self._n_bytes() > largest:
+                        retry, largest = _Retry.of(N_TRIES), self._n_bytes()
+                    try:
+                        retry = retry.increment("GET", url, error=ProtocolError(str(error)))
+                    except MaxRetryError:
+                        raise error from None
+                    retry.sleep()
         os.replace(self.part, output_file)
 
-    def _n_bytes(self):
+    def _n_bytes(self) -> int:
+        """Size of what came so far."""
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _go_on(self, url):
+    def _continue(self, url: str) -> None:
         """Ask for what is missing, or all of it where the server gives no parts."""
-        import requests
-
         done = self._n_bytes()
         # Compression on the way would make lengths those of something else.
         headers = {"Accept-Encoding": "identity"}
         if done:
             headers["Range"] = f"bytes={done}-"
-        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        with (
+            _session(N_TRIES, answered=done > 0) as session,
+            session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer,
+        ):
             if answer.status_code == 416:  # nothing is missing, or what is there is too long
                 if answer.headers.get("Content-Range", "").endswith(f"/{done}"):
                     return
                 self.part.unlink()
                 raise _CutError("it has fewer bytes than were there already")
             answer.raise_for_status()
-            if not _goes_on_at(answer, done):
+            if not _continues_at(answer, done):
                 done = 0
             length = answer.headers.get("Content-Length")
             total = None if length is None else done + int(length)
             with self.part.open("ab" if done else "wb") as file:
-                for n_bytes in _shown(answer, file, done, total):
-                    done = n_bytes
+                done = _write(answer, file, done, total)
         if total is not None and done != total:
             raise _CutError(f"the connection was cut after {done:,} of {total:,} bytes")
 
@@ -146,96 +152,115 @@ class _CutError(Exception):
     """A connection that ended too early."""
 
 
-def _goes_on_at(answer, done):
-    """Tell whether an answer begins where what is there ends."""
-    return answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
-        f"bytes {done}-"
-    )
+class _LongWaitError(Exception):
+    """A server that asks to wait for longer than anybody would."""
 
 
-def _shown(answer, file, done, total):
-    """Write an answer to a file, and show how far it is."""
-    bar = None
-    if total is not None and total >= WORTH_A_BAR:
-        bar = ProgressBar(total, mesg="Downloading", unit="B", unit_scale=True)
-    try:
-        for chunk in answer.iter_content(CHUNK):
-            file.write(chunk)
-            done += len(chunk)
-            if bar is not None:
-                bar.update(done)
-            yield done
-    finally:
-        del bar  # MNE-Python's bar closes when it goes
+class _Retry(Retry):
+    """When and how often to ask again: urllib3's rules, with a log and a limit to waits."""
+
+    @classmethod
+    def of(cls, n_tries: int, *, answered: bool = True) -> "_Retry":
+        """Rules for a number of tries, or for fewer if nobody has answered and nobody does."""
+        return cls(
+            n_tries - 1,
+            connect=n_tries - 1 if answered else min(n_tries, N_TRIES_UNANSWERED) - 1,
+            status_forcelist=TEMPORARY,
+            backoff_factor=FIRST_WAIT,
+            raise_on_status=False,
+        )
+
+    def get_retry_after(self, response: "BaseHTTPResponse") -> float | None:
+        """Seconds a server asks to wait; headers that say nothing count as none."""
+        try:
+            seconds = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+        if seconds is not None and seconds > MAX_WAIT:
+            raise _LongWaitError(
+                f"the server asks to wait for {plural(round(seconds), 'second')}; try again then"
+            )
+        return seconds
+
+    def sleep(self, response: "BaseHTTPResponse | None" = None) -> None:
+        """Wait before asking again, and log why."""
+        last = self.history[-1]
+        reason = f"the server answers {last.status}" if last.error is None else last.error
+        logger.info(f"{last.url}: {reason}; asking again")
+        super().sleep(response)
 
 
-def _insist(
-    ask: Callable[[], Any], url: str, n_bytes: Callable[[], int], n_tries: int = N_TRIES
-) -> Any:
-    """Ask until there is an answer, with longer and longer pauses in between.
+def _session(n_tries: int, *, answered: bool = False) -> "Session":
+    """Make a session that asks again where that can help."""
+    import requests
+    from requests.adapters import HTTPAdapter
 
-    Tries are counted anew when one brought more bytes than there ever were.
-    """
+    session = requests.Session()
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=_Retry.of(n_tries, answered=answered)))
+    return session
+
+
+@contextlib.contextmanager
+def _unreachable(url: str) -> Iterator[None]:
+    """Raise an error that names the address and the reason when a request has failed."""
     import requests
 
-    number, most = 0, n_bytes()
-    while True:
-        try:
-            return ask()
-        except (requests.RequestException, _CutError) as error:
-            answer = getattr(error, "response", None)
-            if answer is not None and answer.status_code not in PASSING:
-                raise UnreachableError(f"{url}: {_reason(error)}", answer.status_code) from error
-            if n_bytes() > most:
-                number, most = 0, n_bytes()
-            number += 1
-            unanswered = answer is None and not most
-            if number >= min(n_tries, N_TRIES_UNANSWERED if unanswered else N_TRIES):
-                raise UnreachableError(f"{url}: {_reason(error)}") from error
-            wait = FIRST_WAIT * 2 ** (number - 1)
-            asked = _asked_to_wait(answer)
-            if asked > LONGEST_WAIT:
-                raise UnreachableError(
-                    f"{url}: the server asks to wait for {plural(round(asked), 'second')}; try "
-                    "again then"
-                ) from error
-            wait = max(wait, asked)
-            logger.info(f"{url}: {_reason(error)}; asking again in {wait:.1f} s")
-        time.sleep(wait)
+    try:
+        yield
+    except requests.HTTPError as error:
+        answer = error.response
+        status = None if answer.status_code in TEMPORARY else answer.status_code
+        raise UnreachableError(
+            f"{url}: the server answers {answer.status_code} {answer.reason}", status
+        ) from error
+    except (requests.RequestException, _CutError, _LongWaitError) as error:
+        raise UnreachableError(f"{url}: {_reason(error)}") from error
 
 
-def _asked_to_wait(answer):
-    """Seconds a server asks to wait, as a number or until a date."""
-    value = None if answer is None else answer.headers.get("Retry-After")
-    if value is None:
-        return 0.0
-    if value.isdecimal():
-        return float(value)
-    with contextlib.suppress(ValueError, TypeError):  # no date, or one of no time zone
-        until = email.utils.parsedate_to_datetime(value)
-        return max((until - datetime.now(UTC)).total_seconds(), 0.0)
-    return 0.0
-
-
-def _reason(error):
+def _reason(error: BaseException) -> str:
     """Say in few words what went wrong."""
-    answer = getattr(error, "response", None)
-    if answer is not None:
-        return f"the server answers {answer.status_code} {answer.reason}"
-    if isinstance(error, _CutError):
+    if isinstance(error, (_CutError, _LongWaitError)):
         return str(error)
     while error.__context__ is not None:  # the system's own words are at the bottom
         error = error.__context__
     return f"{type(error).__name__}: {error}"
 
 
+def _continues_at(answer: "Response", done: int) -> bool:
+    """Whether an answer begins where what is there ends."""
+    return answer.status_code == 206 and answer.headers.get("Content-Range", "").startswith(
+        f"bytes {done}-"
+    )
+
+
+def _write(answer: "Response", file: BinaryIO, done: int, total: int | None) -> int:
+    """Write an answer to a file, show how far it is, and return how many bytes are there."""
+    import requests
+
+    bar = None
+    if total is not None and total >= MIN_SIZE_OF_BAR:
+        bar = ProgressBar(total, mesg="Downloading", unit="B", unit_scale=True)
+    try:
+        for chunk in answer.iter_content(CHUNK_SIZE):
+            file.write(chunk)
+            done += len(chunk)
+            if bar is not None:
+                bar.update(done)
+    except requests.RequestException as error:
+        raise _CutError(_reason(error)) from error
+    finally:
+        del bar  # MNE-Python's bar closes when it goes
+    return done
+
+
 @contextlib.contextmanager
 def _quiet_pooch() -> Iterator[None]:
-    """Keep pooch from telling what is told here, by MNE-Python's logger."""
-    theirs = pooch.get_logger()
-    level = theirs.level
-    theirs.setLevel(logging.WARNING)
+    """Keep pooch from logging what MNE-Python's logger gets from here."""
+    pooch_logger = pooch.get_logger()
+    level = pooch_logger.level
+    pooch_logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        theirs.setLevel(level)
+        pooch_logger.setLevel(level)

@@ -13,17 +13,10 @@ DATA = "data/"
 
 
 class Entry(NamedTuple):
-    """A file of a project.
-
-    Parameters
-    ----------
-    path : str
-        Its folders and name in the project.
-    source : Source
-        Address and hash.
-    """
+    """A file of a project."""
 
     path: str
+    """Its folders and name in the project."""
     source: Source
 
 
@@ -40,18 +33,18 @@ def find_file(project: str, name: str, *, n_tries: int = N_TRIES) -> Entry:
             ) from error
         raise
     # The other folders are looked into only where data has no such name.
-    found: dict[str, Source] = {}
-    for part in (
-        [one for one in top if one[0] == DATA],
-        [one for one in top if one[0] != DATA],
+    files: dict[str, Source] = {}
+    for entries in (
+        [entry for entry in top if entry[0] == DATA],
+        [entry for entry in top if entry[0] != DATA],
     ):
-        found |= _files(part, n_tries)
+        files |= _files(entries, n_tries)
         for path in (f"{DATA}{name}.zip", f"{DATA}{name}", f"{name}.zip", name):
-            if path in found:
-                return Entry(path, found[path])
-    same = [path for path in found if path.rpartition("/")[2] in (name, f"{name}.zip")]
+            if path in files:
+                return Entry(path, files[path])
+    same = [path for path in files if path.rpartition("/")[2] in (name, f"{name}.zip")]
     if len(same) == 1:
-        return Entry(same[0], found[same[0]])
+        return Entry(same[0], files[same[0]])
     if same:
         raise ValueError(
             f"name={name!r} is the name of several files of project {project!r}; say which: "
@@ -59,7 +52,7 @@ def find_file(project: str, name: str, *, n_tries: int = N_TRIES) -> Entry:
         )
     raise ValueError(
         f"name={name!r} is no file of project {project!r}; there are "
-        f"{listed(map(short_name, sorted(found, key=_data_first)), 60) or 'none'}"
+        f"{listed(map(short_name, sorted(files, key=_data_first)), 60) or 'none'}"
     )
 
 
@@ -68,7 +61,8 @@ def short_name(path: str) -> str:
     return path.removeprefix(DATA).removesuffix(".zip")
 
 
-def _data_first(path):
+def _data_first(path: str) -> tuple[bool, str]:
+    """Sorting key that puts the folder of data sets first."""
     return (not path.startswith(DATA), path)
 
 
@@ -97,15 +91,15 @@ def _entries(url: str, folder: str, n_tries: int) -> Iterator[tuple[str, str, An
         seen.add(page)
         answer = read_json(page, n_tries=n_tries)
         try:
-            for one in answer["data"]:
-                about = one["attributes"]
+            for entry in answer["data"]:
+                about = entry["attributes"]
                 path = f"{folder}{about['name']}"
                 if about["kind"] == "folder":
-                    href = one["relationships"]["files"]["links"]["related"]["href"]
+                    href = entry["relationships"]["files"]["links"]["related"]["href"]
                     yield f"{path}/", href, None
                 else:
                     hashes = (about.get("extra") or {}).get("hashes") or {}
-                    yield path, one["links"]["download"], hashes.get("sha256")
+                    yield path, entry["links"]["download"], hashes.get("sha256")
             page = (answer.get("links") or {}).get("next")
         except (KeyError, TypeError, AttributeError) as error:
             raise UnreachableError(

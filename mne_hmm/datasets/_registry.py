@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from mne.utils import verbose
 
+from .._utils.typing import FileName, Verbose
 from ._cache import by_hand, cache_folder, one_at_a_time
 from ._download import Source, UnreachableError, download, is_right
 
@@ -33,24 +33,25 @@ def read_registry(registry: str) -> Mapping[str, str]:
 
 @verbose
 def fetch_registered(
-    registry: str, fnames: Sequence[str], path: Any = None, verbose: Any = None
+    registry: str, fnames: Sequence[str], path: FileName | None = None, verbose: Verbose = None
 ) -> list[Path]:
     """Fetch files of a registry, or find them where they were fetched before."""
-    known = read_registry(registry)
+    hashes = read_registry(registry)
     folder = cache_folder(path) / registry
     sources = {
-        folder.joinpath(*fname.split("/")): Source(address(registry, fname), known[fname])
+        folder.joinpath(*fname.split("/")): Source(address(registry, fname), hashes[fname])
         for fname in fnames
     }
     # Most calls find all files, perhaps in a folder that they must not write to.
-    missing = [one for one, source in sources.items() if not is_right(one, source.sha256)]
+    missing = _missing(sources)
     if missing:
         with one_at_a_time(folder):
-            for one in missing:
+            for fname, source in missing.items():
                 try:
-                    download(sources[one], one)
+                    download(source, fname)
                 except UnreachableError as error:
-                    raise UnreachableError(_told(sources, error)) from error
+                    places = {source.url: fname for fname, source in _missing(sources).items()}
+                    raise UnreachableError(f"{error}\n{by_hand(places)}") from error
     return list(sources)
 
 
@@ -60,7 +61,8 @@ def address(registry: str, fname: str) -> str:
     return f"{site}/{PLACES[registry]}/{fname}"
 
 
-def _told(sources, error):
-    """Say what to do where there is no network."""
-    missing = {one: source for one, source in sources.items() if not is_right(one, source.sha256)}
-    return f"{error}\n{by_hand({source.url: one for one, source in missing.items()})}"
+def _missing(sources: dict[Path, Source]) -> dict[Path, Source]:
+    """Files that are not there, or not as they should be."""
+    return {
+        fname: source for fname, source in sources.items() if not is_right(fname, source.sha256)
+    }

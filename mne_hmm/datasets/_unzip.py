@@ -15,9 +15,9 @@ def unzip(fname: Path, folder: Path) -> dict[str, int]:
     """Unpack a zip file; the folder appears when all of it is there."""
     try:
         with zipfile.ZipFile(fname) as content:
-            members = [one for one in content.infolist() if not _is_left_out(one)]
-            for one in members:  # all of them, before anything is written
-                _check_member(one, fname)
+            members = [member for member in content.infolist() if not _is_left_out(member)]
+            for member in members:  # all of them, before anything is written
+                _check_member(member, fname)
             folder.parent.mkdir(parents=True, exist_ok=True)
             temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
             try:
@@ -34,22 +34,23 @@ def unzip(fname: Path, folder: Path) -> dict[str, int]:
             f"{fname} cannot be unpacked ({error}); is it a zip file, and complete? Delete it to "
             "fetch it again"
         ) from error
-    return {one.filename: one.file_size for one in members if not one.is_dir()}
+    return {member.filename: member.file_size for member in members if not member.is_dir()}
 
 
 def is_whole(folder: Path, members: dict[str, int]) -> bool:
-    """Tell whether the files that were unpacked are still there, as long as they were."""
+    """Whether the files that were unpacked are still there, as long as they were."""
     return folder.is_dir() and all(
-        (folder / one).is_file() and (folder / one).stat().st_size == size
-        for one, size in members.items()
+        (folder / name).is_file() and (folder / name).stat().st_size == size
+        for name, size in members.items()
     )
 
 
-def _is_left_out(member):
+def _is_left_out(member: zipfile.ZipInfo) -> bool:
+    """Whether a member is what macOS adds."""
     return member.filename.split("/")[0] == LEFT_OUT
 
 
-def _check_member(member, fname):
+def _check_member(member: zipfile.ZipInfo, fname: Path) -> None:
     """Refuse a name that leads out of the folder on any system, and links, which may."""
     name = member.filename
     parts = {*PurePosixPath(name).parts, *PureWindowsPath(name).parts}

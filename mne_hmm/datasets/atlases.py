@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 from mne.utils import verbose
 
 from .._utils.checks import listed
 from .._utils.docs import fill_doc
+from .._utils.typing import FileName, Verbose
 from ._registry import fetch_registered, read_registry
 
 SUFFIX = ".nii.gz"
@@ -15,7 +15,7 @@ SUFFIX = ".nii.gz"
 
 @verbose
 @fill_doc
-def fetch_atlas(name: str, *, path: Any = None, verbose: Any = None) -> Path:
+def fetch_atlas(name: str, *, path: FileName | None = None, verbose: Verbose = None) -> Path:
     """Fetch an atlas of the brain, or the brain itself, in MNI space.
 
     The atlases are those that osl-dynamics :footcite:`GohilEtAl2024` brings along. Each is
@@ -91,14 +91,15 @@ def _atlases() -> dict[str, str]:
     }
 
 
-def _stem(fname):
+def _stem(fname: str) -> str:
+    """Name of a file without its folders and ending."""
     return fname.rpartition("/")[2].removesuffix(SUFFIX)
 
 
-def _short(stem, *, size=False):
+def _short(stem: str, *, size: bool = False) -> str:
     """Family and number of parcels, and the size of voxels where that is needed."""
     match = re.fullmatch(r"atlas-(\w+)_nparc-(\d+)_space-MNI_res-(\d+)x\d+x\d+", stem)
     if match is None:
         return stem
-    family, number, voxel = match.groups()
-    return f"{family}{number}-{voxel}mm" if size else f"{family}{number}"
+    family, n_parcels, voxel = match.groups()
+    return f"{family}{n_parcels}-{voxel}mm" if size else f"{family}{n_parcels}"

@@ -1,12 +1,12 @@
 """Models that others have trained and published, and what they found with them."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from mne.utils import verbose
 
 from .._utils.docs import fill_doc
+from .._utils.typing import FileName, Verbose
 from ..io.parcel_inputs import AtlasArguments
 from ..model.file import Learned
 from ..model.hmm import HMM, default_state_names
@@ -23,7 +23,11 @@ from .published import BAND, N_EMBEDDINGS, SFREQ, TRAINED_ON, Published
 @verbose
 @fill_doc
 def fetch_canonical_hmm(
-    parcellation: str = "Giles38", n_states: int = 8, *, path: Any = None, verbose: Any = None
+    parcellation: str = "Giles38",
+    n_states: int = 8,
+    *,
+    path: FileName | None = None,
+    verbose: Verbose = None,
 ) -> HMM:
     """Fetch a published model of MEG, ready for new recordings.
 
@@ -136,7 +140,7 @@ def hmm_from(
     )
 
 
-def _preparation(model, arrays):
+def _preparation(model: Published, arrays: dict[str, np.ndarray]) -> FittedPreparation:
     """Make what was done to the training data after they were filtered."""
     if model.of_parcels:
         components, template = arrays["pca_components"], arrays["template_cov"].astype(float)
@@ -194,7 +198,11 @@ class CanonicalResults:
 @verbose
 @fill_doc
 def fetch_canonical_results(
-    parcellation: str = "Giles38", n_states: int = 8, *, path: Any = None, verbose: Any = None
+    parcellation: str = "Giles38",
+    n_states: int = 8,
+    *,
+    path: FileName | None = None,
+    verbose: Verbose = None,
 ) -> CanonicalResults:
     """Fetch the spectra, maps and networks of the states of a published model.
 

@@ -9,6 +9,7 @@ from mne.utils import logger, verbose
 
 from .._utils.docs import fill_doc
 from .._utils.files import written_atomically
+from .._utils.typing import FileName, Verbose
 from ._cache import by_hand, cache_folder, one_at_a_time
 from ._contents import recordings_in
 from ._download import N_TRIES, UnreachableError, download, is_right
@@ -19,7 +20,12 @@ from ._unzip import is_whole, unzip
 @verbose
 @fill_doc
 def fetch_osf(
-    name: str, *, project: str = "by2tc", path: Any = None, force: bool = False, verbose: Any = None
+    name: str,
+    *,
+    project: str = "by2tc",
+    path: FileName | None = None,
+    force: bool = False,
+    verbose: Verbose = None,
 ) -> Any:
     """Fetch a data set of a project on the Open Science Framework (OSF).
 
@@ -107,7 +113,7 @@ def fetch_osf(
     return recordings_in(place.folder, name) if place.folder.is_dir() else place.folder
 
 
-def _check_name(name):
+def _check_name(name: Any) -> str:
     """Get the shortest form of a name; it becomes one of files in the cache folder."""
     if not isinstance(name, str):
         raise TypeError(f"name must be a string, got {name!r} of type {type(name).__name__}")
@@ -120,62 +126,68 @@ def _check_name(name):
 
 
 class _Place(NamedTuple):
-    """Where a data set is kept: the folder (or file), the zip file it came as, what is known."""
+    """Where a data set is kept: its folder (or file), its zip file, and a record of both."""
 
     parent: Path
     name: str
 
     @property
     def folder(self) -> Path:
+        """The folder, or the file that is no zip file."""
         return self.parent / self.name
 
     @property
     def zip_file(self) -> Path:
+        """The zip file it came as."""
         return self.parent / f"{self.name}.zip"
 
     @property
     def record(self) -> Path:
+        """The file that keeps path, hash and members."""
         return self.parent / f"{self.name}.json"
 
-    def known(self) -> dict[str, Any]:
-        """Read what was remembered."""
+    def read_record(self) -> dict[str, Any]:
+        """Read the record, empty if there is none."""
         try:
             content = json.loads(self.record.read_text(encoding="utf-8"))
         except (OSError, ValueError):  # none, or damaged: all can be asked for again
             return {}
         return content if isinstance(content, dict) else {}
 
-    def remember(self, **content: Any) -> None:
-        """Keep what is known."""
+    def write_record(self, **content: Any) -> None:
+        """Write the record."""
         with written_atomically(self.record) as temporary:
             temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def is_whole(self) -> bool:
-        """Tell whether all that was fetched is still there."""
-        known = self.known()
-        if "members" in known:
-            return is_whole(self.folder, known["members"])
-        return "sha256" in known and is_right(self.folder, known["sha256"])
+        """Whether all that was fetched is still there."""
+        record = self.read_record()
+        if "members" in record:
+            return is_whole(self.folder, record["members"])
+        return "sha256" in record and is_right(self.folder, record["sha256"])
 
 
-def _bring(place, project, name, force):
+def _bring(place: _Place, project: str, name: str, force: bool) -> None:
     """Put a data set in its place, from what lies there or from the net."""
-    given = next((one for one in (place.zip_file, place.folder) if one.is_file()), None)
-    known = place.known().get("sha256")
-    if given is not None and not force and known is not None and is_right(given, known):
-        _settle(place, given, place.known().get("path", given.name), known)
+    present = next((fname for fname in (place.zip_file, place.folder) if fname.is_file()), None)
+    record = place.read_record()
+    sha256 = record.get("sha256")
+    if present is not None and not force and sha256 is not None and is_right(present, sha256):
+        _install(place, present, record.get("path", present.name), sha256)
         return
     try:
         # Who puts files there by hand has no network, or a slow one.
-        entry = find_file(project, name, n_tries=1 if given is not None else N_TRIES)
+        entry = find_file(project, name, n_tries=1 if present is not None else N_TRIES)
         fname = _fetch(place, entry, force)
     except UnreachableError as error:
-        if given is None or force or known is not None:
-            raise UnreachableError(_told(place, project, name, given, error)) from error
-        logger.info(f"{given} is taken as it is: OSF could not be asked for its hash ({error})")
-        _settle(place, given, given.name, None)
+        if present is None or force or sha256 is not None:
+            raise UnreachableError(
+                _advice_without_network(place, project, name, present, error)
+            ) from error
+        logger.info(f"{present} is taken as it is: OSF could not be asked for its hash ({error})")
+        _install(place, present, present.name, None)
         return
-    _settle(place, fname, entry.path, entry.source.sha256)
+    _install(place, fname, entry.path, entry.source.sha256)
 
 
 def _fetch(place: _Place, entry: Entry, force: bool) -> Path:
@@ -186,28 +198,30 @@ def _fetch(place: _Place, entry: Entry, force: bool) -> Path:
         fname.unlink(missing_ok=True)
     # The hash is known from here on, whatever happens: a file put there by hand is checked.
     if sha256 is not None and not place.is_whole():
-        place.remember(path=entry.path, url=entry.source.url, sha256=sha256)
+        place.write_record(path=entry.path, url=entry.source.url, sha256=sha256)
     download(entry.source, fname)
     return fname
 
 
-def _settle(place: _Place, fname: Path, path: str, sha256: str | None) -> None:
-    """Unpack a file that is right, and remember what should be there from now on."""
+def _install(place: _Place, fname: Path, path: str, sha256: str | None) -> None:
+    """Unpack a file that is right, and record what should be there from now on."""
     content: dict[str, Any] = {"path": path, "sha256": sha256}
     if fname == place.zip_file:
         content["members"] = unzip(fname, place.folder)
-    place.remember(**content)
+    place.write_record(**content)
     place.zip_file.unlink(missing_ok=True)  # all of it is in the folder
 
 
-def _told(place, project, name, given, error):
-    """Say what to do where there is no network."""
-    known = place.known()
-    path = known.get("path", f"{DATA}{name}.zip")
-    where = known.get("url", f"https://osf.io/{project}/files, {path}")
+def _advice_without_network(
+    place: _Place, project: str, name: str, present: Path | None, error: UnreachableError
+) -> str:
+    """Say which file to put where if there is no network."""
+    record = place.read_record()
+    path = record.get("path", f"{DATA}{name}.zip")
+    where = record.get("url", f"https://osf.io/{project}/files, {path}")
     wrong = (
-        f"\n{given} is there, but has not the hash {known['sha256']} that OSF gave."
-        if given is not None and "sha256" in known
+        f"\n{present} is there, but has not the hash {record['sha256']} that OSF gave."
+        if present is not None and "sha256" in record
         else ""
     )
     fname = place.zip_file if path.endswith(".zip") else place.folder

@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import mne
 import numpy as np
 
 from .._utils.checks import check_option, listed
+from .._utils.typing import FileName, Verbose
 from ._cache import cache_folder
 from ._download import is_right
 from ._registry import fetch_registered, read_registry
@@ -29,20 +30,14 @@ PARCELLATIONS = (*ATLASES, SENSORS)
 
 @dataclass(frozen=True)
 class Published:
-    """The models of one kind of channels.
-
-    Parameters
-    ----------
-    parcellation : str
-        One of `PARCELLATIONS`.
-    n_states : int
-        One of `N_STATES`.
-    """
+    """The models of one kind of channels."""
 
     parcellation: str
+    """One of `PARCELLATIONS`."""
     n_states: int
+    """One of `N_STATES`."""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_option(self.parcellation, "parcellation", PARCELLATIONS)
         n = self.n_states
         if not isinstance(n, (int, np.integer)) or isinstance(n, bool) or n not in N_STATES:
@@ -57,7 +52,11 @@ class Published:
         return self.parcellation in ATLASES
 
     def load(
-        self, names: Sequence[str], shared: Sequence[str], path: Any, verbose: Any
+        self,
+        names: Sequence[str],
+        shared: Sequence[str],
+        path: FileName | None,
+        verbose: Verbose,
     ) -> dict[str, np.ndarray]:
         """Fetch and load arrays."""
         folder = f"models/{self.parcellation}"
@@ -69,7 +68,7 @@ class Published:
             for name, fname in zip((*names, *shared), paths, strict=True)
         }
 
-    def atlas(self, path: Any) -> Any:
+    def atlas(self, path: FileName | None) -> Path | None:
         """Find the atlas of the parcels, if it has been fetched already."""
         for name, sha256 in read_registry("parcellation").items():
             fname = cache_folder(path).joinpath("parcellation", *name.split("/"))
@@ -82,14 +81,14 @@ class Published:
         if self.of_parcels:
             # As `parcellate` names the parcels of an image.
             width = len(str(n_channels - 1))
-            return tuple(f"parcel_{number:0{width}}" for number in range(n_channels))
+            return tuple(f"parcel_{i_parcel:0{width}}" for i_parcel in range(n_channels))
         # In the order of acquisition, which is that of the files of recordings.
         names = [name.replace(" ", "") for name in mne.channels.read_layout("Vectorview-all").names]
         magnetometers = [name for name in names if name.endswith("1")]
         gradiometers = [name for name in names if not name.endswith("1")]
-        for some in (names, magnetometers, gradiometers):
-            if len(some) == n_channels:
-                return tuple(some)
+        for sensors in (names, magnetometers, gradiometers):
+            if len(sensors) == n_channels:
+                return tuple(sensors)
         raise OSError(f"the files of {self.parcellation} are of {n_channels} channels; none known")
 
     def info(self, n_channels: int) -> mne.Info:
