@@ -177,7 +177,7 @@ def _read_node(node: Any, where: str, seen: set[int]) -> Any:
 def _number_of(kind: str) -> Callable[[Any], Any] | None:
     """Find what makes a number of a kind; None if it is no kind of number."""
     if kind in ("int", "float"):
-        return {"int": int, "float": float}[kind]
+        return int if kind == "int" else float
     if not kind.startswith("np_"):
         return None
     try:
@@ -185,7 +185,9 @@ def _number_of(kind: str) -> Callable[[Any], Any] | None:
     except TypeError:
         return None
     # Numbers of NumPy keep their type.
-    return {"b": bool, **dict.fromkeys("iuf", dtype.type)}.get(dtype.kind)
+    if dtype.kind == "b":
+        return bool
+    return dtype.type if dtype.kind in "iuf" else None
 
 
 def _unknown(where: str, kind: Any) -> ValueError:

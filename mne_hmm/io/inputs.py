@@ -214,8 +214,8 @@ def _raw_from_array(
     loaded: ArrayFile | np.ndarray, sfreq: float | None, label: str, path: Path | None = None
 ) -> BaseRaw:
     """Make a Raw of an array, or of the file that holds it."""
-    in_file = isinstance(loaded, ArrayFile)
-    array, names = (loaded.values, loaded.ch_names) if in_file else (loaded, None)
+    file = loaded if isinstance(loaded, ArrayFile) else ArrayFile(loaded)
+    array = file.values
     if sfreq is None:
         raise ValueError(
             f"{label} is an array and sfreq is None; pass its sampling rate in hertz, sfreq=..."
@@ -223,8 +223,7 @@ def _raw_from_array(
     sfreq = check_number(sfreq, "sfreq", rule="a rate above 0 Hz", above=0)
     if 0 in array.shape:
         raise ValueError(f"{label}: an array must not be empty, got shape {array.shape}")
-    if names is None:
-        names = [f"channel_{i}" for i in range(len(array))]
+    names = file.ch_names or [f"channel_{i}" for i in range(len(array))]
     info = mne.create_info(list(names), sfreq, "misc")
     if path is not None:
         return FileRaw(path, info, array.shape[1])

@@ -64,7 +64,7 @@ def read_atlas(atlas: Any) -> Any:
         )
     _check_place(img, name)
     data = data.astype(np.result_type(data, np.float32), copy=False)
-    n_bad = data.size - np.count_nonzero(np.isfinite(data))
+    n_bad = int(np.count_nonzero(~np.isfinite(data)))
     if n_bad:
         raise ValueError(
             f"{name} has {plural(n_bad, 'value')} that are NaN or infinite; set them to 0, which "

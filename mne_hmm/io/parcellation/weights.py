@@ -77,6 +77,7 @@ def parcel_weights(parcels: "Parcels", method: str, moments: Moments | None = No
         inside = membership[:, [parcel]].toarray()[on, 0]
         flip = np.ones(len(on))
         if method in ("mean_flip", "pca_flip"):
+            assert parcels.flips is not None
             flip = parcels.flips[:, [parcel]].toarray()[on, 0]
         if method in ("mean", "mean_flip"):
             weights = flip * inside / inside.sum()
