@@ -12,10 +12,10 @@ hold 8, 32 or 128 chunks. More chunks than that are spread over several groups o
 is 96, 128, 160, 208 or 256. So there are seven sizes in all, whatever the data. Few chunks become
 four times as many in the worst case, which costs little; many become half more.
 
-**Threads.** XLA's code for one group runs on one thread. Groups are therefore as many as a
-multiple of `N_THREADS`, and a graph that is not compiled, only traced (`call_on_groups`), calls
-the compiled functions: TensorFlow runs what does not depend on each other side by side. Tracing
-it takes next to nothing, since its nodes are compiled already.
+**Threads.** Several groups are worked on side by side. They are called from a graph that is not
+compiled, only traced (`call_on_groups`): TensorFlow runs what does not depend on each other on
+several threads. Tracing it takes next to nothing, since what it calls is compiled already. Groups
+are as many as a multiple of `N_THREADS`, so that no thread is left without one in the end.
 
 **Blocks.** Densities and moments are products over blocks of rows that fit into the processor's
 cache. Every call into TensorFlow wakes its threads and waits until the last of them has ended,

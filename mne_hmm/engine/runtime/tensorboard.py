@@ -1,4 +1,4 @@
-"""The course of training for TensorBoard."""
+"""The history of training for TensorBoard."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whitening: training happens in them, and nobody outside can tell."""
+"""Whitening: training happens on whitened features, and nobody outside can tell."""
 
 import numpy as np
 import pytest
@@ -75,7 +75,7 @@ def test_pooled_data_are_white(dependent, sizes, centered):
 
 
 @pytest.mark.parametrize("sizes", SIZES)
-def test_diagonal_coordinates_scale_but_do_not_mix(sizes):
+def test_diagonal_whitening_scales_but_does_not_mix(sizes):
     samples = _samples(sizes)
     whitening = _whitening(samples, covariance_type="diag")
     z = _inside(samples, whitening)
