@@ -56,9 +56,9 @@ def one_sample_t(values: np.ndarray, signs: np.ndarray, *, floor: float = 0.0) -
     Shapes: ``values`` (n_observations, n_variables), ``signs`` (n_permutations,
     n_observations); returns ``t`` (n_permutations, n_variables).
     """
-    known = ~np.isnan(values)
-    x = np.where(known, values, 0.0)
-    return t_of_sums(signs @ x, (x**2).sum(axis=0), known.sum(axis=0), floor=floor)
+    present = ~np.isnan(values)
+    x = np.where(present, values, 0.0)
+    return t_of_sums(signs @ x, (x**2).sum(axis=0), present.sum(axis=0), floor=floor)
 
 
 def t_of_sums(sums: Any, squares: Any, n: Any, *, floor: float = 0.0) -> np.ndarray:
@@ -81,16 +81,16 @@ def two_sample_t(values: np.ndarray, first: np.ndarray, *, floor: float = 0.0) -
     Shapes: ``values`` (n_observations, n_variables), ``first`` (n_permutations,
     n_observations); returns ``t`` (n_permutations, n_variables).
     """
-    known = ~np.isnan(values)
-    counts = known.sum(axis=0)
-    largest = np.where(known, np.abs(values), 0.0).max(axis=0, initial=0.0)
-    means = np.where(known, values, 0.0).sum(axis=0) / np.maximum(counts, 1)
+    present = ~np.isnan(values)
+    counts = present.sum(axis=0)
+    largest = np.where(present, np.abs(values), 0.0).max(axis=0, initial=0.0)
+    means = np.where(present, values, 0.0).sum(axis=0) / np.maximum(counts, 1)
     # Centered, sums of squares keep their digits.
-    x = np.where(known, values - means, 0.0)
+    x = np.where(present, values - means, 0.0)
     squares = (x**2).sum(axis=0)
     same = squares <= counts * (1e-15 * largest) ** 2 * 10
     total = x.sum(axis=0)
-    n_first = first @ known.astype(float)
+    n_first = first @ present.astype(float)
     n_second = counts - n_first
     sum_first = first @ x
     sum_second = total - sum_first

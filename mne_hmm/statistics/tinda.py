@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+from mne.utils import copy_function_doc_to_method_doc
 
 from .._utils.checks import check_number, check_option, check_random_state, plural
 from .._utils.mne_private import check_pandas
 from .._utils.typing import RandomState
 from ..states.time_course import StateTimeCourse, as_courses
 from ..states.visits import Visits
+from ..viz import plot_tinda
 from .tinda_order import angles_of, best_sequences, cycle_weights
 
 if TYPE_CHECKING:
@@ -199,23 +201,8 @@ class Tinda:
             }
         )
 
+    @copy_function_doc_to_method_doc(plot_tinda)
     def plot(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
-        """Plot the states on a circle, in the order of the cycle, with their asymmetries.
-
-        Parameters
-        ----------
-        axes : matplotlib.axes.Axes | None
-            Where to plot. None makes a new figure.
-        show : bool
-            Whether to show the figure.
-
-        Returns
-        -------
-        fig : matplotlib.figure.Figure
-            The figure.
-        """
-        from ..viz import plot_tinda
-
         return plot_tinda(self, axes=axes, show=show)
 
     def __str__(self) -> str:
