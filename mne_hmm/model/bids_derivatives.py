@@ -287,7 +287,7 @@ def _check_recordings(
             f"states are of {listed(courses[0].state_names)}, but the model has "
             f"{listed(hmm.state_names)}; pass hmm.predict(bids_paths)"
         )
-    sources = [bids_paths] if is_bids_path(bids_paths) else list(bids_paths)
+    sources: list[Any] = [bids_paths] if is_bids_path(bids_paths) else list(bids_paths)
     wrong = next((source for source in sources if not is_bids_path(source)), None)
     if wrong is not None:
         raise TypeError(

@@ -109,7 +109,7 @@ def read_osl_hmm(
     path = existing_folder(folder)
     # First, so that a mistake in the call is said whatever the folder holds.
     if preparation is None:
-        sfreq = _check_sfreq(sfreq)
+        _check_sfreq(sfreq)
     elif not isinstance(preparation, FittedPreparation):
         raise TypeError(
             "preparation must be a fitted one, as in mne_hmm.prepare(recordings).preparation, "
@@ -144,7 +144,7 @@ def read_osl_hmm(
         weights.probabilities(TRANSITIONS, (k, k)),
         weights.read(MEANS, (k, d)),
         _from_free_numbers(weights.read(COVARIANCES[kind], (k, n_free)), kind, d, epsilon),
-        _prepare_nothing(d, sfreq) if preparation is None else preparation,
+        _prepare_nothing(d, _check_sfreq(sfreq)) if preparation is None else preparation,
         learned=learned,
         versions={"osl_dynamics": version},
     )

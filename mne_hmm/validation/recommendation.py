@@ -37,13 +37,33 @@ class Recommendation:
 class Evidence(Protocol):
     """What the rule needs to know; `StateNumberSelection` has it, and describes it."""
 
-    n_states: tuple[int, ...]
-    free_energy: np.ndarray
-    held_out: np.ndarray
-    repeats_agreement: np.ndarray
-    halves_agreement: np.ndarray
-    n_unsettled: np.ndarray
-    folds: str
+    @property
+    def n_states(self) -> tuple[int, ...]:
+        """Numbers of states, ascending."""
+
+    @property
+    def folds(self) -> str:
+        """What the folds are, in words."""
+
+    @property
+    def free_energy(self) -> np.ndarray:
+        """Free energy of repeats, shape (n_numbers, n_repeats)."""
+
+    @property
+    def held_out(self) -> np.ndarray:
+        """Held-out log evidence, shape (n_numbers, n_folds)."""
+
+    @property
+    def repeats_agreement(self) -> np.ndarray:
+        """Kappa of pairs of repeats, shape (n_numbers, n_pairs)."""
+
+    @property
+    def halves_agreement(self) -> np.ndarray:
+        """Kappa of the two halves, shape (n_numbers,)."""
+
+    @property
+    def n_unsettled(self) -> np.ndarray:
+        """Number of fits that had not converged, shape (n_numbers,)."""
 
     @property
     def min_occupancy(self) -> np.ndarray:
