@@ -2,7 +2,9 @@
 
 The filter of a preparation and the one that changes the rate are convolved into one, at the least
 common multiple of both rates. Each sample that comes out is then one scalar product with the
-samples that went in before, and nothing is computed that is not needed.
+samples that went in before, and nothing is computed that is not needed. It
+is our own since neither SciPy nor MNE-Python has a filter that changes the rate by a ratio, carries
+its state from block to block, and says when each sample that comes out was.
 """
 
 from dataclasses import dataclass
@@ -16,17 +18,17 @@ from ..preparation.settings import Preparation, check_rate
 from ..preparation.signals import resampling_ratio
 
 # Each sample between two of the stream's needs coefficients of its own, this many at most.
-MOST_PHASES = 1000
+MAX_PHASES = 1000
 
 # Where there is no low-pass filter, this share of the lower Nyquist frequency passes a change of
 # rate; the rest is for the filter's slope.
-KEPT_BAND = 0.8
+PASSED_SHARE = 0.8
 
 # Decibels by which images and aliases of a change of rate are damped.
 DAMPING = 60.0
 
 # Samples that come out of one matrix product.
-BLOCK_LENGTH = 64
+OUTPUT_BLOCK_LENGTH = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +74,11 @@ def design_filter(
         check_rate(sfreq, h_freq, 'info["sfreq"]')
     ratio = resampling_ratio(sfreq, target)
     up, down = ratio.numerator, ratio.denominator
-    if up > MOST_PHASES:
+    if up > MAX_PHASES:
         raise ValueError(
             f'info["sfreq"]={sfreq:g} Hz is no rate that can be changed to the {target:g} Hz of '
             f"the model's features as samples arrive: {down} samples would become {up}, and {up} "
-            f"may be {MOST_PHASES} at most; let the amplifier send a rate in a simple ratio to it, "
+            f"may be {MAX_PHASES} at most; let the amplifier send a rate in a simple ratio to it, "
             f"such as {listed(f'{target * n:g}' for n in (1, 2, 4))} Hz, or train the model at a "
             f"rate that goes with this one, as with Preparation(sfreq={sfreq / 2:g})"
         )
@@ -102,7 +104,9 @@ def design_filter(
     )
 
 
-def _band_filter(sfreq, l_freq, h_freq, phase):
+def _band_filter(
+    sfreq: float, l_freq: float | None, h_freq: float | None, phase: str
+) -> np.ndarray:
     """Design the filter of `prepare`, as it is or of minimum phase."""
     if l_freq is None and h_freq is None:
         return np.ones(1)
@@ -110,7 +114,7 @@ def _band_filter(sfreq, l_freq, h_freq, phase):
     return mne.filter.create_filter(None, sfreq, l_freq, h_freq, phase=phase, verbose="ERROR")
 
 
-def _group_delay(coefficients, rate, freqs):
+def _group_delay(coefficients: np.ndarray, rate: float, freqs: np.ndarray) -> np.ndarray:
     """Get the delay of each frequency in a filter without feedback, in seconds."""
     taps = np.arange(len(coefficients))
     delays = []
@@ -120,7 +124,9 @@ def _group_delay(coefficients, rate, freqs):
     return np.array(delays)
 
 
-def _typical_delay(band, sfreq, l_freq, h_freq):
+def _typical_delay(
+    band: np.ndarray, sfreq: float, l_freq: float | None, h_freq: float | None
+) -> float:
     """Median of the group delay over the pass band, in seconds.
 
     The delay is about the same in the middle of the band and far longer at its lower edge, so a
@@ -133,14 +139,16 @@ def _typical_delay(band, sfreq, l_freq, h_freq):
     return float(np.median((slope / response).real)) / sfreq
 
 
-def _rate_filter(sfreq, target, up, down, h_freq):
+def _rate_filter(
+    sfreq: float, target: float, up: int, down: int, h_freq: float | None
+) -> np.ndarray:
     """Design what is left to do for a change of rate after the filter of the band."""
     from scipy.signal import firwin, kaiserord
 
     if up == down:
         return np.ones(1)
     if h_freq is None:
-        passes = KEPT_BAND * min(sfreq, target) / 2
+        passes = PASSED_SHARE * min(sfreq, target) / 2
         highest = sfreq / 2
     else:
         # What the low-pass filter lets through, by MNE-Python's rule for the width of its slope.
@@ -223,27 +231,27 @@ class FilterRun:
             self._times.fill(times[:1] + before[np.newaxis])
         signals = self._signals.append(block)
         seen = self._times.append(times[np.newaxis])[0]
-        first_in = self._n_in - self._n_before  # number of the first sample in the buffer
+        first_in = self._n_in - self._n_before  # index of the first sample in the buffer
         self._n_in += block.shape[1]
         up, down, ahead = self.design.up, self.design.down, self.design.n_ahead
         first, stop = self._n_out, (self._n_in * up - 1 - ahead) // down + 1
         if stop <= first:
             return np.empty((0, len(block))), np.empty(0)
         rows = np.empty((stop - first, len(block)))
-        for begin in range(first, stop, BLOCK_LENGTH):
-            n = min(BLOCK_LENGTH, stop - begin)
-            place = begin * down + ahead
-            columns = self._columns(place % up, n)
-            start = place // up - self._n_before - first_in
+        for begin in range(first, stop, OUTPUT_BLOCK_LENGTH):
+            n = min(OUTPUT_BLOCK_LENGTH, stop - begin)
+            position = begin * down + ahead
+            columns = self._columns(position % up, n)
+            start = position // up - self._n_before - first_in
             rows[begin - first :][:n] = (signals[:, start : start + len(columns)] @ columns).T
         self._n_out = stop
-        places = np.arange(first, stop) * (down / up) - first_in
-        return rows, np.interp(places, np.arange(len(seen)), seen) - self.design.shift
+        positions = np.arange(first, stop) * (down / up) - first_in
+        return rows, np.interp(positions, np.arange(len(seen)), seen) - self.design.shift
 
-    def _make_columns(self, phase, n):
-        """Coefficients of some samples that follow each other, as columns of one matrix."""
-        places = phase + np.arange(n) * self.design.down
-        starts, phases = places // self.design.up, places % self.design.up
+    def _make_columns(self, phase: int, n: int) -> np.ndarray:
+        """Coefficients of samples that follow each other, as columns of one matrix."""
+        positions = phase + np.arange(n) * self.design.down
+        starts, phases = positions // self.design.up, positions % self.design.up
         length = self._table.shape[1]
         n_rows = starts[-1] + length
         rows = np.arange(n_rows)[:, np.newaxis] - starts

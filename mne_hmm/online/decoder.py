@@ -11,27 +11,28 @@ from .._utils.checks import check_number, check_option, listed, plural
 from .._utils.mne_private import warn
 from ..io.channels import ModelChannels, model_picks
 from ..preparation.embedding import embed
+from ..preparation.signals import Scale
 from .causal_filter import Buffer, FilterRun, design_filter
 from .fixed_lag import FixedLagSmoother
-from .stream_statistics import calibrate, check_causal
+from .stream_statistics import check_causal, statistics_from_calibration
 
 # Samples of the stream that go through at once, however many a block has.
-BLOCK_LENGTH = 4096
+STREAM_BLOCK_LENGTH = 4096
 
 # Rows of the embedded matrix that are there at once.
-N_ROWS = 1024
+MAX_EMBEDDED_ROWS = 1024
 
 # Times of samples that follow each other may differ from the rate by this many seconds. Those of
 # streams jitter by some milliseconds where one packet ends and the next begins.
-LONGEST_JITTER = 0.1
+MAX_JITTER = 0.1
 
 # Values beyond this are no measurements, and their squares would be infinite.
-LARGEST_VALUE = 1e100
+MAX_VALUE = 1e100
 
 # Signals that are larger or smaller than those of the calibration by this factor, over the first
 # seconds, are in other units.
-OTHER_UNITS = 100.0
-SECONDS_LOOKED_AT = 2.0
+MAX_SIZE_RATIO = 100.0
+SECONDS_COMPARED = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class OnlineStates:
     times: np.ndarray = field(repr=False)
     state_names: tuple[str, ...]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.times)
 
     @property
@@ -62,7 +63,7 @@ class OnlineStates:
         """Most probable state of each sample, shape (n_times,)."""
         return self.probabilities.argmax(0)
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not len(self):
             return "OnlineStates: no samples"
         return (
@@ -141,7 +142,9 @@ class OnlineDecoder:
         self.ch_names = tuple(info.ch_names[pick] for pick in self.picks)
         self.sfreq = preparation.sfreq_
         self._design = design_filter(info["sfreq"], preparation, self.sfreq, phase)
-        self._statistics = calibrate(preparation, calibration, info, reject_by_annotation)
+        self._statistics = statistics_from_calibration(
+            preparation, calibration, info, reject_by_annotation
+        )
         self._n_lag = round(lag * self.sfreq)
         self.lag = self._n_lag / self.sfreq
         self.delays = {
@@ -150,15 +153,15 @@ class OnlineDecoder:
             "lag": self.lag,
         }
         self._components, self._spatial = (
-            None if one is None else one.astype(float)
-            for one in (preparation.components_, preparation.spatial_components_)
+            None if components is None else components.astype(float)
+            for components in (preparation.components_, preparation.spatial_components_)
         )
         self._filter = FilterRun(self._design, len(self.picks))
         self._embedding = Buffer(preparation.n_inputs_ + 1, 2 * preparation.n_lost)
         self._densities = _Densities(hmm)
         self._smoother = FixedLagSmoother(hmm.initial_probs_, hmm.transition_matrix_, self._n_lag)
         self.state_names = hmm.state_names
-        self._squares, self._n_looked_at = np.zeros(len(self.picks)), 0
+        self._squares, self._n_compared = np.zeros(len(self.picks)), 0
         self.reset(time=0.0)
 
     @property
@@ -237,7 +240,7 @@ class OnlineDecoder:
             self._last_time = float(times[-1])
         parts = [
             self._process(block[:, columns], times[columns])
-            for columns in row_blocks(n, BLOCK_LENGTH)
+            for columns in row_blocks(n, STREAM_BLOCK_LENGTH)
         ]
         return self._states(parts)
 
@@ -255,23 +258,27 @@ class OnlineDecoder:
         self.reset()
         return self._states([rest])
 
-    def _process(self, block, times):
-        """Probabilities, shape (n_out, n_states), and their times."""
+    def _process(self, block: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Get the probabilities that are known by now, and their times.
+
+        Shapes: ``block`` (n_channels, n_samples), ``times`` (n_samples,); returns
+        ``probabilities`` (n_out, n_states), ``times`` (n_out,).
+        """
         rows, row_times = self._filter.push(block, times)
         parts = []
-        for chosen in row_blocks(len(rows), N_ROWS):
+        for chosen in row_blocks(len(rows), MAX_EMBEDDED_ROWS):
             features = self._features(rows[chosen], row_times[chosen.start :])
             parts.append(self._smoother.push(self._densities.of(features)))
         probabilities = np.concatenate(parts) if parts else np.empty((0, len(self.state_names)))
         n = len(probabilities)
-        known, self._waiting = self._waiting[:n], self._waiting[n:]
-        return probabilities, known
+        out_times, self._waiting = self._waiting[:n], self._waiting[n:]
+        return probabilities, out_times
 
-    def _features(self, rows, times):
-        """Features of the samples whose lags are all there by now; their times will wait."""
+    def _features(self, rows: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Make features of the samples whose lags are all there by now; their times will wait."""
         preparation, statistics = self._preparation, self._statistics
         signals = _scaled(rows, statistics.channels)
-        self._look_at(signals)
+        self._compare_size(signals)
         signals = signals * statistics.flips
         if statistics.alignment is not None:
             signals = signals @ statistics.alignment.to_mean.T
@@ -293,23 +300,23 @@ class OnlineDecoder:
             features = features @ self._components
         return _scaled(features, statistics.features)
 
-    def _look_at(self, signals):
+    def _compare_size(self, signals: np.ndarray) -> None:
         """Warn once if the first seconds are of another size than the calibration."""
-        enough = SECONDS_LOOKED_AT * self.sfreq
-        if self._n_looked_at >= enough or not self._preparation.standardize:
+        enough = SECONDS_COMPARED * self.sfreq
+        if self._n_compared >= enough or not self._preparation.standardize:
             return
         self._squares += np.square(signals).sum(0)
-        self._n_looked_at += len(signals)
-        if self._n_looked_at < enough:
+        self._n_compared += len(signals)
+        if self._n_compared < enough:
             return
-        size = float(np.sqrt(np.median(self._squares) / self._n_looked_at))
-        if not 1 / OTHER_UNITS < size < OTHER_UNITS:
+        size = float(np.sqrt(np.median(self._squares) / self._n_compared))
+        if not 1 / MAX_SIZE_RATIO < size < MAX_SIZE_RATIO:
             warn(
-                f"Signals of the stream's first {SECONDS_LOOKED_AT:g} s are {size:.3g} times those "
+                f"Signals of the stream's first {SECONDS_COMPARED:g} s are {size:.3g} times those "
                 "of the calibration. Are both in the same units (of MNE-Python: volts, teslas)?"
             )
 
-    def _checked(self, block, times):
+    def _checked(self, block: Any, times: Any) -> tuple[np.ndarray, np.ndarray]:
         """Take the samples of the model's channels, in float64, and their times."""
         block = np.asarray(block)
         names = self.info.ch_names
@@ -323,7 +330,7 @@ class OnlineDecoder:
                 f"{'; pass block.T' if other_way else ''}"
             )
         block = block[self.picks].astype(float)
-        wrong = ~(np.abs(block) < LARGEST_VALUE)
+        wrong = ~(np.abs(block) < MAX_VALUE)
         if wrong.any():
             first = int(wrong.any(0).argmax())
             bad = [name for name, is_bad in zip(self.ch_names, wrong.any(1), strict=True) if is_bad]
@@ -334,8 +341,8 @@ class OnlineDecoder:
             )
         return block, self._times(times, block.shape[1])
 
-    def _times(self, times, n):
-        """Tell when the samples of a block were."""
+    def _times(self, times: Any, n: int) -> np.ndarray:
+        """Find when the samples of a block were, and check it."""
         sfreq = self.info["sfreq"]
         if times is None:
             times = self._origin + (self._n_since + np.arange(n)) / sfreq
@@ -376,19 +383,20 @@ class OnlineDecoder:
         steps = np.diff(times, prepend=first) - 1 / self.info["sfreq"]
         if self._last_time is None:
             steps[:1] = 0
-        return np.flatnonzero(np.abs(steps) > LONGEST_JITTER)
+        return np.flatnonzero(np.abs(steps) > MAX_JITTER)
 
-    def _states(self, parts):
+    def _states(self, parts: list[tuple[np.ndarray, np.ndarray]]) -> OnlineStates:
+        """Put probabilities and their times together."""
         n_states = len(self.state_names)
-        probabilities = [np.empty((0, n_states)), *(part for part, _ in parts)]
-        times = [np.empty(0), *(part for _, part in parts)]
+        probabilities = [np.empty((0, n_states)), *(values for values, _ in parts)]
+        times = [np.empty(0), *(values for _, values in parts)]
         return OnlineStates(
             np.ascontiguousarray(np.concatenate(probabilities).T),
             np.concatenate(times),
             self.state_names,
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         channels = f"{plural(len(self.ch_names), 'channel')} ({listed(self.ch_names)})"
         causes = ", ".join(f"{name} {1e3 * value:.1f}" for name, value in self.delays.items())
         return "\n".join(
@@ -406,7 +414,7 @@ class OnlineDecoder:
 class _Densities:
     """Log densities of features under all states, as one product, but for what they share."""
 
-    def __init__(self, hmm):
+    def __init__(self, hmm: Any):
         covariances = hmm.covariances_
         if hmm.learned.covariance_type == "diag":
             covariances = covariances * np.eye(covariances.shape[1])
@@ -419,12 +427,13 @@ class _Densities:
         )
         self._constants = -np.log(np.einsum("kii->ki", factors)).sum(1)
 
-    def of(self, features):
-        """Log densities, shape (n_rows, n_states)."""
+    def of(self, features: np.ndarray) -> np.ndarray:
+        """Compute log densities, shape (n_rows, n_states)."""
         white = (features @ self._whiteners).reshape(len(features), *self._shifts.shape)
         white -= self._shifts
         return self._constants - 0.5 * np.einsum("tki,tki->tk", white, white)
 
 
-def _scaled(values, scale):
+def _scaled(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """Apply z-scores that were taken elsewhere."""
     return (values - scale.mean) / scale.spread

@@ -2,7 +2,8 @@
 
 A step of the chain is a matrix of K x K, and steps are multiplied in pairs, pairs of pairs and so
 on, as the engine does over chunks. All of it is in logarithms, so that nothing underflows,
-however sure the data are. NumPy alone is enough.
+however sure the data are. It is our own since the engine needs
+TensorFlow and whole chains, and no library smooths with a fixed lag.
 """
 
 import numpy as np
@@ -10,10 +11,10 @@ import numpy as np
 from .._utils.arrays import row_blocks
 
 # As in the engine, no step and no start is impossible.
-LEAST_PROBABILITY = 1e-140
+MIN_PROBABILITY = 1e-140
 
 # Samples that go through at once; their operators fit into the cache.
-BLOCK_LENGTH = 4096
+SMOOTHED_BLOCK_LENGTH = 4096
 
 
 class FixedLagSmoother:
@@ -23,15 +24,15 @@ class FixedLagSmoother:
     """
 
     def __init__(self, initial_probs: np.ndarray, transition_matrix: np.ndarray, n_lag: int):
-        self._start = np.log(np.maximum(initial_probs, LEAST_PROBABILITY))
-        self._steps = np.log(np.maximum(transition_matrix, LEAST_PROBABILITY))
+        self._start = np.log(np.maximum(initial_probs, MIN_PROBABILITY))
+        self._steps = np.log(np.maximum(transition_matrix, MIN_PROBABILITY))
         self.n_lag = n_lag
         self.reset()
 
     def reset(self) -> None:
         """Begin a new chain; what is waited for is forgotten."""
         nothing = np.empty((0, len(self._start)))
-        self._last = None
+        self._last: np.ndarray | None = None
         # Of the samples whose probabilities are still to come.
         self._densities, self._filtered = nothing, nothing
         self._windows = _Windows(len(self._start), self.n_lag) if self.n_lag else None
@@ -42,11 +43,12 @@ class FixedLagSmoother:
         Shapes: ``log_densities`` (n_samples, n_states); returns ``probabilities`` (n_out,
         n_states).
         """
-        blocks = row_blocks(len(log_densities), BLOCK_LENGTH)
+        blocks = row_blocks(len(log_densities), SMOOTHED_BLOCK_LENGTH)
         parts = [self._push(log_densities[rows]) for rows in blocks]
         return np.concatenate(parts) if parts else np.empty((0, len(self._start)))
 
-    def _push(self, new):
+    def _push(self, new: np.ndarray) -> np.ndarray:
+        """Take samples few enough for their operators to fit into the cache."""
         is_first = self._last is None
         operators = self._operators(new)
         filtered = self._forward(new, operators)
@@ -71,11 +73,11 @@ class FixedLagSmoother:
         self.reset()
         return probabilities
 
-    def _operators(self, log_densities):
+    def _operators(self, log_densities: np.ndarray) -> np.ndarray:
         """One step and its sample, of each sample, shape (n_samples, n_states, n_states)."""
         return self._steps + log_densities[:, np.newaxis]
 
-    def _forward(self, new, operators):
+    def _forward(self, new: np.ndarray, operators: np.ndarray) -> np.ndarray:
         """Log probability of each state given the samples so far, but for a constant."""
         out = np.empty_like(new)
         n_first = 0
@@ -88,13 +90,13 @@ class FixedLagSmoother:
         return out
 
 
-def _normalized(logs):
+def _normalized(logs: np.ndarray) -> np.ndarray:
     """Probabilities from logarithms that lack a constant."""
     weights = np.exp(logs - logs.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
 
 
-def _after_each(start, operators):
+def _after_each(start: np.ndarray, operators: np.ndarray) -> np.ndarray:
     """Messages after each of many steps, by pairs of steps, pairs of pairs and so on.
 
     Shapes: ``start`` (n_states,), ``operators`` (n_steps, n_states, n_states); returns
@@ -111,24 +113,27 @@ def _after_each(start, operators):
 
 
 class _Queue:
-    """Rows that come and go in order, by their numbers since the start."""
+    """Rows that come and go in order, by their indices since the start."""
 
-    def __init__(self, *shape):
+    def __init__(self, *shape: int):
         self._rows = np.empty((0, *shape))
         self._first = 0
 
     @property
-    def stop(self):
-        """Number of the row that comes next."""
+    def stop(self) -> int:
+        """Index of the row that comes next."""
         return self._first + len(self._rows)
 
-    def append(self, rows):
+    def append(self, rows: np.ndarray) -> None:
+        """Add rows at the end."""
         self._rows = np.concatenate([self._rows, rows])
 
-    def between(self, start, stop):
+    def between(self, start: int, stop: int) -> np.ndarray:
+        """Get the rows from one index up to another."""
         return self._rows[start - self._first : max(stop, start) - self._first]
 
-    def drop_before(self, start):
+    def drop_before(self, start: int) -> None:
+        """Forget the rows before an index."""
         self._rows = self._rows[start - self._first :]
         self._first = start
 
@@ -141,7 +146,7 @@ class _Windows:
     product is formed once, when its last operator arrives.
     """
 
-    def __init__(self, n_states, length):
+    def __init__(self, n_states: int, length: int):
         self._bits = [length >> p & 1 for p in range(length.bit_length())]
         self._products = [_Queue(n_states, n_states) for _ in self._bits]
         self._messages = [_Queue(n_states) for _ in self._bits]
@@ -149,14 +154,15 @@ class _Windows:
         self._n_products = [0] * len(self._bits)
         self._n_states, self._n_in = n_states, 0
 
-    def push(self, operators):
+    def push(self, operators: np.ndarray) -> np.ndarray:
         """Take the next operators; messages of the windows that are complete, but for factors.
 
         Shapes: ``operators`` (n_steps, n_states, n_states); returns ``messages`` (n_windows,
         n_states).
         """
         self._n_in += len(operators)
-        new, messages, length = operators, None, 0
+        new, length = operators, 0
+        messages: np.ndarray | None = None
         for p, bit in enumerate(self._bits):
             size, products = 2**p, self._products[p]
             products.append(new)
@@ -174,9 +180,10 @@ class _Windows:
                 self._n_products[p + 1] = stop
                 needed.append(stop)
             products.drop_before(min(needed))
+        assert messages is not None  # a lag has one bit at least
         return messages
 
-    def _apply(self, p, messages, stop):
+    def _apply(self, p: int, messages: np.ndarray | None, stop: int) -> np.ndarray:
         """Apply products of one length to the messages of the windows right after them."""
         size, start = 2**p, self._n_applied[p]
         stop = max(stop, start)
@@ -191,15 +198,16 @@ class _Windows:
         return _peaked(_log_sum(left + right[:, np.newaxis], 2))
 
 
-def _peaked(messages):
+def _peaked(messages: np.ndarray) -> np.ndarray:
+    """Scale messages such that the largest logarithm is 0."""
     return messages - messages.max(1, keepdims=True)
 
 
-def _multiply(left, right):
+def _multiply(left: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Multiply matrices that are given by their logarithms, pair by pair, but for a factor each.
 
     Nothing is lost to underflow: another first state costs a product of steps no more than one
-    improbable step, so columns of the right matrices stay within `LEAST_PROBABILITY` of their
+    improbable step, so columns of the right matrices stay within `MIN_PROBABILITY` of their
     largest entry, and each sum has a term where the left one is 1.
     """
     rows, columns = left.max(2, keepdims=True), right.max(1, keepdims=True)
@@ -207,7 +215,7 @@ def _multiply(left, right):
     return product - product.max((1, 2), keepdims=True)
 
 
-def _log_sum(terms, axis):
+def _log_sum(terms: np.ndarray, axis: int) -> np.ndarray:
     """Logarithm of a sum of exponentials over an axis."""
     top = terms.max(axis, keepdims=True)
     return np.log(np.exp(terms - top).sum(axis)) + top.squeeze(axis)

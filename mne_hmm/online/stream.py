@@ -13,7 +13,7 @@ from .._utils.mne_private import warn
 from .decoder import OnlineDecoder, OnlineStates
 
 # Seconds between two looks for new samples; a block has a few milliseconds of them or more.
-PAUSE = 0.002
+SECONDS_BETWEEN_POLLS = 0.002
 
 
 def decode_stream(
@@ -83,37 +83,38 @@ def decode_stream(
             "hmm.online(stream.info, ...)"
         )
     timeout = check_number(timeout, "timeout", rule="a number of seconds above 0", above=0)
-    # A function of its own, so that what is wrong is told at once and not in the first round.
+    # A function of its own, so that errors are raised at once and not in the first round.
     return _decoded(decoder, stream, timeout)
 
 
-def _decoded(decoder, stream, timeout):
+def _decoded(decoder: OnlineDecoder, stream: Any, timeout: float) -> Iterator[OnlineStates]:
+    """Yield the states of a stream; what is wrong with arguments was checked before."""
     for block, times, lost in _blocks(stream, timeout):
-        numbers = np.isfinite(block[decoder.picks]).all(0)
+        finite = np.isfinite(block[decoder.picks]).all(0)
         if lost:
             warn(
                 "Samples of the stream were lost, as its buffer was full; give it a larger one "
                 "(bufsize). A new chain of states begins"
             )
-        if not numbers.all():
+        if not finite.all():
             warn(
-                f"{plural(int((~numbers).sum()), 'sample')} of the stream left out that hold NaN "
+                f"{plural(int((~finite).sum()), 'sample')} of the stream left out that hold NaN "
                 "or infinite values. A new chain of states begins"
             )
         jumps = decoder.jumps(times)
         if len(jumps) and not lost:
             warn("Timestamps of the stream jump. A new chain of states begins")
-        begins = {0, *jumps.tolist(), *(np.flatnonzero(np.diff(numbers)) + 1).tolist()}
+        begins = {0, *jumps.tolist(), *(np.flatnonzero(np.diff(finite)) + 1).tolist()}
         edges = [*sorted(begins), len(times)]
         for begin, end in pairwise(edges):
-            if begin in jumps or not numbers[begin] or (begin == 0 and lost):
-                yield from _some(decoder.finish())
-            if numbers[begin]:
-                yield from _some(decoder.process(block[:, begin:end], times[begin:end]))
-    yield from _some(decoder.finish())
+            if begin in jumps or not finite[begin] or (begin == 0 and lost):
+                yield from _unless_empty(decoder.finish())
+            if finite[begin]:
+                yield from _unless_empty(decoder.process(block[:, begin:end], times[begin:end]))
+    yield from _unless_empty(decoder.finish())
 
 
-def _some(states):
+def _unless_empty(states: OnlineStates) -> Iterator[OnlineStates]:
     """Yield states if there are any."""
     if len(states):
         yield states
@@ -160,13 +161,13 @@ def record_stream(stream: Any, duration: float, *, timeout: float = 5.0) -> mne.
     duration = check_number(duration, "duration", rule="a number of seconds above 0", above=0)
     timeout = check_number(timeout, "timeout", rule="a number of seconds above 0", above=0)
     info = stream.info.copy()
-    wanted, n, parts, gaps = round(duration * info["sfreq"]), 0, [], []
+    n_wanted, n, blocks, gaps = round(duration * info["sfreq"]), 0, [], []
     for block, _, lost in _blocks(stream, timeout):
         if lost:
             gaps.append(n / info["sfreq"])
-        parts.append(block[:, : wanted - n])
-        n += parts[-1].shape[1]
-        if n >= wanted:
+        blocks.append(block[:, : n_wanted - n])
+        n += blocks[-1].shape[1]
+        if n >= n_wanted:
             break
     else:
         raise RuntimeError(
@@ -176,12 +177,12 @@ def record_stream(stream: Any, duration: float, *, timeout: float = 5.0) -> mne.
     with info._unlock():
         for channel in info["chs"]:
             channel["unit_mul"] = 0
-    raw = mne.io.RawArray(np.concatenate(parts, axis=1), info, verbose="ERROR")
+    raw = mne.io.RawArray(np.concatenate(blocks, axis=1), info, verbose="ERROR")
     raw.set_annotations(mne.Annotations(gaps, 0.0, "EDGE boundary"))
     return raw
 
 
-def _check_stream(stream):
+def _check_stream(stream: Any) -> None:
     """Check that something is a stream that can be read."""
     if not (hasattr(stream, "get_data") and hasattr(stream, "connected")):
         raise TypeError(
@@ -193,7 +194,7 @@ def _check_stream(stream):
         raise ValueError("stream is not connected; call stream.connect() first")
 
 
-def _blocks(stream, timeout):
+def _blocks(stream: Any, timeout: float) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
     """Yield what is new, its timestamps, and whether samples before it were lost.
 
     New is what comes after the last timestamp that was seen. The stream's own count of new samples
@@ -204,14 +205,14 @@ def _blocks(stream, timeout):
     while stream.connected:
         if stream.n_new_samples or last == 0.0:
             data, stamps = stream.get_data(exclude=())
-            known = np.flatnonzero(stamps == last)
-            begin = known[-1] + 1 if len(known) else 0
+            seen = np.flatnonzero(stamps == last)
+            begin = seen[-1] + 1 if len(seen) else 0
             if begin < len(stamps):
-                times, lost = stamps[begin:].copy(), last != 0.0 and not len(known)
+                times, lost = stamps[begin:].copy(), last != 0.0 and not len(seen)
                 last = times[-1]
                 yield data[:, begin:] * factors, times, lost
                 heard = time.monotonic()  # whoever takes long for a block misses none
                 continue
         if time.monotonic() - heard > timeout:
             return
-        time.sleep(PAUSE)
+        time.sleep(SECONDS_BETWEEN_POLLS)

@@ -1,4 +1,4 @@
-"""What online decoding takes from a recording made before, as the future is not there to ask."""
+"""What online decoding takes from a recording made before, since later samples are not there."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,13 +8,14 @@ import numpy as np
 
 from .._utils.checks import plural
 from ..io.inputs import to_recordings
-from ..preparation.alignment_groups import Groups
-from ..preparation.features import Statistics, statistics_of
+from ..io.recording import Recording
+from ..preparation.alignment_groups import AlignmentGroups
+from ..preparation.features import RecordingStatistics, statistics_of
 from ..preparation.settings import FittedPreparation
 from ..preparation.signals import prepare_signals
 
 # What to do about a calibration that is too short to be aligned.
-WAY_OUT = "Record a longer one, or train the model with fewer channels"
+ADVICE_IF_TOO_SHORT = "Record a longer one, or train the model with fewer channels"
 
 
 def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
@@ -27,7 +28,7 @@ def check_causal(preparation: FittedPreparation, sfreq: float) -> None:
     _check_kept_rate(preparation, 'info["sfreq"]', sfreq)
 
 
-def _check_kept_rate(preparation, name, sfreq):
+def _check_kept_rate(preparation: FittedPreparation, name: str, sfreq: float) -> None:
     """Check a rate where a preparation changes none."""
     if preparation.sfreq is None and sfreq != preparation.sfreq_:
         raise ValueError(
@@ -37,30 +38,49 @@ def _check_kept_rate(preparation, name, sfreq):
         )
 
 
-def calibrate(
+def statistics_from_calibration(
     preparation: FittedPreparation, calibration: Any, info: mne.Info, reject_by_annotation: bool
-) -> Statistics:
+) -> RecordingStatistics:
     """Take what a recording is prepared by from a calibration, where anything is needed.
 
     These are means, standard deviations, signs, and the map to the mean of all recordings.
-
-    Shapes: ``calibration`` (n_channels, n_times).
     """
+    if not _is_needed(preparation, calibration):
+        return RecordingStatistics()
+    recording = _calibration_recording(preparation, calibration, info, reject_by_annotation)
+    signals = prepare_signals(recording, preparation, 1)
+    alignment = None
+    if preparation.aligned_to_ is not None:
+        alone = AlignmentGroups(
+            [recording], (recording.label,), ((0,),), (None,), ADVICE_IF_TOO_SHORT
+        )
+        scatter = alone.scatter(signals, 0, preparation)
+        alignment = alone.alignment([scatter], 0, preparation.aligned_to_)
+    return statistics_of(signals, preparation, alignment)
+
+
+def _is_needed(preparation: FittedPreparation, calibration: Any) -> bool:
+    """Check that there is a calibration where one is needed, and nowhere else."""
     needed = preparation.standardize or preparation.align is not None
-    if calibration is None:
-        if not needed:
-            return Statistics()
+    if needed and calibration is None:
         does = "standardizes" if preparation.standardize else "aligns"
         raise ValueError(
             f"calibration is None, but the model's preparation {does} each recording; pass a "
             "recording of a minute or more from the same person and set-up, as calibration=raw "
             "(of a stream of mne_lsl: mne_hmm.record_stream(stream, 60))"
         )
-    if not needed:
+    if not needed and calibration is not None:
         raise ValueError(
             "calibration is of no use here, as the model's preparation does not standardize "
             "(standardize=False); leave it out"
         )
+    return needed
+
+
+def _calibration_recording(
+    preparation: FittedPreparation, calibration: Any, info: mne.Info, reject_by_annotation: bool
+) -> Recording:
+    """Turn a calibration into one recording with the model's channels, at a rate that it takes."""
     if isinstance(calibration, np.ndarray):
         if calibration.ndim != 2 or len(calibration) != len(info.ch_names):
             raise ValueError(
@@ -82,10 +102,4 @@ def calibrate(
         )
     recording = replace(recordings[0], label="the calibration")
     _check_kept_rate(preparation, "the rate of calibration", recording.timeline.sfreq)
-    signals = prepare_signals(recording, preparation, 1)
-    alignment = None
-    if preparation.aligned_to_ is not None:
-        alone = Groups([recording], (recording.label,), ((0,),), (None,), WAY_OUT)
-        scatter = alone.scatter(signals, 0, preparation)
-        alignment = alone.alignment([scatter], 0, preparation.aligned_to_)
-    return statistics_of(signals, preparation, alignment)
+    return recording

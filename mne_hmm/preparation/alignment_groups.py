@@ -25,11 +25,11 @@ from .settings import Preparation
 from .signals import Signals, prepare_signals
 
 # A covariance needs as many samples as this for each of its dimensions ...
-SAMPLES_PER_DIMENSION = 2
+MIN_SAMPLES_PER_DIMENSION = 2
 # ... and one that has fewer dimensions than others may be short of samples with less than this.
-SAMPLES_TO_BE_SURE = 20
+MIN_SAMPLES_IF_UNSURE = 20
 
-WAY_OUT = (
+ADVICE_IF_TOO_SHORT = (
     "Join it with other recordings of the same person (group=...), give a longer one to align on "
     "(align_on=...), use fewer channels, or leave it out"
 )
@@ -38,7 +38,7 @@ Period = tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)
-class Groups:
+class AlignmentGroups:
     """Groups of recordings that are aligned together.
 
     Parameters
@@ -48,7 +48,7 @@ class Groups:
     names : tuple
         Label of each group.
     members : tuple of tuple of int
-        Numbers of the recordings of each group.
+        Indices of the recordings of each group.
     references : tuple of None | tuple of float | Recording
         What the covariance of each recording is taken from: all of it, a period in seconds, or
         another recording.
@@ -60,45 +60,45 @@ class Groups:
     names: tuple[Hashable, ...]
     members: tuple[tuple[int, ...], ...]
     references: tuple[Period | Recording | None, ...]
-    way_out: str = WAY_OUT
-    _known: dict[int, Scatter] = field(default_factory=dict, repr=False)
+    way_out: str = ADVICE_IF_TOO_SHORT
+    _scatters: dict[int, Scatter] = field(default_factory=dict, repr=False)
 
     @property
     def are_recordings(self) -> bool:
         """Whether each recording is aligned by itself."""
-        return all(len(numbers) == 1 for numbers in self.members)
+        return all(len(members) == 1 for members in self.members)
 
-    def place_of(self, number: int) -> int:
-        """Tell which group a recording is in."""
-        return next(place for place, own in enumerate(self.members) if number in own)
+    def group_of(self, i_recording: int) -> int:
+        """Find the index of the group that a recording is in."""
+        return next(i for i, members in enumerate(self.members) if i_recording in members)
 
-    def scatter(self, one: Signals, number: int, preparation: Preparation) -> Scatter:
+    def scatter(self, signals: Signals, i_recording: int, preparation: Preparation) -> Scatter:
         """Get what the covariance of a recording is made of."""
-        reference = self.references[number]
+        reference = self.references[i_recording]
         if reference is None:
-            return scatter_of(one.spans)
+            return scatter_of(signals.spans)
         if isinstance(reference, Recording):
-            if id(reference) not in self._known:  # one may stand for all
+            if id(reference) not in self._scatters:  # one recording may be the reference of all
                 spans = prepare_signals(reference, preparation, 1).spans
-                self._known[id(reference)] = scatter_of(spans)
-            return self._known[id(reference)]
-        return scatter_of(_within(one, reference))
+                self._scatters[id(reference)] = scatter_of(spans)
+            return self._scatters[id(reference)]
+        return scatter_of(_within(signals, reference))
 
     def fit_mean(self, scatters: Sequence[Scatter], kind: str) -> np.ndarray:
         """Average the covariances of the groups, in as many dimensions as all of them have.
 
         Shapes: returns ``mean`` (n_channels, n_channels).
         """
-        by_group = [[scatters[number] for number in numbers] for numbers in self.members]
-        sums = [pooled(own) for own in by_group]
-        ranks = [_rank(one, own) for one, own in zip(sums, by_group, strict=True)]
-        most, rank = max(ranks), min(ranks)
-        for place, one in enumerate(sums):
-            self._check_length(place, one, ranks[place], most)
-        if rank < most:
-            lower = [self._name(place) for place, own in enumerate(ranks) if own < most]
+        by_group = [[scatters[i] for i in members] for members in self.members]
+        sums = [pooled(group_scatters) for group_scatters in by_group]
+        ranks = [_rank(total, parts) for total, parts in zip(sums, by_group, strict=True)]
+        max_rank, rank = max(ranks), min(ranks)
+        for i_group, total in enumerate(sums):
+            self._check_length(i_group, total, ranks[i_group], max_rank)
+        if rank < max_rank:
+            lower = [self._name(i) for i, group_rank in enumerate(ranks) if group_rank < max_rank]
             warn(
-                f"Recordings have between {rank} and {most} dimensions (independent components "
+                f"Recordings have between {rank} and {max_rank} dimensions (independent components "
                 "taken out, or interpolated channels, do that), and all are aligned in those "
                 f"{rank} that are common; fewest in {listed(lower, 4)}. Clean all in the same way "
                 "to keep more"
@@ -107,50 +107,48 @@ class Groups:
             f"Aligning {plural(len(self.recordings), 'recording')} in "
             f"{plural(len(self.members), 'group')} and {rank} dimensions ({kind} mean)"
         )
-        return mean_covariance([one.covariance for one in sums], rank, kind)
+        return mean_covariance([total.covariance for total in sums], rank, kind)
 
     def alignments(self, scatters: Sequence[Scatter], mean: np.ndarray) -> list[Alignment]:
-        """Find the maps of all recordings; parameters as of `fit_mean` and `alignment`."""
-        out: dict[int, Alignment] = {}
-        for place, numbers in enumerate(self.members):
-            own = self.alignment([scatters[number] for number in numbers], place, mean)
-            out |= dict.fromkeys(numbers, own)
-        return [out[number] for number in range(len(self.recordings))]
+        """Find the maps of all recordings to the mean, shape (n_channels, n_channels)."""
+        alignments: dict[int, Alignment] = {}
+        for i_group, members in enumerate(self.members):
+            alignment = self.alignment([scatters[i] for i in members], i_group, mean)
+            alignments |= dict.fromkeys(members, alignment)
+        return [alignments[i] for i in range(len(self.recordings))]
 
-    def alignment(self, scatters: Sequence[Scatter], place: int, mean: np.ndarray) -> Alignment:
-        """Find the map of one group.
-
-        Shapes: ``mean`` (n_channels, n_channels).
-        """
-        one = pooled(scatters)
-        rank, wanted = _rank(one, scatters), rank_of(mean, of_mean=True)
-        self._check_length(place, one, rank, wanted)
+    def alignment(self, scatters: Sequence[Scatter], i_group: int, mean: np.ndarray) -> Alignment:
+        """Find the map of one group to the mean, shape (n_channels, n_channels)."""
+        total = pooled(scatters)
+        rank, wanted = _rank(total, scatters), rank_of(mean, of_mean=True)
+        self._check_length(i_group, total, rank, wanted)
         if rank < wanted:
             warn(
-                f"{self._name(place)} has {rank} dimensions, fewer than the {wanted} that the "
+                f"{self._name(i_group)} has {rank} dimensions, fewer than the {wanted} that the "
                 "others were aligned in (independent components taken out, or interpolated "
                 "channels, do that); it is aligned within these"
             )
-        return alignment_to(mean, one.covariance)
+        return alignment_to(mean, total.covariance)
 
-    def _name(self, place):
+    def _name(self, i_group: int) -> str:
         """Name a group in messages."""
-        numbers = self.members[place]
-        if len(numbers) == 1:
-            return self.recordings[numbers[0]].label
-        return f"group {self.names[place]!r} ({plural(len(numbers), 'recording')})"
+        members = self.members[i_group]
+        if len(members) == 1:
+            return self.recordings[members[0]].label
+        return f"group {self.names[i_group]!r} ({plural(len(members), 'recording')})"
 
-    def _check_length(self, place, one, rank, wanted):
-        short = one.n_samples < SAMPLES_PER_DIMENSION * wanted
-        unsure = rank < wanted and one.n_samples < SAMPLES_TO_BE_SURE * wanted
+    def _check_length(self, i_group: int, scatter: Scatter, rank: int, wanted: int) -> None:
+        """Check that a group has samples enough for the dimensions that are wanted."""
+        short = scatter.n_samples < MIN_SAMPLES_PER_DIMENSION * wanted
+        unsure = rank < wanted and scatter.n_samples < MIN_SAMPLES_IF_UNSURE * wanted
         if not (short or unsure):
             return
-        where = "" if self.references[self.members[place][0]] is None else " in align_on"
+        where = "" if self.references[self.members[i_group][0]] is None else " in align_on"
         raise ValueError(
-            f"{self._name(place)} is too short to be aligned: it has "
-            f"{plural(one.n_samples, 'good sample')}{where}, and their covariance has {rank} of "
-            f"{wanted} dimensions; it takes {SAMPLES_PER_DIMENSION * wanted} samples at the least, "
-            f"and more where they are smooth. {self.way_out}"
+            f"{self._name(i_group)} is too short to be aligned: it has "
+            f"{plural(scatter.n_samples, 'good sample')}{where}, and their covariance has {rank} "
+            f"of {wanted} dimensions; it takes {MIN_SAMPLES_PER_DIMENSION * wanted} samples at the "
+            f"least, and more where they are smooth. {self.way_out}"
         )
 
 
@@ -163,7 +161,7 @@ def make_groups(
     reject_by_annotation: bool,
     sfreq: float | None,
     atlas_arguments: AtlasArguments,
-) -> Groups | None:
+) -> AlignmentGroups | None:
     """Check which recordings are aligned together, and on what."""
     if not preparation.aligns:
         for name, value in (("group", group), ("align_on", align_on)):
@@ -184,14 +182,14 @@ def make_groups(
                 "with a label for each (different ones, if no two belong together)"
             )
     members: dict[Hashable, list[int]] = {}
-    for number, label in enumerate(labels):
-        members.setdefault(label, []).append(number)
+    for i_recording, label in enumerate(labels):
+        members.setdefault(label, []).append(i_recording)
     options = {
         "ch_names": recordings[0].ch_names,
         "reject_by_annotation": reject_by_annotation,
         "sfreq": sfreq,
     }
-    return Groups(
+    return AlignmentGroups(
         recordings,
         tuple(members),
         tuple(map(tuple, members.values())),
@@ -199,7 +197,12 @@ def make_groups(
     )
 
 
-def _references(align_on, recordings, atlas_arguments, options):
+def _references(
+    align_on: Any,
+    recordings: Sequence[Recording],
+    atlas_arguments: AtlasArguments,
+    options: dict[str, Any],
+) -> list[Period | Recording | None]:
     """Check what covariances are taken from, one entry per recording."""
     n = len(recordings)
     if align_on is None or _is_period(align_on):
@@ -211,52 +214,57 @@ def _references(align_on, recordings, atlas_arguments, options):
                 f"one of these for each of {plural(n, 'recording')}, got a list of {len(align_on)}"
             )
         return [
-            _check_period(one)
-            if one is None or _is_period(one)
-            else _recording(one, f"align_on of {recording.label}", atlas_arguments, options)
-            for one, recording in zip(align_on, recordings, strict=True)
+            _check_period(reference)
+            if reference is None or _is_period(reference)
+            else _recording(reference, f"align_on of {recording.label}", atlas_arguments, options)
+            for reference, recording in zip(align_on, recordings, strict=True)
         ]
     return [_recording(align_on, "align_on", atlas_arguments, options)] * n
 
 
-def _is_period(value):
-    numbers = (int, float, np.integer, np.floating)
+def _is_period(value: Any) -> bool:
+    """Tell whether a value is a pair of numbers."""
+    kinds = (int, float, np.integer, np.floating)
     return (
         isinstance(value, (list, tuple))
         and len(value) == 2
-        and all(isinstance(one, numbers) and not isinstance(one, bool) for one in value)
+        and all(isinstance(edge, kinds) and not isinstance(edge, bool) for edge in value)
     )
 
 
-def _check_period(period):
+def _check_period(period: Any) -> Period | None:
+    """Check that a period is one, or None."""
     if period is None:
         return None
     tmin, tmax = (
-        check_number(one, "align_on", rule="a period (tmin, tmax) in seconds") for one in period
+        check_number(edge, "align_on", rule="a period (tmin, tmax) in seconds") for edge in period
     )
     if tmin >= tmax:
         raise ValueError(f"align_on must be a period (tmin, tmax) with tmin < tmax, got {period}")
     return tmin, tmax
 
 
-def _recording(inst, name, atlas_arguments, options):
+def _recording(
+    inst: Any, name: str, atlas_arguments: AtlasArguments, options: dict[str, Any]
+) -> Recording:
+    """Turn another input into the recording on whose covariance is aligned."""
     try:
         parcels = with_parcels(inst, atlas_arguments, remembered=True)
-        found = to_recordings(parcels, picks=None, **options)
+        recordings = to_recordings(parcels, picks=None, **options)
     except (TypeError, ValueError, OSError) as error:
         raise type(error)(f"{name}: {error}") from error
-    if len(found) > 1:
+    if len(recordings) > 1:
         raise ValueError(
-            f"{name} must be one recording, got {len(found)}; give a list with one for each "
+            f"{name} must be one recording, got {len(recordings)}; give a list with one for each "
             "recording that is aligned"
         )
-    label = found[0].label.replace("the recording", name)
-    return replace(found[0], label=label)
+    label = recordings[0].label.replace("the recording", name)
+    return replace(recordings[0], label=label)
 
 
-def _within(one, period):
-    """Rows of a recording's signals that lie in a period, span by span."""
-    recording, time_map = one.recording, one.time_map(0)
+def _within(signals: Signals, period: Period) -> list[np.ndarray]:
+    """Take the samples of a recording that lie in a period, span by span."""
+    recording, time_map = signals.recording, signals.time_map(0)
     times = time_map.times
     timeline = recording.timeline
     if timeline.epochs is not None:  # seconds from the event of each
@@ -270,15 +278,17 @@ def _within(one, period):
             "(in seconds from its first sample, or from the event of epochs); give another one"
         )
     rows = (slice(*span.rows) for span in time_map.spans)
-    return [x[chosen[at]] for x, at in zip(one.spans, rows, strict=True)]
+    return [x[chosen[at]] for x, at in zip(signals.spans, rows, strict=True)]
 
 
-def _rank(total, scatters):
-    """Dimensions of a group: of all its recordings, but no more than any one has.
+def _rank(total: Scatter, scatters: Sequence[Scatter]) -> int:
+    """Count the dimensions of a group: of all its recordings, but no more than any one has.
 
     Of an average reference, say, each z-scored recording lacks another dimension, and together
     they seem to lack none.
     """
     rank = rank_of(total.values)
-    long = [one for one in scatters if one.n_samples >= SAMPLES_PER_DIMENSION * rank]
-    return min(rank, max((rank_of(one.values) for one in long), default=rank))
+    long = [
+        scatter for scatter in scatters if scatter.n_samples >= MIN_SAMPLES_PER_DIMENSION * rank
+    ]
+    return min(rank, max((rank_of(scatter.values) for scatter in long), default=rank))

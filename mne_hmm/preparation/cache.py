@@ -6,23 +6,30 @@ names only files that are whole, so that a call that was interrupted goes on whe
 
 import contextlib
 import hashlib
-import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._utils.checks import listed, plural
-from .._utils.files import cannot_be_written, check_path, written_atomically
+from .._utils.files import check_path
 from .._utils.hdf5 import read_model_file, write_model_file
 from .._utils.locks import lock_held
-from ..io.epochs import EpochGrid
 from ..io.file_search import PREPARED_FORMAT, PREPARED_INDEX
-from ..io.timeline import Span, Timeline, TimeMap
+from ..io.timeline import TimeMap
+from .cache_index import (
+    ADVICE_IF_UNWRITABLE,
+    FORMAT_VERSION,
+    damaged_index,
+    read_index,
+    report_unwritable,
+    time_map_content,
+    time_map_from,
+    write_index,
+    written,
+)
 from .cache_key import differences
 from .covariance_alignment import Alignment, Scatter
 from .embedding import LaggedMoments
@@ -30,22 +37,27 @@ from .features import LeftOut
 from .prepared_data import PreparedData
 from .settings import FittedPreparation, preparation_content, preparation_from
 
-PREPARATION = "preparation.h5"
-PRODUCTS = "products.npz"
-MOMENTS = "moments-{:05d}.npz"
-ALIGNMENT = "alignment-{:05d}.npy"
-SHARD = "recording-{:05d}.tfrecord"
-# Taken by the one call that fills the folder.
-LOCK = ".lock"
-FORMAT_VERSION = 1
-CHECKSUM = "sha256"
-WAY_OUT = (
-    "make room, or see to the rights of cache_dir, and call prepare again with the same "
-    "arguments: what is whole there is kept"
+if TYPE_CHECKING:
+    from ..engine import Shard
+
+PREPARATION_FILE = "preparation.h5"
+PRODUCTS_FILE = "products.npz"
+MOMENTS_FILE = "moments-{:05d}.npz"
+ALIGNMENT_FILE = "alignment-{:05d}.npy"
+SHARD_FILE = "recording-{:05d}.tfrecord"
+FILES = (
+    PREPARED_INDEX,
+    PREPARATION_FILE,
+    PRODUCTS_FILE,
+    MOMENTS_FILE,
+    ALIGNMENT_FILE,
+    SHARD_FILE,
 )
+# Taken by the one call that fills the folder.
+LOCK_FILE = ".lock"
 
 
-class Folder:
+class PreparedFolder:
     """A folder that is being filled, or is full."""
 
     def __init__(self, path: Path, content: dict[str, Any]):
@@ -56,22 +68,22 @@ class Folder:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """What the index knows of each recording."""
+        """What the index holds on each recording."""
         return self.content["recordings"]
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """What is to be told of the recordings that were read."""
+        """What was left out of the recordings that were read."""
         return [LeftOut(*entry["left_out"]) for entry in self.entries if entry["left_out"]]
 
     def preparation(self) -> FittedPreparation | None:
         """Read the fitted preparation; None where there is none yet."""
-        known = self.content["preparation"]
-        if known is None:
+        entry = self.content["preparation"]
+        if entry is None:
             return None
-        path = self.path / PREPARATION
+        path = self.path / PREPARATION_FILE
         try:
-            if _digest(path) != known["sha256"]:
+            if _digest(path) != entry["sha256"]:
                 raise OSError("it holds other data than were written to it")
             content = read_model_file(path, PREPARED_FORMAT, FORMAT_VERSION)
         except OSError as error:
@@ -81,8 +93,8 @@ class Folder:
             ) from error
         return preparation_from(content["preparation"])
 
-    def shards(self) -> list[Any]:
-        """List what is known of each recording's shard; None where it was not written yet."""
+    def shards(self) -> list["Shard | None"]:
+        """Describe the file of each recording's features; None where it was not written yet."""
         from ..engine import Shard
 
         return [
@@ -98,7 +110,7 @@ class Folder:
         ]
 
     def missing(self) -> list[int]:
-        """List the recordings whose shards were not written yet, or are not whole."""
+        """List the recordings whose features were not written yet, or are not whole."""
         preparation = self.preparation()
         aligns = preparation is not None and preparation.aligns
         return [
@@ -112,42 +124,43 @@ class Folder:
         try:
             # NumPy leaves files open that it cannot read.
             with (
-                (self.path / PRODUCTS).open("rb") as file,
+                (self.path / PRODUCTS_FILE).open("rb") as file,
                 np.load(file, allow_pickle=False) as content,
             ):
                 return int(content["n_recordings"]), content["products"]
-        except Exception:  # there is none, or it is damaged, of which NumPy tells in many ways
+        except Exception:  # there is none, or it is damaged, which NumPy reports in many ways
             return 0, None
 
     def has_moments(self, index: int) -> bool:
-        """Tell whether what alignment and components need to know of a recording is there."""
+        """Tell whether what alignment and components need of a recording is there."""
         try:
             self.scatter(index)
-        except Exception:  # there is none, or it is damaged, of which NumPy tells in many ways
+        except Exception:  # there is none, or it is damaged, which NumPy reports in many ways
             return False
         return True
 
     def scatter(self, index: int) -> Scatter:
-        """Read what alignment needs to know of a recording."""
+        """Read what alignment needs of a recording."""
         with self._moments(index) as file:
             return Scatter(int(file["n_samples"]), file["scatter"])
 
     def moments(self, index: int) -> LaggedMoments:
-        """Read what components need to know of a recording."""
+        """Read what components need of a recording."""
         with self._moments(index) as file:
             return LaggedMoments(*(file[name] for name in LaggedMoments._fields))
 
     @contextlib.contextmanager
-    def _moments(self, index):
+    def _moments(self, index: int) -> Iterator[Any]:
+        """Open the file with what alignment and components need of a recording."""
         # NumPy leaves files open that are damaged, if it opens them itself.
-        with (self.path / MOMENTS.format(index)).open("rb") as file:
+        with (self.path / MOMENTS_FILE.format(index)).open("rb") as file:
             yield np.load(file, allow_pickle=False)
 
     def alignment(self, index: int) -> Alignment | None:
         """Read the map of a recording; None if there is none, or it is not whole."""
-        known = self.entries[index].get("alignment")
-        path = self.path / ALIGNMENT.format(index)
-        if known is None or not path.is_file() or _digest(path) != known["sha256"]:
+        entry = self.entries[index].get("alignment")
+        path = self.path / ALIGNMENT_FILE.format(index)
+        if entry is None or not path.is_file() or _digest(path) != entry["sha256"]:
             return None
         return Alignment.from_content(np.load(path, allow_pickle=False))
 
@@ -156,44 +169,47 @@ class Folder:
     def keep_moments(
         self, index: int, scatter: Scatter, moments: LaggedMoments | None, left_out: LeftOut
     ) -> None:
-        """Keep what alignment and components need to know of a recording."""
+        """Keep what alignment and components need of a recording."""
         self.entries[index]["left_out"] = left_out
         self.write_index()
         arrays = {} if moments is None else moments._asdict()
-        with _written(self.path / MOMENTS.format(index)) as path:
+        with written(self.path / MOMENTS_FILE.format(index)) as path:
             np.savez(path, n_samples=scatter.n_samples, scatter=scatter.values, **arrays)
 
     def keep_alignment(self, index: int, alignment: Alignment) -> None:
         """Keep the map of a recording."""
-        target = self.path / ALIGNMENT.format(index)
-        with _written(target) as path:
+        target = self.path / ALIGNMENT_FILE.format(index)
+        with written(target) as path:
             np.save(path, alignment.content())
         self.entries[index]["alignment"] = {"sha256": _digest(target)}
         self.write_index()
 
     def keep_products(self, n_recordings: int, products: np.ndarray, left_out: LeftOut) -> None:
-        """Keep the sum of the first recordings' products, and what is to be told of the last."""
+        """Keep the sum of the first recordings' products, and what was left out of the last."""
         self.entries[n_recordings - 1]["left_out"] = left_out
         self.write_index()
-        with _written(self.path / PRODUCTS) as path:
+        with written(self.path / PRODUCTS_FILE) as path:
             np.savez(path, n_recordings=n_recordings, products=products)
 
     def keep_preparation(self, preparation: FittedPreparation) -> None:
-        """Keep the fitted preparation; the products have done their service."""
-        path = self.path / PREPARATION
+        """Keep the fitted preparation, after which products are not needed any more."""
+        path = self.path / PREPARATION_FILE
         content = {
             "format_version": FORMAT_VERSION,
             "preparation": preparation_content(preparation),
         }
-        write_model_file(path, content, PREPARED_FORMAT, way_out=WAY_OUT)
-        self.content["preparation"] = {"file": PREPARATION, "sha256": _digest(path)}
+        write_model_file(path, content, PREPARED_FORMAT, way_out=ADVICE_IF_UNWRITABLE)
+        self.content["preparation"] = {"file": PREPARATION_FILE, "sha256": _digest(path)}
         self.content["n_features"] = preparation.n_features_
         self.write_index()
         self.drop_products()
 
     def drop_products(self) -> None:
         """Delete products, and what was kept to make them."""
-        for path in (self.path / PRODUCTS, *self.path.glob(MOMENTS.replace("{:05d}", "*"))):
+        for path in (
+            self.path / PRODUCTS_FILE,
+            *self.path.glob(MOMENTS_FILE.replace("{:05d}", "*")),
+        ):
             if path.exists():  # where nobody may write nothing can be deleted
                 path.unlink()
 
@@ -207,11 +223,11 @@ class Folder:
     def keep_features(
         self, index: int, features: np.ndarray, time_map: TimeMap, left_out: LeftOut
     ) -> None:
-        """Write the shard of one recording, and enter it in the index."""
+        """Write the features of one recording, and enter them in the index."""
         from ..engine import rows_digest, write_shard
 
-        path = self.path / SHARD.format(index)
-        with _written(path) as temporary:
+        path = self.path / SHARD_FILE.format(index)
+        with written(path) as temporary:
             write_shard(str(temporary), features)
         self.entries[index]["left_out"] = left_out
         self.entries[index]["shard"] = {
@@ -220,18 +236,13 @@ class Folder:
             "rows_sha256": rows_digest(features),
             "n_samples": features.shape[0],
             "n_features": features.shape[1],
-            "time_map": _time_map_content(time_map),
+            "time_map": time_map_content(time_map),
         }
         self.write_index()
 
     def write_index(self) -> None:
         """Write the index anew."""
-        with _written(self.path / PREPARED_INDEX) as path:
-            self.content["format_version"] = FORMAT_VERSION
-            # Plain values only, so that those that are read have the same checksum.
-            plain = json.loads(json.dumps(self.content, default=_plain))
-            text = json.dumps({CHECKSUM: _checksum(plain), **plain})
-            path.write_text(text, encoding="utf-8")
+        write_index(self.path, self.content)
 
     # What comes out
 
@@ -239,15 +250,25 @@ class Folder:
         """Give what is in the folder, without reading the features."""
         from ..engine import Shards
 
-        shards = self.shards()
-        n_there = sum(shard is not None for shard in shards)
+        shards = [shard for shard in self.shards() if shard is not None]
         preparation = self.preparation()
-        if preparation is None or n_there < len(shards):
+        if preparation is None or len(shards) < len(self.entries):
             raise OSError(
-                f"{self.path} is not finished: it holds the features of {n_there} of "
-                f"{plural(len(shards), 'recording')}; call prepare again with the same arguments, "
-                "which goes on where it stopped"
+                f"{self.path} is not finished: it holds the features of {len(shards)} of "
+                f"{plural(len(self.entries), 'recording')}; call prepare again with the same "
+                "arguments, which goes on where it stopped"
             )
+        self._check_shards(shards)
+        return PreparedData(
+            Shards(shards, self.content["n_features"]),
+            preparation,
+            [time_map_from(entry["shard"]["time_map"]) for entry in self.entries],
+            [entry["name"] for entry in self.entries],
+            self._alignments() if preparation.aligns else [],
+        )
+
+    def _check_shards(self, shards: Sequence["Shard"]) -> None:
+        """Check that the files of features are there and have their sizes."""
         faults = [(shard, fault) for shard in shards if (fault := shard.fault())]
         if faults:
             first, fault = faults[0]
@@ -258,28 +279,26 @@ class Folder:
                 "that file if it is there and call prepare again with the same arguments, which "
                 "writes it anew"
             )
+
+    def _alignments(self) -> list[Alignment]:
+        """Read the maps of all recordings, which must be there."""
         alignments = []
-        for index, shard in enumerate(shards if preparation.aligns else []):
+        for index, entry in enumerate(self.entries):
             alignment = self.alignment(index)
             if alignment is None:
                 raise OSError(
-                    f"{self.path / ALIGNMENT.format(index)}, the map of {shard.name}, is missing "
-                    "or damaged; call prepare again with the same arguments, which writes it anew"
+                    f"{self.path / ALIGNMENT_FILE.format(index)}, the map of {entry['name']}, is "
+                    "missing or damaged; call prepare again with the same arguments, which writes "
+                    "it anew"
                 )
             alignments.append(alignment)
-        return PreparedData(
-            Shards(shards, self.content["n_features"]),
-            preparation,
-            [_time_map_from(entry["shard"]["time_map"]) for entry in self.entries],
-            [entry["name"] for entry in self.entries],
-            alignments,
-        )
+        return alignments
 
 
 @contextlib.contextmanager
 def opened_to_fill(
     cache_dir: Any, identity: dict[str, Any], names: Sequence[str]
-) -> Iterator[Folder]:
+) -> Iterator[PreparedFolder]:
     """Open a folder for a call of `prepare`: a new one, or one that this call began.
 
     Others who want to fill it wait until this one is done.
@@ -289,20 +308,20 @@ def opened_to_fill(
         raise NotADirectoryError(
             f"cache_dir={str(path)!r} must be a folder, but it is a file; name another"
         )
-    with _told_of(path):
+    with report_unwritable(path):
         path.mkdir(parents=True, exist_ok=True)
     busy = f"cache_dir={str(path)!r} is being filled by another process"
-    with lock_held(path / LOCK, busy=busy, wait=True):
+    with lock_held(path / LOCK_FILE, busy=busy, wait=True):
         yield _opened(path, identity, names)
 
 
-def _opened(path, identity, names):
+def _opened(path: Path, identity: dict[str, Any], names: Sequence[str]) -> PreparedFolder:
     """Open a folder that nobody else fills."""
-    with _told_of(path):
+    with report_unwritable(path):
         _remove_leftovers(path)
-    others = sorted(file.name for file in path.iterdir() if file.name != LOCK)
+    others = sorted(file.name for file in path.iterdir() if file.name != LOCK_FILE)
     if (path / PREPARED_INDEX).exists():
-        folder = Folder(path, _read_index(path))
+        folder = PreparedFolder(path, read_index(path))
         other = differences(folder.content["call"], identity, names)
         if not other:
             return folder
@@ -316,7 +335,7 @@ def _opened(path, identity, names):
             f"cache_dir={str(path)!r} holds other files ({listed(others, 3)}); name an empty "
             "folder, or one that does not exist yet"
         )
-    folder = Folder(
+    folder = PreparedFolder(
         path,
         {
             "format": PREPARED_FORMAT,
@@ -383,91 +402,19 @@ def read_prepared(path: Any) -> PreparedData:
             "folders are filled by prepare(..., cache_dir=...)"
         )
     try:
-        return Folder(folder, _read_index(folder)).prepared()
+        return PreparedFolder(folder, read_index(folder)).prepared()
     except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise _damaged_index(folder, error) from error
+        raise damaged_index(folder, error) from error
 
 
-def _read_index(folder):
-    try:
-        content = json.loads((folder / PREPARED_INDEX).read_text(encoding="utf-8"))
-        checksum = content.pop(CHECKSUM, None)
-        if content["format"] != PREPARED_FORMAT:
-            raise ValueError(f"format {content['format']!r}")
-        version = int(content["format_version"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _damaged_index(folder, error) from error
-    if version > FORMAT_VERSION:
-        raise ValueError(
-            f"{folder} has format {version}, of a newer mne-hmm; this version reads up to format "
-            f"{FORMAT_VERSION}: update with pip install -U mne-hmm"
-        )
-    missing = {"call", "preparation", "n_features", "recordings"} - set(content)
-    if missing:
-        raise _damaged_index(folder, f"it lacks {listed(sorted(missing))}")
-    if checksum != _checksum(content):
-        raise _damaged_index(folder, "its checksum is wrong")
-    return content
-
-
-def _damaged_index(folder, why):
-    return OSError(
-        f"{folder / PREPARED_INDEX} is damaged, or not of mne-hmm ({why!r}); delete the folder and "
-        "call prepare again"
-    )
-
-
-@contextlib.contextmanager
-def _told_of(path: Path) -> Iterator[None]:
-    """Say in an error that something could not be written, and what to do."""
-    try:
-        yield
-    except OSError as error:
-        raise cannot_be_written(path, error, WAY_OUT) from error
-
-
-@contextlib.contextmanager
-def _written(fname: Path) -> Iterator[Path]:
-    with written_atomically(fname, way_out=WAY_OUT) as path, _told_of(fname):
-        yield path
-
-
-def _remove_leftovers(folder):
+def _remove_leftovers(folder: Path) -> None:
     """Delete temporary files of a call that was interrupted."""
-    for name in (PREPARED_INDEX, PREPARATION, PRODUCTS, MOMENTS, ALIGNMENT, SHARD):
+    for name in FILES:
         stem, suffix = os.path.splitext(name.replace("{:05d}", "?????"))
         for path in folder.glob(f".{stem}-????????{suffix}"):
             path.unlink()
 
 
-def _checksum(content):
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
-
-
-def _plain(number):
-    return number.item()  # of NumPy
-
-
-def _digest(path):
+def _digest(path: Path) -> str:
+    """SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _time_map_content(time_map):
-    epochs = time_map.timeline.epochs
-    timeline = asdict(replace(time_map.timeline, epochs=None))
-    del timeline["epochs"]
-    if epochs is not None:
-        timeline["epochs"] = epochs.content()
-    meas_date = timeline["meas_date"]
-    timeline["meas_date"] = None if meas_date is None else meas_date.isoformat()
-    return {"timeline": timeline, "spans": [astuple(span) for span in time_map.spans]}
-
-
-def _time_map_from(content):
-    timeline = dict(content["timeline"])
-    if timeline["meas_date"] is not None:
-        timeline["meas_date"] = datetime.fromisoformat(timeline["meas_date"])
-    if "epochs" in timeline:
-        timeline["epochs"] = EpochGrid.from_content(timeline["epochs"])
-    spans = [Span(tuple(rows), tuple(limits), *rest) for rows, limits, *rest in content["spans"]]
-    return TimeMap(Timeline(**timeline), tuple(spans))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,16 @@ from mne.io import BaseRaw
 
 from .._utils.arrays import row_blocks
 from .._utils.checks import listed
+from ..io.epochs import EpochGrid
 from ..io.recording import Recording
-from .alignment_groups import Groups
+from .alignment_groups import AlignmentGroups
 from .settings import FittedPreparation, Preparation
 
 # Samples that are hashed at once.
-BLOCK_LENGTH = 2**16
+HASHED_BLOCK_LENGTH = 2**16
 
 # Parts of a recording's identity, as errors name them.
-WORDS = {
+PARTS_OF_RECORDING = {
     "files": "files (names, sizes or times of change)",
     "samples": "signals",
     "projections": "projections or compensation",
@@ -27,21 +29,22 @@ WORDS = {
     "good": "annotations (the good spans)",
     "epochs": "epochs (their events, times or metadata)",
 }
-ALIGNED = {
+# Parts of a call that say how recordings are aligned.
+PARTS_OF_ALIGNMENT = {
     "groups": "group (which recordings are aligned together)",
     "align_on": "align_on (what recordings are aligned on)",
 }
 
 
 def identity_of(
-    recordings: Sequence[Recording], preparation: Preparation, groups: Groups | None
+    recordings: Sequence[Recording], preparation: Preparation, groups: AlignmentGroups | None
 ) -> dict[str, Any]:
     """Describe a call in values that JSON keeps exactly."""
     fitted = preparation if isinstance(preparation, FittedPreparation) else None
     identity = {
         "settings": preparation.settings,
         "fitted": None if fitted is None else _digest_of_fitted(fitted),
-        "recordings": [_identity_of_one(recording) for recording in recordings],
+        "recordings": [_identity_of_recording(recording) for recording in recordings],
         "groups": None if groups is None else groups.members,
         "align_on": None if groups is None else _identity_of_references(groups),
     }
@@ -58,18 +61,18 @@ def differences(there: dict[str, Any], here: dict[str, Any], labels: Sequence[st
         out.append("the fitted preparation")
     for name in ("groups", "align_on"):
         if there.get(name) != here[name]:
-            out.append(ALIGNED[name])
+            out.append(PARTS_OF_ALIGNMENT[name])
     n_there, n_here = len(there["recordings"]), len(here["recordings"])
     if n_there != n_here:
         return [*out, f"the number of recordings, {n_here} (there {n_there})"]
     for label, old, new in zip(labels, there["recordings"], here["recordings"], strict=True):
-        parts = [words for name, words in WORDS.items() if old.get(name) != new[name]]
+        parts = [words for name, words in PARTS_OF_RECORDING.items() if old.get(name) != new[name]]
         if parts:
             out.append(f"{label}: {listed(parts)}")
     return out
 
 
-def _digest_of_fitted(fitted):
+def _digest_of_fitted(fitted: FittedPreparation) -> str:
     digest = hashlib.sha256()
     for name in ("components_", "eigenvalues_", "template_", "spatial_components_", "aligned_to_"):
         value = getattr(fitted, name)
@@ -80,7 +83,7 @@ def _digest_of_fitted(fitted):
     return digest.hexdigest()
 
 
-def _identity_of_one(recording):
+def _identity_of_recording(recording: Recording) -> dict[str, Any]:
     raw, timeline = recording.raw, recording.timeline
     in_files = not raw.preload and all(fname is not None for fname in raw.filenames)
     meas_date = timeline.meas_date
@@ -100,32 +103,32 @@ def _identity_of_one(recording):
     }
 
 
-def _identity_of_references(groups):
-    """Tell what covariances are taken from; None if from the recordings themselves."""
+def _identity_of_references(groups: AlignmentGroups) -> list[Any] | None:
+    """Describe what covariances are taken from; None if from the recordings themselves."""
     if all(reference is None for reference in groups.references):
         return None
-    known: dict[int, Any] = {}  # one recording may stand for all
-    for one in groups.references:
-        if isinstance(one, Recording) and id(one) not in known:
-            known[id(one)] = _identity_of_one(one)
-    return [known.get(id(one), one) for one in groups.references]
+    identities: dict[int, Any] = {}  # one recording may be the reference of all
+    for reference in groups.references:
+        if isinstance(reference, Recording) and id(reference) not in identities:
+            identities[id(reference)] = _identity_of_recording(reference)
+    return [identities.get(id(reference), reference) for reference in groups.references]
 
 
-def _identity_of_file(fname):
+def _identity_of_file(fname: Path) -> list[Any]:
     stat = fname.stat()
     return [fname.name, stat.st_size, stat.st_mtime_ns]
 
 
-def _digest_of_samples(recording):
+def _digest_of_samples(recording: Recording) -> str:
     digest = hashlib.sha256()
-    for rows in row_blocks(recording.timeline.n_times, BLOCK_LENGTH):
+    for rows in row_blocks(recording.timeline.n_times, HASHED_BLOCK_LENGTH):
         block = recording.read(rows.start, rows.stop)
         digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()
 
 
-def _digest_of_projections(raw: BaseRaw):
-    """They change what is read from a file, and are not kept in it."""
+def _digest_of_projections(raw: BaseRaw) -> str | None:
+    """Hash projections, which change what is read from a file and are not kept in it."""
     active = [p["data"]["data"] for p in raw.info["projs"] if p["active"]]
     if not active and raw.compensation_grade is None:
         return None
@@ -135,10 +138,10 @@ def _digest_of_projections(raw: BaseRaw):
     return digest.hexdigest()
 
 
-def _digest_of_epochs(grid):
-    """All that goes into the folder with their features."""
+def _digest_of_epochs(grid: EpochGrid | None) -> str | None:
+    """Hash all that goes into the folder with the features of epochs."""
     return None if grid is None else hashlib.sha256(json.dumps(grid.content()).encode()).hexdigest()
 
 
-def _digest_of_spans(spans):
+def _digest_of_spans(spans: Sequence[tuple[int, int]]) -> str:
     return hashlib.sha256(np.array(spans, "<i8").tobytes()).hexdigest()

@@ -7,14 +7,14 @@ is the rotation that carries those of the group to those of the mean, the closes
 that there is: dimensions of an average reference, say, are others after every z-score.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._utils.arrays import row_blocks
-from .embedding import BLOCK_LENGTH, RANK_TOLERANCE
+from .embedding import EMBEDDED_BLOCK_LENGTH, RANK_TOLERANCE
 
 # A mean was put together in a basis of its own, so what is no dimension of it is smaller still.
 MEAN_TOLERANCE = 1e-3 * RANK_TOLERANCE
@@ -53,7 +53,7 @@ class Alignment:
         """
         out = np.empty(x.shape, np.float32)
         # In double precision, since weak dimensions may be made much stronger.
-        for rows in row_blocks(len(x), BLOCK_LENGTH):
+        for rows in row_blocks(len(x), EMBEDDED_BLOCK_LENGTH):
             out[rows] = x[rows] @ self.to_mean.T
         return out
 
@@ -107,7 +107,7 @@ def scatter_of(spans: Sequence[np.ndarray]) -> Scatter:
     mean = sum(x.sum(axis=0, dtype=float) for x in spans) / max(n_samples, 1)
     values = np.zeros((n_channels, n_channels))
     for x in spans:
-        for rows in row_blocks(len(x), BLOCK_LENGTH):
+        for rows in row_blocks(len(x), EMBEDDED_BLOCK_LENGTH):
             block = x[rows] - mean
             values += block.T @ block
     return Scatter(n_samples, values)
@@ -116,7 +116,8 @@ def scatter_of(spans: Sequence[np.ndarray]) -> Scatter:
 def pooled(scatters: Sequence[Scatter]) -> Scatter:
     """Add up what several recordings tell, each about its own mean."""
     return Scatter(
-        sum(one.n_samples for one in scatters), np.sum([one.values for one in scatters], axis=0)
+        sum(scatter.n_samples for scatter in scatters),
+        np.sum([scatter.values for scatter in scatters], axis=0),
     )
 
 
@@ -125,7 +126,7 @@ def rank_of(covariance: np.ndarray, *, of_mean: bool = False) -> int:
 
     Shapes: ``covariance`` (n_channels, n_channels).
     """
-    return len(_dimensions(covariance, MEAN_TOLERANCE if of_mean else RANK_TOLERANCE)[0])
+    return len(_eigen(covariance, MEAN_TOLERANCE if of_mean else RANK_TOLERANCE)[0])
 
 
 def mean_covariance(covariances: Sequence[np.ndarray], rank: int, kind: str) -> np.ndarray:
@@ -136,12 +137,12 @@ def mean_covariance(covariances: Sequence[np.ndarray], rank: int, kind: str) -> 
     """
     _, vectors = np.linalg.eigh(np.mean(covariances, axis=0))
     basis = vectors[:, -rank:]
-    carried = [_carried(covariance, basis) for covariance in covariances]
+    rotated = [_rotated_into(covariance, basis) for covariance in covariances]
     if kind == "euclidean":
-        mean = np.mean(carried, axis=0)
+        mean = np.mean(rotated, axis=0)
     else:
-        logarithms = [_function(one, np.log) for one in carried]
-        mean = _function(np.mean(logarithms, axis=0), np.exp)
+        logarithms = [_of_eigenvalues(covariance, np.log) for covariance in rotated]
+        mean = _of_eigenvalues(np.mean(logarithms, axis=0), np.exp)
     mean = basis @ mean @ basis.T
     return (mean + mean.T) / 2
 
@@ -151,37 +152,40 @@ def alignment_to(mean: np.ndarray, covariance: np.ndarray) -> Alignment:
 
     Shapes: ``mean`` (n_channels, n_channels), ``covariance`` (n_channels, n_channels).
     """
-    wanted, basis = _dimensions(mean, MEAN_TOLERANCE)
-    values, vectors = _dimensions(covariance, RANK_TOLERANCE)
+    mean_values, basis = _eigen(mean, MEAN_TOLERANCE)
+    values, vectors = _eigen(covariance, RANK_TOLERANCE)
     rotation = _closest_rotation(basis, vectors)
     return Alignment(
-        (basis * np.sqrt(wanted)) @ rotation @ (vectors / np.sqrt(values)).T,
-        (vectors * np.sqrt(values)) @ rotation.T @ (basis / np.sqrt(wanted)).T,
+        (basis * np.sqrt(mean_values)) @ rotation @ (vectors / np.sqrt(values)).T,
+        (vectors * np.sqrt(values)) @ rotation.T @ (basis / np.sqrt(mean_values)).T,
     )
 
 
-def _dimensions(covariance, tolerance):
-    """Eigenvalues and eigenvectors that are more than rounding."""
+def _eigen(covariance: np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors that are more than rounding.
+
+    Shapes: returns ``values`` (rank,), ``vectors`` (n_channels, rank).
+    """
     values, vectors = np.linalg.eigh(covariance)
-    there = values > tolerance * values[-1]
-    return values[there], vectors[:, there]
+    significant = values > tolerance * values[-1]
+    return values[significant], vectors[:, significant]
 
 
-def _closest_rotation(basis, vectors):
+def _closest_rotation(basis: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Find the map from coordinates in one basis to those in another that turns least."""
     left, _, right = np.linalg.svd(basis.T @ vectors, full_matrices=False)
     return left @ right
 
 
-def _carried(covariance, basis):
+def _rotated_into(covariance: np.ndarray, basis: np.ndarray) -> np.ndarray:
     """Turn a covariance into the dimensions of a basis, in coordinates of these."""
-    values, vectors = _dimensions(covariance, RANK_TOLERANCE)
+    values, vectors = _eigen(covariance, RANK_TOLERANCE)
     rotation = _closest_rotation(basis, vectors)
-    carried = (rotation * values) @ rotation.T
-    return (carried + carried.T) / 2
+    rotated = (rotation * values) @ rotation.T
+    return (rotated + rotated.T) / 2
 
 
-def _function(matrix, function):
+def _of_eigenvalues(matrix: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Apply a function to the eigenvalues of a symmetric matrix."""
     values, vectors = np.linalg.eigh(matrix)
     return (vectors * function(values)) @ vectors.T

@@ -6,7 +6,7 @@ are sums of lagged products of the signals, and its projection on components is 
 convolution. Order, centering and signs are those of osl-dynamics 3.7.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .._utils.arrays import row_blocks
 
 # Rows that go through a product at once.
-BLOCK_LENGTH = 2**14
+EMBEDDED_BLOCK_LENGTH = 2**14
 
 # Directions with a smaller share of the largest eigenvalue are rounding, not data.
 RANK_TOLERANCE = 1e-10
@@ -68,7 +68,7 @@ def lagged_moments(spans: Sequence[np.ndarray], n_lags: int) -> LaggedMoments:
     n_channels = spans[0].shape[1]
     latest = np.zeros((n_channels, n_lags * n_channels))
     for x in spans:
-        for rows in row_blocks(len(x) - n_lags + 1, BLOCK_LENGTH):
+        for rows in row_blocks(len(x) - n_lags + 1, EMBEDDED_BLOCK_LENGTH):
             block = x[rows.start : rows.stop + n_lags - 1].astype(float, order="C")
             for windows in _phases(block, n_lags):
                 latest += windows[:, -n_channels:].T @ windows
@@ -100,14 +100,14 @@ def project(x: np.ndarray, components: np.ndarray, n_lags: int) -> np.ndarray:
     kernels = components.reshape(x.shape[1], n_lags, -1)[:, ::-1].transpose(1, 0, 2)
     kernels = np.ascontiguousarray(kernels, np.float32).reshape(len(components), -1)
     out = np.empty((n_rows, components.shape[1]), np.float32)
-    for rows in row_blocks(n_rows, BLOCK_LENGTH):
+    for rows in row_blocks(n_rows, EMBEDDED_BLOCK_LENGTH):
         block = np.ascontiguousarray(x[rows.start : rows.stop + n_lags - 1])
         for phase, windows in enumerate(_phases(block, n_lags)):
             out[rows][phase::n_lags] = windows @ kernels
     return out
 
 
-def _phases(x, n_lags):
+def _phases(x: np.ndarray, n_lags: int) -> Iterator[np.ndarray]:
     """Yield the windows that begin at every n-th sample, from the first, the second and so on.
 
     They follow each other in memory, so each of these matrices is a view, and together they are
@@ -119,7 +119,7 @@ def _phases(x, n_lags):
 
 
 def embed(x: np.ndarray, n_lags: int) -> np.ndarray:
-    """Form the embedded matrix itself, for those who want no projection.
+    """Form the embedded matrix itself, where there is no projection.
 
     Shapes: ``x`` (n_samples, n_channels); returns ``embedded`` (n_samples - n_lags + 1,
     n_channels * n_lags).

@@ -25,7 +25,7 @@ from .sign_search import flips_to_template
 from .signals import Scale, Signals, standardize
 
 # Components kept where nobody says how many, as in most published work.
-AUTO_COMPONENTS = 80
+N_COMPONENTS_IF_AUTO = 80
 
 
 class LeftOut(NamedTuple):
@@ -38,34 +38,34 @@ class LeftOut(NamedTuple):
     """Seconds in which no channel moved."""
 
 
-def left_out_of(one: Signals) -> LeftOut:
-    """Note what is to be told of a recording's signals."""
-    recording = one.recording
-    return LeftOut(recording.label, one.n_short, one.n_silent / recording.timeline.sfreq)
+def left_out_of(signals: Signals) -> LeftOut:
+    """Count what of a recording's signals is left out."""
+    recording = signals.recording
+    return LeftOut(recording.label, signals.n_short, signals.n_silent / recording.timeline.sfreq)
 
 
-def tell_what_is_left_out(left_out: Sequence[LeftOut], preparation: Preparation) -> None:
+def warn_of_left_out(left_out: Sequence[LeftOut], preparation: Preparation) -> None:
     """Warn of spans that were too short, and of silence, in all recordings."""
-    n_short = sum(one.n_short for one in left_out)
+    n_short = sum(entry.n_short for entry in left_out)
     if n_short:
         warn(
             f"{plural(n_short, 'good span')} shorter than the {preparation.n_embeddings} samples "
             "of the embedding left out"
         )
-    silent = [one for one in left_out if one.seconds_silent]
+    silent = [entry for entry in left_out if entry.seconds_silent]
     if silent:
-        seconds = sum(one.seconds_silent for one in silent)
-        where = listed((one.label for one in silent), 4)
+        seconds = sum(entry.seconds_silent for entry in silent)
+        where = listed((entry.label for entry in silent), 4)
         warn(
             f"{seconds:.2f} s without any signal (all channels hold one value, as in padding or "
             f"lost packets) left out in {where}"
         )
 
 
-def moments_of(one: Signals, preparation: Preparation) -> LaggedMoments:
+def moments_of(signals: Signals, preparation: Preparation) -> LaggedMoments:
     """Sum the products of one recording; those of all recordings say what the components are."""
     n_lags = 1 if preparation.n_components is None else preparation.n_embeddings
-    return lagged_moments(one.spans, n_lags)
+    return lagged_moments(signals.spans, n_lags)
 
 
 def fit_components(
@@ -113,7 +113,7 @@ def fit_components(
     )
 
 
-def tell_rank(fitted: FittedPreparation) -> None:
+def warn_of_rank(fitted: FittedPreparation) -> None:
     """Warn of channels that depend on each other."""
     n_channels = len(fitted.ch_names_)
     if fitted.rank_ < n_channels:
@@ -124,16 +124,20 @@ def tell_rank(fitted: FittedPreparation) -> None:
         )
 
 
-def _channel_rank(products, n_channels):
+def _channel_rank(products: np.ndarray, n_channels: int) -> int:
+    """Count the independent channels, by their covariance at the middle lag."""
     n_lags = len(products) // n_channels
     center = slice(n_lags // 2, None, n_lags)
     values = np.linalg.eigvalsh(products[center, center])
     return int(np.sum(values > RANK_TOLERANCE * values[-1]))
 
 
-def _n_components(asked, rank, explained, n_channels, n_lags):
+def _n_components(
+    asked: Any, rank: int, explained: np.ndarray, n_channels: int, n_lags: int
+) -> int:
+    """Count the components that ``n_components`` asks for, and check that they are there."""
     if asked == "auto":
-        return min(AUTO_COMPONENTS, rank)
+        return min(N_COMPONENTS_IF_AUTO, rank)
     if isinstance(asked, (float, np.floating)):
         return min(int(np.searchsorted(explained, asked - 1e-12)) + 1, rank)
     if asked > rank:
@@ -145,18 +149,18 @@ def _n_components(asked, rank, explained, n_channels, n_lags):
 
 
 def features_of(
-    one: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
+    signals: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
 ) -> tuple[np.ndarray, TimeMap]:
     """Align, embed and project one recording.
 
     Shapes: returns ``features`` (n_samples, n_features).
     """
-    spans, _ = _embedded(one, fitted, alignment)
-    time_map = one.time_map(fitted.n_lost)
+    spans, _ = _embedded(signals, fitted, alignment)
+    time_map = signals.time_map(fitted.n_lost)
     return np.concatenate(spans) if len(spans) > 1 else spans[0], time_map
 
 
-class Statistics(NamedTuple):
+class RecordingStatistics(NamedTuple):
     """What the preparation takes from a recording itself."""
 
     channels: Scale = Scale()
@@ -172,16 +176,18 @@ class Statistics(NamedTuple):
 
 
 def statistics_of(
-    one: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
-) -> Statistics:
+    signals: Signals, fitted: FittedPreparation, alignment: Alignment | None = None
+) -> RecordingStatistics:
     """Find what a preparation takes from one recording, for others to be prepared alike."""
-    return _embedded(one, fitted, alignment)[1]
+    return _embedded(signals, fitted, alignment)[1]
 
 
-def _embedded(one, fitted, alignment=None):
+def _embedded(
+    signals: Signals, fitted: FittedPreparation, alignment: Alignment | None
+) -> tuple[list[np.ndarray], RecordingStatistics]:
     """Features of each span, and the statistics by which they were made."""
     n_lags = fitted.n_embeddings
-    inputs, statistics = _inputs(one, fitted, alignment)
+    inputs, statistics = _inputs(signals, fitted, alignment)
     if fitted.components_ is not None:
         spans = [project(x, fitted.components_, n_lags) for x in inputs]
     else:
@@ -192,16 +198,19 @@ def _embedded(one, fitted, alignment=None):
     return spans, statistics
 
 
-def _inputs(one, fitted, alignment):
+def _inputs(
+    signals: Signals, fitted: FittedPreparation, alignment: Alignment | None
+) -> tuple[list[np.ndarray], RecordingStatistics]:
     """Make what is embedded: aligned channels, or spatial components of them."""
-    spans, statistics = one.spans, Statistics(one.scale, alignment=alignment)
+    spans, statistics = signals.spans, RecordingStatistics(signals.scale, alignment=alignment)
     if alignment is not None:
         spans = [alignment.apply(x) for x in spans]
     if fitted.template_ is not None:
         flips, before, after = flips_to_template(spans, fitted.template_, fitted.n_embeddings)
         logger.info(
-            f"{one.recording.label}: {int((flips < 0).sum())} of {plural(len(flips), 'channel')} "
-            f"flipped; similarity to the template {before:.2f} before and {after:.2f} after"
+            f"{signals.recording.label}: {int((flips < 0).sum())} of "
+            f"{plural(len(flips), 'channel')} flipped; similarity to the template {before:.2f} "
+            f"before and {after:.2f} after"
         )
         spans = [x * flips.astype(np.float32) for x in spans]
         statistics = statistics._replace(flips=flips)

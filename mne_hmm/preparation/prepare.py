@@ -8,10 +8,11 @@ them, before the embedding.
 """
 
 import contextlib
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
 from mne.utils import ProgressBar, logger, verbose
 
 from .._utils.docs import fill_doc
@@ -19,21 +20,23 @@ from .._utils.parallel import side_by_side, warn_again, with_warnings
 from ..io.inputs import as_list, to_recordings
 from ..io.parcel_inputs import AtlasArguments, with_parcels
 from ..io.recording import Recording
-from .alignment_groups import make_groups
-from .cache import Folder, opened_to_fill
+from .alignment_groups import AlignmentGroups, make_groups
+from .cache import PreparedFolder, opened_to_fill
 from .cache_key import identity_of
+from .covariance_alignment import Alignment, Scatter
+from .embedding import LaggedMoments
 from .features import (
     features_of,
     fit_components,
     left_out_of,
     moments_of,
-    tell_rank,
-    tell_what_is_left_out,
+    warn_of_left_out,
+    warn_of_rank,
 )
 from .prepared_data import PreparedData
 from .settings import FittedPreparation, Preparation
 from .sign_warning import SignCheck
-from .signals import Signals, prepare_signals, tell_of_short_epochs
+from .signals import Signals, prepare_signals, warn_of_short_epochs
 
 
 @verbose
@@ -135,18 +138,8 @@ def prepare(
     >>> prepared.data[0].shape
     (4986, 10)
     """
-    preparation = Preparation() if preparation is None else preparation
-    if not isinstance(preparation, Preparation):
-        raise TypeError(
-            "preparation must be a Preparation, as in Preparation(h_freq=30), got "
-            f"{preparation!r} of type {type(preparation).__name__}"
-        )
+    preparation = _check_preparation(preparation, picks)
     fitted = preparation if isinstance(preparation, FittedPreparation) else None
-    if fitted is not None and picks is not None:
-        raise ValueError(
-            f"picks={picks!r} cannot be given with a fitted preparation, which has its own "
-            "channels; leave picks out"
-        )
     if any(isinstance(entry, PreparedData) for entry in as_list(inst)):
         raise TypeError(
             "inst is PreparedData, which are prepared already; pass them to fit_hmm or "
@@ -162,7 +155,7 @@ def prepare(
         sfreq=sfreq,
     )
     if preparation.sfreq is None:
-        _same_rate(recordings, fitted)
+        _check_rates(recordings, fitted)
     groups = make_groups(
         recordings,
         preparation,
@@ -179,19 +172,35 @@ def prepare(
         identity = identity_of(recordings, preparation, groups)
         with opened_to_fill(cache_dir, identity, names) as folder:
             prepared = _in_folder(recordings, preparation, groups, folder, n_jobs)
-    tell_of_short_epochs(recordings, preparation)
+    warn_of_short_epochs(recordings, preparation)
     logger.info(str(prepared))
     return prepared
 
 
-def _same_rate(recordings, fitted):
-    """Check the rates of recordings that keep them."""
+def _check_preparation(preparation: Any, picks: Any) -> Preparation:
+    """Check what is to be done, and that picks go with it."""
+    preparation = Preparation() if preparation is None else preparation
+    if not isinstance(preparation, Preparation):
+        raise TypeError(
+            "preparation must be a Preparation, as in Preparation(h_freq=30), got "
+            f"{preparation!r} of type {type(preparation).__name__}"
+        )
+    if isinstance(preparation, FittedPreparation) and picks is not None:
+        raise ValueError(
+            f"picks={picks!r} cannot be given with a fitted preparation, which has its own "
+            "channels; leave picks out"
+        )
+    return preparation
+
+
+def _check_rates(recordings: Sequence[Recording], fitted: FittedPreparation | None) -> None:
+    """Check the rates of recordings that are not resampled."""
     first = recordings[0]
-    for one in recordings[1:]:
-        if one.timeline.sfreq != first.timeline.sfreq:
+    for other in recordings[1:]:
+        if other.timeline.sfreq != first.timeline.sfreq:
             raise ValueError(
                 f"preparation.sfreq is None, so rates stay as they are, but {first.label} has "
-                f"{first.timeline.sfreq:g} Hz and {one.label} {one.timeline.sfreq:g} Hz; set a "
+                f"{first.timeline.sfreq:g} Hz and {other.label} {other.timeline.sfreq:g} Hz; set a "
                 f"rate, as in Preparation(sfreq={first.timeline.sfreq:g})"
             )
     if fitted is not None and first.timeline.sfreq != fitted.sfreq_:
@@ -202,51 +211,65 @@ def _same_rate(recordings, fitted):
         )
 
 
-def _in_memory(recordings, preparation, groups, n_jobs):
+def _in_memory(
+    recordings: Sequence[Recording],
+    preparation: Preparation,
+    groups: AlignmentGroups | None,
+    n_jobs: int | None,
+) -> PreparedData:
     """Prepare recordings in one pass; their signals wait for the components."""
-    everything = _signals(recordings, range(len(recordings)), preparation, n_jobs, "Preparing")
-    signals = [one for _, one in everything]
-    tell_what_is_left_out([left_out_of(one) for one in signals], preparation)
+    indices = range(len(recordings))
+    of_all = [x for _, x in _signals(recordings, indices, preparation, n_jobs, "Preparing")]
+    warn_of_left_out([left_out_of(signals) for signals in of_all], preparation)
     scatters = (
         []
         if groups is None
-        else [groups.scatter(one, number, preparation) for number, one in enumerate(signals)]
+        else [groups.scatter(signals, i, preparation) for i, signals in enumerate(of_all)]
     )
     if isinstance(preparation, FittedPreparation):
         fitted = preparation
-        maps = [] if groups is None else groups.alignments(scatters, fitted.aligned_to_)
+        mean = fitted.aligned_to_
+        maps = [] if groups is None or mean is None else groups.alignments(scatters, mean)
     else:
         signs = SignCheck(recordings, preparation)
-        moments = (moments_of(one, preparation) for one in signals)
+        moments = (moments_of(signals, preparation) for signals in of_all)
         if groups is None:
             maps = []
             total: Any = None
-            for recording, one in zip(recordings, moments, strict=True):
-                total = _added(total, _products(one, recording, signs))
+            for recording, lagged in zip(recordings, moments, strict=True):
+                total = _added(total, _products(lagged, recording, signs))
             fitted = fit_components(total, recordings[0], preparation)
         else:
             fitted, maps = _fit_aligned(moments, scatters, groups, preparation, signs)
-        tell_rank(fitted)
-        signs.tell()
+        warn_of_rank(fitted)
+        signs.warn_if_signs_differ()
     data, time_maps = [], []
-    for alignment in maps or [None] * len(recordings):
-        # Signals are given free one by one.
-        features, time_map = features_of(signals.pop(0), fitted, alignment)
+    alignments: Sequence[Alignment | None] = maps or [None] * len(recordings)
+    for alignment in alignments:
+        # The memory of signals is freed one by one.
+        features, time_map = features_of(of_all.pop(0), fitted, alignment)
         data.append(features)
         time_maps.append(time_map)
     names = [recording.label for recording in recordings]
     return PreparedData(data, fitted, time_maps, names, maps)
 
 
-def _fit_aligned(moments, scatters, groups, preparation, signs):
+def _fit_aligned(
+    moments: Iterable[LaggedMoments],
+    scatters: Sequence[Scatter],
+    groups: AlignmentGroups,
+    preparation: Preparation,
+    signs: SignCheck,
+) -> tuple[FittedPreparation, list[Alignment]]:
     """Fit the mean to which recordings are aligned, their maps, and components of the aligned."""
+    assert preparation.align is not None  # there are groups
     mean = groups.fit_mean(scatters, preparation.align)
     maps = groups.alignments(scatters, mean)
     total: Any = None
-    for recording, one, alignment in zip(groups.recordings, moments, maps, strict=True):
+    for recording, lagged, alignment in zip(groups.recordings, moments, maps, strict=True):
         if signs.wants_more:
-            signs.add(recording, one.products())
-        total = _added(total, one.mapped(alignment.to_mean).products())
+            signs.add(recording, lagged.products())
+        total = _added(total, lagged.mapped(alignment.to_mean).products())
     fitted = fit_components(
         total,
         groups.recordings[0],
@@ -257,7 +280,13 @@ def _fit_aligned(moments, scatters, groups, preparation, signs):
     return fitted, maps
 
 
-def _in_folder(recordings, preparation, groups, folder, n_jobs):
+def _in_folder(
+    recordings: Sequence[Recording],
+    preparation: Preparation,
+    groups: AlignmentGroups | None,
+    folder: PreparedFolder,
+    n_jobs: int | None,
+) -> PreparedData:
     """Prepare recordings in two passes, or what an interrupted call left to do of them."""
     fitted, missing = folder.preparation(), folder.missing()
     if fitted is not None and not missing:
@@ -268,54 +297,69 @@ def _in_folder(recordings, preparation, groups, folder, n_jobs):
         fitted = preparation
         folder.keep_preparation(fitted)
     if fitted is None:
-        fit = _fit_in_folder if groups is None else _fit_aligned_in_folder
-        fitted = fit(recordings, preparation, groups, folder, n_jobs)
+        if groups is None:
+            fitted = _fit_in_folder(recordings, preparation, folder, n_jobs)
+        else:
+            fitted = _fit_aligned_in_folder(recordings, preparation, groups, folder, n_jobs)
     if groups is not None:
         _align_groups_in_folder(recordings, fitted, groups, folder, n_jobs)
     folder.drop_products()
-    for index, one in _signals(recordings, missing, preparation, n_jobs, "Preparing"):
+    for index, signals in _signals(recordings, missing, preparation, n_jobs, "Preparing"):
         alignment = None if groups is None else folder.alignment(index)
         if groups is not None and alignment is None:  # of a recording that is aligned by itself
-            scatter, place = groups.scatter(one, index, fitted), groups.place_of(index)
-            alignment = groups.alignment([scatter], place, fitted.aligned_to_)
+            assert fitted.aligned_to_ is not None
+            scatter, i_group = groups.scatter(signals, index, fitted), groups.group_of(index)
+            alignment = groups.alignment([scatter], i_group, fitted.aligned_to_)
             folder.keep_alignment(index, alignment)
-        folder.keep_features(index, *features_of(one, fitted, alignment), left_out_of(one))
-        del one  # before the next is read
-    tell_what_is_left_out(folder.left_out, preparation)
+        folder.keep_features(index, *features_of(signals, fitted, alignment), left_out_of(signals))
+        del signals  # before the next is read
+    warn_of_left_out(folder.left_out, preparation)
     if not isinstance(preparation, FittedPreparation):
-        tell_rank(fitted)
+        warn_of_rank(fitted)
     return folder.prepared()
 
 
-def _fit_in_folder(recordings, preparation, groups, folder: Folder, n_jobs):
+def _fit_in_folder(
+    recordings: Sequence[Recording],
+    preparation: Preparation,
+    folder: PreparedFolder,
+    n_jobs: int | None,
+) -> FittedPreparation:
     """Fit the components in a pass of their own."""
     n_done, total = folder.products()
     if n_done:
         logger.info(f"Going on after {n_done} of {len(recordings)} recordings")
     todo = range(n_done, len(recordings))
     signs = SignCheck(recordings, preparation)
-    for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
-        total = _added(total, _products(moments_of(one, preparation), one.recording, signs))
-        folder.keep_products(index + 1, total, left_out_of(one))
-        del one  # before the next is read
+    for index, signals in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
+        products = _products(moments_of(signals, preparation), signals.recording, signs)
+        total = _added(total, products)
+        folder.keep_products(index + 1, total, left_out_of(signals))
+        del signals  # before the next is read
     with _forgotten_if_wrong(folder):
         fitted = fit_components(total, recordings[0], preparation)
     folder.keep_preparation(fitted)
-    signs.tell()
+    signs.warn_if_signs_differ()
     return fitted
 
 
-def _fit_aligned_in_folder(recordings, preparation, groups, folder: Folder, n_jobs):
+def _fit_aligned_in_folder(
+    recordings: Sequence[Recording],
+    preparation: Preparation,
+    groups: AlignmentGroups,
+    folder: PreparedFolder,
+    n_jobs: int | None,
+) -> FittedPreparation:
     """Fit the mean to which recordings are aligned, and the components, in a pass of their own.
 
     Components are of aligned recordings, which wait for the mean of all. So what products are made
     of is kept for each recording.
     """
     todo = _without_moments(range(len(recordings)), folder)
-    for index, one in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
-        scatter = groups.scatter(one, index, preparation)
-        folder.keep_moments(index, scatter, moments_of(one, preparation), left_out_of(one))
-        del one  # before the next is read
+    for index, signals in _signals(recordings, todo, preparation, n_jobs, "Fitting"):
+        scatter = groups.scatter(signals, index, preparation)
+        folder.keep_moments(index, scatter, moments_of(signals, preparation), left_out_of(signals))
+        del signals  # before the next is read
     signs = SignCheck(recordings, preparation)
     scatters = [folder.scatter(index) for index in range(len(recordings))]
     moments = (folder.moments(index) for index in range(len(recordings)))
@@ -324,40 +368,48 @@ def _fit_aligned_in_folder(recordings, preparation, groups, folder: Folder, n_jo
     for index, alignment in enumerate(maps):
         folder.keep_alignment(index, alignment)
     folder.keep_preparation(fitted)
-    signs.tell()
+    signs.warn_if_signs_differ()
     return fitted
 
 
-def _align_groups_in_folder(recordings, fitted, groups, folder: Folder, n_jobs):
+def _align_groups_in_folder(
+    recordings: Sequence[Recording],
+    fitted: FittedPreparation,
+    groups: AlignmentGroups,
+    folder: PreparedFolder,
+    n_jobs: int | None,
+) -> None:
     """Find the maps of groups of several recordings, whose first needs to know of the last."""
-    places = [
-        place
-        for place, numbers in enumerate(groups.members)
-        if len(numbers) > 1 and any(folder.alignment(number) is None for number in numbers)
+    assert fitted.aligned_to_ is not None  # there are groups
+    i_groups = [
+        i_group
+        for i_group, members in enumerate(groups.members)
+        if len(members) > 1 and any(folder.alignment(index) is None for index in members)
     ]
-    numbers = sorted(number for place in places for number in groups.members[place])
-    todo = _without_moments(numbers, folder)
-    for index, one in _signals(recordings, todo, fitted, n_jobs, "Aligning"):
-        folder.keep_moments(index, groups.scatter(one, index, fitted), None, left_out_of(one))
-        del one  # before the next is read
-    for place in places:
-        own = groups.members[place]
-        scatters = [folder.scatter(number) for number in own]
-        alignment = groups.alignment(scatters, place, fitted.aligned_to_)
-        for number in own:
-            folder.keep_alignment(number, alignment)
+    indices = sorted(index for i_group in i_groups for index in groups.members[i_group])
+    todo = _without_moments(indices, folder)
+    for index, signals in _signals(recordings, todo, fitted, n_jobs, "Aligning"):
+        scatter = groups.scatter(signals, index, fitted)
+        folder.keep_moments(index, scatter, None, left_out_of(signals))
+        del signals  # before the next is read
+    for i_group in i_groups:
+        members = groups.members[i_group]
+        scatters = [folder.scatter(index) for index in members]
+        alignment = groups.alignment(scatters, i_group, fitted.aligned_to_)
+        for index in members:
+            folder.keep_alignment(index, alignment)
 
 
-def _without_moments(numbers, folder):
+def _without_moments(indices: Sequence[int], folder: PreparedFolder) -> list[int]:
     """List the recordings an interrupted call has not been through."""
-    todo = [number for number in numbers if not folder.has_moments(number)]
-    if len(todo) < len(numbers):
-        logger.info(f"Going on after {len(numbers) - len(todo)} of {len(numbers)} recordings")
+    todo = [index for index in indices if not folder.has_moments(index)]
+    if len(todo) < len(indices):
+        logger.info(f"Going on after {len(indices) - len(todo)} of {len(indices)} recordings")
     return todo
 
 
 @contextlib.contextmanager
-def _forgotten_if_wrong(folder):
+def _forgotten_if_wrong(folder: PreparedFolder) -> Iterator[None]:
     """Leave the folder to other calls if this one fails by what it was asked."""
     try:
         yield
@@ -366,14 +418,14 @@ def _forgotten_if_wrong(folder):
         raise
 
 
-def _products(moments, recording, signs):
-    """Products of one recording, at whose signs we look."""
+def _products(moments: LaggedMoments, recording: Recording, signs: SignCheck) -> np.ndarray:
+    """Get the products of one recording, whose signs are checked with those of others."""
     products = moments.products()
     signs.add(recording, products)
     return products
 
 
-def _added(total, products):
+def _added(total: np.ndarray | None, products: np.ndarray) -> np.ndarray:
     """Add up in place, in the order of the recordings, so that the bits are always the same."""
     if total is None:
         return products
@@ -406,7 +458,7 @@ def _signals(
         progress.update(start + len(group))
 
 
-def _values(recording, preparation):
-    """Prepare signals in another process; what they belong to need not travel back."""
+def _values(recording: Recording, preparation: Preparation) -> list[Any]:
+    """Prepare signals in another process, without the recording, which need not travel back."""
     signals = prepare_signals(recording, preparation, 1)
     return [getattr(signals, field.name) for field in fields(Signals)[1:]]

@@ -96,14 +96,14 @@ class PreparedData:
 
     @property
     def seconds_left_out(self) -> list[float]:
-        """Seconds of each recording that no feature speaks for."""
+        """Seconds of each recording without a feature."""
         out = []
         for time_map in self.time_maps:
-            spoken_for = sum(stop - start for start, stop in time_map.modeled())
-            out.append((time_map.timeline.n_times - spoken_for) / time_map.timeline.sfreq)
+            n_modeled = sum(stop - start for start, stop in time_map.modeled())
+            out.append((time_map.timeline.n_times - n_modeled) / time_map.timeline.sfreq)
         return out
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> "PreparedData":
@@ -125,10 +125,12 @@ class PreparedData:
             [self.alignments[index]] if self.alignments else [],
         )
 
-    def __str__(self):
+    def __str__(self) -> str:
         n_spans, seconds = sum(map(len, self.spans)), self.n_samples / self.sfreq
         left_out = sum(self.seconds_left_out)
-        total = sum(one.timeline.n_times / one.timeline.sfreq for one in self.time_maps)
+        total = sum(
+            time_map.timeline.n_times / time_map.timeline.sfreq for time_map in self.time_maps
+        )
         return "\n".join(
             [
                 f"PreparedData: {plural(len(self), 'recording')} in {plural(n_spans, 'span')}",
@@ -210,7 +212,7 @@ def as_prepared(inst: Any) -> PreparedData | None:
         first.preparation,
         [time_map for entry in entries for time_map in entry.time_maps],
         [name for entry in entries for name in entry.names],
-        [one for entry in entries for one in entry.alignments],
+        [alignment for entry in entries for alignment in entry.alignments],
     )
 
 
@@ -230,7 +232,8 @@ def same_features(ours: FittedPreparation, theirs: FittedPreparation) -> bool:
     )
 
 
-def _same_array(ours, theirs):
+def _same_array(ours: np.ndarray | None, theirs: np.ndarray | None) -> bool:
+    """Tell whether two arrays, either of which may be missing, are equal."""
     if ours is None or theirs is None:
         return ours is theirs
     return np.array_equal(ours, theirs)

@@ -8,7 +8,7 @@ import numpy as np
 from .._utils.checks import check_number, check_option
 
 # Ways to align that are to a mean of covariances.
-TO_MEAN = ("euclidean", "riemannian")
+ALIGNED_TO_MEAN = ("euclidean", "riemannian")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Preparation:
     whiten: bool = False
     standardize: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("l_freq", "h_freq", "sfreq"):
             value = getattr(self, name)
             if value is not None:
@@ -117,15 +117,15 @@ class Preparation:
             check_rate(self.sfreq, self.h_freq, "sfreq")
         self._check_n_components()
 
-    def _check_align(self):
+    def _check_align(self) -> None:
         if self.align == "signs":
             raise ValueError(
                 'align="signs" needs the template of a fitted preparation; give the parcels of a '
                 "group signs that agree with mne_hmm.align_signs, and leave align=None"
             )
-        check_option(self.align, "align", (None, *TO_MEAN))
+        check_option(self.align, "align", (None, *ALIGNED_TO_MEAN))
 
-    def _check_n_components(self):
+    def _check_n_components(self) -> None:
         n = self.n_components
         if n is None or n == "auto":
             if n is None and self.whiten:
@@ -141,7 +141,7 @@ class Preparation:
             check_number(n, "n_components", rule=rule, low=1, integer=True)
 
     @classmethod
-    def time_delay_embedded(cls, **changes) -> "Preparation":
+    def time_delay_embedded(cls, **changes: Any) -> "Preparation":
         """Default preparation: 1-45 Hz, 250 Hz, 15 lags, 80 components.
 
         Parameters
@@ -152,7 +152,7 @@ class Preparation:
         return Preparation(**changes)
 
     @classmethod
-    def amplitude_envelope(cls, **changes) -> "Preparation":
+    def amplitude_envelope(cls, **changes: Any) -> "Preparation":
         """Envelope of the band, its principal components, and no embedding.
 
         Parameters
@@ -163,7 +163,7 @@ class Preparation:
         return Preparation(**{"envelope": True, "n_embeddings": 1, **changes})
 
     @classmethod
-    def standardized(cls, **changes) -> "Preparation":
+    def standardized(cls, **changes: Any) -> "Preparation":
         """Z-scores and nothing else, for fMRI.
 
         Parameters
@@ -182,7 +182,7 @@ class Preparation:
     @property
     def aligns(self) -> bool:
         """Whether recordings are aligned to a mean covariance."""
-        return self.align in TO_MEAN
+        return self.align in ALIGNED_TO_MEAN
 
     @property
     def n_lost(self) -> int:
@@ -248,7 +248,7 @@ class FittedPreparation(Preparation):
     aligned_to_: np.ndarray | None = field(default=None, repr=False)
     grouped_: bool = False
 
-    def _check_align(self):
+    def _check_align(self) -> None:
         if self.aligns != (self.aligned_to_ is not None):
             raise ValueError(
                 f"align={self.align!r} and {'no' if self.aligned_to_ is None else 'an'} "

@@ -13,6 +13,7 @@ from .._utils.docs import fill_doc
 from ..io.inputs import to_recordings
 from ..io.recording import MAX_VALUE, Recording
 from .sign_search import (
+    CovarianceEntries,
     Similarity,
     best_flips,
     compared_entries,
@@ -60,7 +61,7 @@ class SignAlignment:
     def __iter__(self) -> Iterator[Any]:
         return iter((self.raws, self.flips, self.similarity_before, self.similarity_after))
 
-    def __str__(self):
+    def __str__(self) -> str:
         n_flipped = int(np.sum(self.flips == -1))
         to = "a template" if self.reference is None else f"recording {self.reference}"
         return (
@@ -73,7 +74,8 @@ class SignAlignment:
     __repr__ = __str__
 
 
-def _range(values):
+def _range(values: np.ndarray) -> str:
+    """Format the mean and the range of similarities."""
     return f"{values.mean():.2f} ({values.min():.2f} … {values.max():.2f})"
 
 
@@ -166,15 +168,7 @@ def align_signs(
     array([[ 1,  1,  1,  1,  1,  1],
            [ 1, -1,  1,  1, -1,  1]])
     """
-    raws = list(raws) if isinstance(raws, (list, tuple)) else [raws]
-    if not raws:
-        raise ValueError("raws is an empty list; pass the recordings of a group")
-    for i, raw in enumerate(raws):
-        if not isinstance(raw, BaseRaw):
-            raise TypeError(
-                f"raws must be a list of Raw objects, got {type(raw).__name__} at place {i}; turn "
-                "arrays into Raw with mne.io.RawArray, and read files with mne.io.read_raw"
-            )
+    raws = _check_raws(raws)
     check_number(n_embeddings, "n_embeddings", rule="a whole number ≥ 1", low=1, integer=True)
     check_number(n_init, "n_init", rule="a whole number ≥ 1", low=1, integer=True)
     rng = check_random_state(random_state)
@@ -196,22 +190,38 @@ def align_signs(
         index = median_recording(values) if reference is None else int(reference)
         template = covariances[index]
     starts = starts_of_search(n_init, n_channels, rng)
-    found = [_matched(one, entries.of(template), entries, starts) for one in values]
-    flips, before, after = map(np.array, zip(*found, strict=True))
-    new = [_flipped(one, signs) for one, signs in zip(recordings, flips, strict=True)]
-    alignment = SignAlignment(new, flips, before, after, index, template, ch_names)
+    matches = [_matched(row, entries.of(template), entries, starts) for row in values]
+    flips, before, after = map(np.array, zip(*matches, strict=True))
+    aligned = [_flipped(*pair) for pair in zip(recordings, flips, strict=True)]
+    alignment = SignAlignment(aligned, flips, before, after, index, template, ch_names)
     logger.info(str(alignment))
     return alignment
 
 
-def _matched(values, template, entries, starts):
+def _check_raws(raws: Any) -> list[BaseRaw]:
+    """Check that recordings are Raw objects, one or more."""
+    raws = list(raws) if isinstance(raws, (list, tuple)) else [raws]
+    if not raws:
+        raise ValueError("raws is an empty list; pass the recordings of a group")
+    for i, raw in enumerate(raws):
+        if not isinstance(raw, BaseRaw):
+            raise TypeError(
+                f"raws must be a list of Raw objects, got {type(raw).__name__} at place {i}; turn "
+                "arrays into Raw with mne.io.RawArray, and read files with mne.io.read_raw"
+            )
+    return raws
+
+
+def _matched(
+    values: np.ndarray, template: np.ndarray, entries: CovarianceEntries, starts: np.ndarray
+) -> tuple[np.ndarray, float, float]:
     """Find the flips of one recording, and its similarity before and after."""
     similarity = Similarity(values, template, entries)
     flips = best_flips(similarity, starts)
     return flips, float(similarity.of(np.ones(len(flips)))), float(similarity.of(flips))
 
 
-def _flipped(recording, flips):
+def _flipped(recording: Recording, flips: np.ndarray) -> BaseRaw:
     """Copy a recording, with the signs of its channels changed."""
     flipped = recording.picks[flips == -1]
     new = recording.raw.copy().load_data(verbose="ERROR")
@@ -223,16 +233,18 @@ def _flipped(recording, flips):
 def _check_rates(recordings: Sequence[Recording], name: str = "") -> None:
     """Check that a lag is as long in one recording as in all others."""
     first = recordings[0]
-    for one in recordings[1:]:
-        if one.timeline.sfreq != first.timeline.sfreq:
+    for recording in recordings[1:]:
+        if recording.timeline.sfreq != first.timeline.sfreq:
             raise ValueError(
-                f"{first.label} has {first.timeline.sfreq:g} Hz and {name or one.label} "
-                f"{one.timeline.sfreq:g} Hz, so their lags differ; resample to one rate first "
-                "(raw.resample)"
+                f"{first.label} has {first.timeline.sfreq:g} Hz and {name or recording.label} "
+                f"{recording.timeline.sfreq:g} Hz, so their lags differ; resample to one rate "
+                "first (raw.resample)"
             )
 
 
-def _given_template(reference, recordings, n_embeddings):
+def _given_template(
+    reference: Any, recordings: Sequence[Recording], n_embeddings: int
+) -> np.ndarray | None:
     """Get the covariance of a template that is none of the recordings; None if it is one."""
     if isinstance(reference, BaseRaw):
         return _covariance(_reference_recording(reference, recordings[0]), n_embeddings)
@@ -258,7 +270,7 @@ def _given_template(reference, recordings, n_embeddings):
     return None
 
 
-def _reference_recording(raw, first):
+def _reference_recording(raw: BaseRaw, first: Recording) -> Recording:
     """Turn a recording outside the list into one with the list's channels."""
     missing = [n for n in first.ch_names if n not in raw.ch_names or n in raw.info["bads"]]
     if missing:
@@ -271,7 +283,7 @@ def _reference_recording(raw, first):
     return recording
 
 
-def _checked_template(template, n_channels, n_embeddings):
+def _checked_template(template: np.ndarray, n_channels: int, n_embeddings: int) -> np.ndarray:
     """Check an array that is the covariance of embedded channels."""
     n = n_channels * n_embeddings
     if template.shape != (n, n):

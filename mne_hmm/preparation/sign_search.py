@@ -24,13 +24,13 @@ import numpy as np
 from .embedding import lagged_products
 
 # A start must be better by this much to replace one before it: what is less is rounding.
-SMALLEST_GAIN = 1e-10
+MIN_GAIN = 1e-10
 
 # Starts of the search for the signs of a recording that is matched to a model's template.
-N_STARTS = 20
+N_TEMPLATE_STARTS = 20
 
 
-class Entries(NamedTuple):
+class CovarianceEntries(NamedTuple):
     """Entries of a covariance of embedded channels that are compared."""
 
     rows: np.ndarray
@@ -44,12 +44,16 @@ class Entries(NamedTuple):
         return covariance[self.rows, self.columns]
 
 
-def entries_between(rows: np.ndarray, columns: np.ndarray, n_channels: int, n_lags: int) -> Entries:
+def entries_between(
+    rows: np.ndarray, columns: np.ndarray, n_channels: int, n_lags: int
+) -> CovarianceEntries:
     """Entries of different channels, the first above the second."""
-    return Entries(rows, columns, rows // n_lags * n_channels + columns // n_lags, n_channels)
+    return CovarianceEntries(
+        rows, columns, rows // n_lags * n_channels + columns // n_lags, n_channels
+    )
 
 
-def compared_entries(n_channels: int, n_lags: int) -> Entries:
+def compared_entries(n_channels: int, n_lags: int) -> CovarianceEntries:
     """All entries on and above the diagonal ``n_lags``."""
     rows, columns = np.triu_indices(n_channels * n_lags, k=n_lags)
     return entries_between(rows, columns, n_channels, n_lags)
@@ -82,9 +86,9 @@ def median_recording(values: np.ndarray) -> int:
 
     Shapes: ``values`` (n_recordings, n_entries).
     """
-    likeness = np.corrcoef(np.abs(values))
-    np.fill_diagonal(likeness, 0)
-    return int(np.argsort(likeness.sum(0), kind="stable")[len(values) // 2])
+    similarity = np.corrcoef(np.abs(values))
+    np.fill_diagonal(similarity, 0)
+    return int(np.argsort(similarity.sum(0), kind="stable")[len(values) // 2])
 
 
 class Similarity:
@@ -93,7 +97,7 @@ class Similarity:
     Shapes: ``values`` (n_entries,), ``template`` (n_entries,).
     """
 
-    def __init__(self, values: np.ndarray, template: np.ndarray, entries: Entries):
+    def __init__(self, values: np.ndarray, template: np.ndarray, entries: CovarianceEntries):
         centered = template - template.mean()
         self._products = self._by_pair(values * centered / np.linalg.norm(centered), entries)
         self._sums = self._by_pair(values, entries)
@@ -101,14 +105,14 @@ class Similarity:
         self._n_entries = len(values)
 
     @staticmethod
-    def _by_pair(values, entries):
+    def _by_pair(values: np.ndarray, entries: CovarianceEntries) -> np.ndarray:
         """Sum over the lags of each pair of channels: a symmetric matrix, 0 on its diagonal."""
         n = entries.n_channels
         out = np.bincount(entries.cells, values, minlength=n * n).reshape(n, n)
         return out + out.T
 
     def of(self, flips: np.ndarray) -> np.ndarray:
-        """Similarity for some flips.
+        """Similarity for signs of the channels.
 
         Shapes: ``flips`` (..., n_channels); returns ``similarity`` (...).
         """
@@ -117,7 +121,7 @@ class Similarity:
         )
         return self._correlation(products, sums)
 
-    def after_one_more(self, flips: np.ndarray) -> np.ndarray:
+    def after_each_flip(self, flips: np.ndarray) -> np.ndarray:
         """Similarity if one channel more were flipped, for each channel.
 
         Shapes: ``flips`` (..., n_channels); returns ``similarity`` (..., n_channels).
@@ -137,7 +141,8 @@ class Similarity:
         vector = np.linalg.eigh(self._products)[1][:, -1]
         return np.where(vector < 0, -1, 1)
 
-    def _correlation(self, products, sums):
+    def _correlation(self, products: np.ndarray, sums: np.ndarray) -> np.ndarray:
+        """Correlation from the sums of products and of entries under some signs."""
         variation = self._squares - sums**2 / self._n_entries
         # All entries may be alike for some signs, and vary by no more than rounding.
         return products / np.sqrt(np.maximum(variation, 1e-15 * self._squares))
@@ -153,13 +158,16 @@ def best_flips(similarity: Similarity, starts: np.ndarray) -> np.ndarray:
     flips = starts.astype(float)
     moving = np.arange(len(flips))
     while len(moving):
-        current, one_more = similarity.of(flips[moving]), similarity.after_one_more(flips[moving])
-        channel = one_more.argmax(-1)
-        gains = one_more.max(-1) > current + SMALLEST_GAIN
+        current, after_flip = (
+            similarity.of(flips[moving]),
+            similarity.after_each_flip(flips[moving]),
+        )
+        channel = after_flip.argmax(-1)
+        gains = after_flip.max(-1) > current + MIN_GAIN
         moving, channel = moving[gains], channel[gains]
         flips[moving, channel] *= -1
     reached = similarity.of(flips)
-    best = flips[np.argmax(reached > reached.max() - SMALLEST_GAIN)].astype(int)
+    best = flips[np.argmax(reached > reached.max() - MIN_GAIN)].astype(int)
     total = best.sum()
     return best * int(np.sign(total) if total else best[0])
 
@@ -179,7 +187,7 @@ def flips_to_template(
     entries = compared_entries(n_channels, n_lags)
     values = entries.of(lagged_covariance(spans, n_lags))
     similarity = Similarity(values, entries.of(template.astype(float)), entries)
-    starts = starts_of_search(N_STARTS, n_channels, np.random.default_rng(0))
+    starts = starts_of_search(N_TEMPLATE_STARTS, n_channels, np.random.default_rng(0))
     flips = best_flips(similarity, starts * similarity.leading_signs())
     before, after = similarity.of(np.array([np.ones(n_channels), flips]))
     return flips, float(before), float(after)

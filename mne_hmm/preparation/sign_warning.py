@@ -9,7 +9,7 @@ from .._utils.mne_private import warn
 from ..io.recording import Recording
 from .settings import Preparation
 from .sign_search import (
-    Entries,
+    CovarianceEntries,
     Similarity,
     best_flips,
     entries_between,
@@ -18,19 +18,19 @@ from .sign_search import (
 )
 
 # Signs that differ in a group show in its first recordings.
-MOST_RECORDINGS = 20
-N_STARTS = 10
+MAX_RECORDINGS = 20
+N_WARNING_STARTS = 10
 
 # With fewer channels, flips make nearly anything similar.
-FEWEST_CHANNELS = 5
+MIN_CHANNELS = 5
 
 # What counts as clearly more similar: by this much, and by this factor above chance.
-CLEAR_GAIN = 0.1
-ABOVE_CHANCE = 2.0
+MIN_CLEAR_GAIN = 0.1
+MIN_RATIO_TO_CHANCE = 2.0
 
 
 class SignCheck:
-    """Looks at the products of one recording after another, and tells in the end.
+    """Collects the products of one recording after another, and warns in the end.
 
     Only parcels are checked, which are kept as ``misc`` channels: the signs of sensors are known.
     Envelopes have no sign, and without an embedding there may be nothing between parcels.
@@ -43,20 +43,20 @@ class SignCheck:
         n_channels = len(first.picks)
         wanted = (
             len(recordings) > 1
-            and n_channels >= FEWEST_CHANNELS
+            and n_channels >= MIN_CHANNELS
             and n_lags > 1
             and preparation.n_components is not None
             and not preparation.envelope
             and kinds == {"misc"}
         )
-        self._entries = _one_per_lag(n_channels, n_lags) if wanted else None
+        self._entries = _entries_by_difference_of_lags(n_channels, n_lags) if wanted else None
         self._labels: list[str] = []
         self._values: list[np.ndarray] = []
 
     @property
     def wants_more(self) -> bool:
         """Whether another recording would be looked at."""
-        return self._entries is not None and len(self._values) < MOST_RECORDINGS
+        return self._entries is not None and len(self._values) < MAX_RECORDINGS
 
     def add(self, recording: Recording, products: np.ndarray) -> None:
         """Keep what is needed of the products of one recording's embedded channels."""
@@ -68,13 +68,13 @@ class SignCheck:
         self._labels.append(recording.label)
         self._values.append(values)
 
-    def tell(self) -> None:
+    def warn_if_signs_differ(self) -> None:
         """Warn if flips would make some recordings clearly more similar to the median one."""
         if self._entries is None or len(self._values) < 2:
             return
         values = np.array(self._values)
         before, after, chance = _similarities(values, self._entries)
-        differs = (after > before + CLEAR_GAIN) & (after > ABOVE_CHANCE * chance)
+        differs = (after > before + MIN_CLEAR_GAIN) & (after > MIN_RATIO_TO_CHANCE * chance)
         if differs.any():
             names = [label for label, yes in zip(self._labels, differs, strict=True) if yes]
             warn(
@@ -86,7 +86,7 @@ class SignCheck:
             )
 
 
-def _one_per_lag(n_channels: int, n_lags: int) -> Entries:
+def _entries_by_difference_of_lags(n_channels: int, n_lags: int) -> CovarianceEntries:
     """One entry for each pair of channels and each difference of their lags.
 
     Others with the same difference say nearly the same.
@@ -98,7 +98,9 @@ def _one_per_lag(n_channels: int, n_lags: int) -> Entries:
     return entries_between(rows.ravel(), columns.ravel(), n_channels, n_lags)
 
 
-def _similarities(values, entries):
+def _similarities(
+    values: np.ndarray, entries: CovarianceEntries
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Similarity to the median recording, with the best flips, and what the search finds by chance.
 
     Chance is the most that flips reach in any recording where the template's pairs of channels
@@ -106,15 +108,15 @@ def _similarities(values, entries):
     """
     rng = np.random.default_rng(0)
     n_channels = entries.n_channels
-    starts = starts_of_search(N_STARTS, n_channels, rng)
+    starts = starts_of_search(N_WARNING_STARTS, n_channels, rng)
     template = values[median_recording(values)]
     pairs = template.reshape(n_channels * (n_channels - 1) // 2, -1)
     before, after, chance = [], [], []
-    for one in values:
-        similarity = Similarity(one, template, entries)
+    for row in values:
+        similarity = Similarity(row, template, entries)
         before.append(similarity.of(np.ones(n_channels)))
         after.append(similarity.of(best_flips(similarity, starts)))
         unlike = rng.permutation(pairs) * rng.choice([-1, 1], (len(pairs), 1))
-        similarity = Similarity(one, unlike.ravel(), entries)
+        similarity = Similarity(row, unlike.ravel(), entries)
         chance.append(similarity.of(best_flips(similarity, starts)))
-    return np.array(before), np.array(after), max(chance)
+    return np.array(before), np.array(after), float(max(chance))

@@ -13,23 +13,23 @@ from .._utils.arrays import row_blocks
 from .._utils.checks import listed, plural
 from .._utils.mne_private import warn
 from ..io.recording import MAX_VALUE, Recording, cut
-from ..io.timeline import Span, TimeMap
+from ..io.timeline import Span, Timeline, TimeMap
 from .settings import Preparation, check_rate
 
 # Sampling rates relate to each other as whole numbers up to this size. Where they do not
 # quite, the time map still uses the rate that resampling really had.
-MOST_DOWN = 10_000
+MAX_DENOMINATOR = 10_000
 
 # Rows that are worked on in float64 at once.
-BLOCK_LENGTH = 4096
+FLOAT64_BLOCK_LENGTH = 4096
 
 # Steps between numbers in float32 that are a larger share of a channel's range hide its signal.
-COARSEST = 0.03
+MAX_FLOAT32_STEP = 0.03
 # Fewer samples may lie close together by chance.
-FEWEST = 10
+MIN_SAMPLES_TO_JUDGE = 10
 
 # Seconds for which all channels must hold one value to count as no signal at all.
-SHORTEST_SILENCE = 0.1
+MIN_SILENCE = 0.1
 
 
 class Scale(NamedTuple):
@@ -90,13 +90,13 @@ def resampling_ratio(sfreq: float, target: float | None) -> Fraction:
         return Fraction(1)
     exact = Fraction(target) / Fraction(sfreq)
     return (
-        (1 / (1 / exact).limit_denominator(MOST_DOWN))
+        (1 / (1 / exact).limit_denominator(MAX_DENOMINATOR))
         if exact < 1
-        else exact.limit_denominator(MOST_DOWN)
+        else exact.limit_denominator(MAX_DENOMINATOR)
     )
 
 
-def _resampled(x, ratio, n_jobs):
+def _resampled(x: np.ndarray, ratio: Fraction, n_jobs: int | None) -> np.ndarray:
     """Resample exactly: sample j lies at j / ratio."""
     if ratio == 1:
         return x
@@ -111,7 +111,7 @@ def _resampled(x, ratio, n_jobs):
     return y[:, before * up // down :][:, :n_out]
 
 
-def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any) -> Signals:
+def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: int | None) -> Signals:
     """Filter, resample, envelope and standardize one recording; keep its good spans."""
     sfreq = recording.timeline.sfreq
     if preparation.h_freq is not None:
@@ -129,7 +129,7 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
         signals.n_silent += sum(max(0, min(b, d) - max(a, c)) for a, b in good for c, d in silent)
         # Filters must not ring with the jumps into and out of silence.
         for origin, end in cut((start, stop), silent):
-            spans = [part for a, b in good for part in cut((max(a, origin), min(b, end)), [])]
+            spans = [span for a, b in good for span in cut((max(a, origin), min(b, end)), [])]
             piece = x[:, origin - start : end - start]
             for a, b in spans:
                 extent.add(piece[:, a - origin : b - origin])
@@ -155,33 +155,40 @@ def prepare_signals(recording: Recording, preparation: Preparation, n_jobs: Any)
 class _Extent:
     """Smallest and largest value of each channel."""
 
-    def __init__(self, n_channels):
+    def __init__(self, n_channels: int):
         self.low = np.full(n_channels, np.inf)
         self.high = np.full(n_channels, -np.inf)
 
-    def add(self, x):
+    def add(self, x: np.ndarray) -> None:
+        """Take in the samples of all channels, shape (n_channels, n_samples)."""
         self.low = np.minimum(self.low, x.min(1))
         self.high = np.maximum(self.high, x.max(1))
 
     @property
-    def width(self):
+    def width(self) -> np.ndarray:
         """Difference of the two, shape (n_channels,); infinite where nothing was added."""
         return self.high - self.low
 
 
-def _without_signal(x, sfreq):
+def _without_signal(x: np.ndarray, sfreq: float) -> list[tuple[int, int]]:
     """Find where all channels stand still: padding at the ends of files, lost packets."""
     still = np.concatenate([[False], (x[:, 1:] == x[:, :-1]).all(0), [False]])
     edges = np.flatnonzero(np.diff(still.astype(np.int8)))
-    shortest = max(round(SHORTEST_SILENCE * sfreq), 5)
+    shortest = max(round(MIN_SILENCE * sfreq), 5)
     return [(int(a), int(b) + 1) for a, b in edges.reshape(-1, 2) if b - a + 1 >= shortest]
 
 
-def _filtered(x, preparation, ratio, timeline, n_jobs):
-    """Filter, resample and take the envelope of a stretch without a jump."""
+def _filtered(
+    x: np.ndarray,
+    preparation: Preparation,
+    ratio: Fraction,
+    timeline: Timeline,
+    n_jobs: int | None,
+) -> np.ndarray:
+    """Filter, resample and take the envelope of a segment without a jump."""
     l_freq, h_freq = preparation.l_freq, preparation.h_freq
     if l_freq is not None or h_freq is not None:
-        # Of short epochs `tell_of_short_epochs` says once what MNE-Python says of each.
+        # Of short epochs `warn_of_short_epochs` warns once of what MNE-Python warns of for each.
         verbose = "WARNING" if timeline.epochs is None else "ERROR"
         x = mne.filter.filter_data(
             x, timeline.sfreq, l_freq, h_freq, n_jobs=n_jobs, verbose=verbose
@@ -190,7 +197,7 @@ def _filtered(x, preparation, ratio, timeline, n_jobs):
     return _envelope(x) if preparation.envelope else x
 
 
-def tell_of_short_epochs(recordings: Sequence[Recording], preparation: Preparation) -> None:
+def warn_of_short_epochs(recordings: Sequence[Recording], preparation: Preparation) -> None:
     """Warn once of epochs that are shorter than the filter."""
     l_freq, h_freq = preparation.l_freq, preparation.h_freq
     if l_freq is None and h_freq is None:
@@ -210,15 +217,15 @@ def tell_of_short_epochs(recordings: Sequence[Recording], preparation: Preparati
             return
 
 
-def _rows(ratio, origin, span):
+def _rows(ratio: Fraction, origin: int, span: tuple[int, int]) -> range:
     """Resampled samples that lie in a span, counted from `origin`."""
     up, down = ratio.numerator, ratio.denominator
     start, stop = span
     return range(-(-(start - origin) * up // down), (stop - 1 - origin) * up // down + 1)
 
 
-def _keep_spans(signals, x, spans, origin):
-    """Take the good spans out of a stretch that was resampled from `origin` on."""
+def _keep_spans(signals: Signals, x: np.ndarray, spans: list[tuple[int, int]], origin: int) -> None:
+    """Take the good spans out of a segment that was resampled from `origin` on."""
     for span in spans:
         rows = _rows(signals.ratio, origin, span)
         signals.spans.append(x[:, rows.start : rows.stop].T)
@@ -227,14 +234,16 @@ def _keep_spans(signals, x, spans, origin):
         signals.firsts.append(rows.start)
 
 
-def _envelope(x):
+def _envelope(x: np.ndarray) -> np.ndarray:
+    """Amplitude of the analytic signal."""
     from scipy.signal import hilbert
 
     n = x.shape[1]
     return np.abs(hilbert(x, N=next_fast_len(n), axis=1)[:, :n])
 
 
-def _check_finite(x, recording, origin):
+def _check_finite(x: np.ndarray, recording: Recording, origin: int) -> None:
+    """Check that a segment, which begins at a sample of the recording, holds only numbers."""
     good = np.abs(x) <= MAX_VALUE  # which NaN is not
     if good.all():
         return
@@ -253,7 +262,8 @@ def _check_finite(x, recording, origin):
     )
 
 
-def _check_flat(extent, recording):
+def _check_flat(extent: np.ndarray, recording: Recording) -> None:
+    """Check that every channel has more than one value."""
     flat = [name for name, e in zip(recording.ch_names, extent, strict=True) if e == 0]
     if flat:
         raise ValueError(
@@ -263,7 +273,8 @@ def _check_flat(extent, recording):
         )
 
 
-def _no_span_message(recording, preparation):
+def _no_span_message(recording: Recording, preparation: Preparation) -> str:
+    """Say why no good span is left."""
     n_good = sum(b - a for a, b in recording.spans)
     total = recording.timeline.n_times / recording.timeline.sfreq
     n_lags = preparation.n_embeddings
@@ -284,12 +295,14 @@ def _no_span_message(recording, preparation):
     )
 
 
-def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | None = None) -> Scale:
-    """Z-score all spans of a recording together, if wanted, and make them float32, in place.
+def standardize(
+    spans: list[np.ndarray], enabled: bool, recording: Recording | None = None
+) -> Scale:
+    """Z-score all spans of a recording together, if enabled, and make them float32, in place.
 
-    Gives what was taken off and divided by.
+    Returns what was taken off and divided by.
     """
-    if not wanted:
+    if not enabled:
         if recording is not None:
             _check_float32(spans, recording)
         spans[:] = [np.ascontiguousarray(x, np.float32) for x in spans]
@@ -297,29 +310,31 @@ def standardize(spans: list[np.ndarray], wanted: bool, recording: Recording | No
     n = sum(map(len, spans))
     mean = sum(x.sum(0, dtype=float) for x in spans) / n
     squares = sum(
-        np.square(x[rows] - mean).sum(0) for x in spans for rows in row_blocks(len(x), BLOCK_LENGTH)
+        np.square(x[rows] - mean).sum(0)
+        for x in spans
+        for rows in row_blocks(len(x), FLOAT64_BLOCK_LENGTH)
     )
     spread = np.sqrt(squares / n)
     if recording is not None:
         _check_flat(np.where(spread > 1e-12 * np.abs(mean), spread, 0.0), recording)
     for i, x in enumerate(spans):
         out = x if x.dtype == np.float32 else np.empty(x.shape, np.float32)
-        for rows in row_blocks(len(x), BLOCK_LENGTH):
+        for rows in row_blocks(len(x), FLOAT64_BLOCK_LENGTH):
             out[rows] = (x[rows] - mean) / spread
         spans[i] = out
     return Scale(mean, spread)
 
 
-def _check_float32(spans, recording):
+def _check_float32(spans: list[np.ndarray], recording: Recording) -> None:
     """Check that the signals of channels are still there in float32."""
-    if sum(map(len, spans)) < FEWEST:
+    if sum(map(len, spans)) < MIN_SAMPLES_TO_JUDGE:
         return
     extent = _Extent(len(recording.ch_names))
     for x in spans:
         extent.add(x.T)
     largest = np.maximum(np.abs(extent.low), np.abs(extent.high))
     steps = np.spacing(largest.astype(np.float32))
-    hidden = np.flatnonzero(steps > COARSEST * extent.width)
+    hidden = np.flatnonzero(steps > MAX_FLOAT32_STEP * extent.width)
     if not len(hidden):
         return
     names = [recording.ch_names[channel] for channel in hidden]

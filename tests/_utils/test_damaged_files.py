@@ -392,10 +392,10 @@ def test_an_index_of_something_else(filled, tmp_path, text):
 
 def test_damaged_sums_are_made_again(tmp_path):
     """What an interrupted call left is taken whole, or not at all."""
-    folder = cache.Folder(tmp_path, {"recordings": [{"left_out": None}]})
+    folder = cache.PreparedFolder(tmp_path, {"recordings": [{"left_out": None}]})
     sums = np.random.default_rng(0).standard_normal((6, 6))
     folder.keep_products(1, sums, None)
-    path = tmp_path / cache.PRODUCTS
+    path = tmp_path / cache.PRODUCTS_FILE
     content, rng = path.read_bytes(), np.random.default_rng(3)
     damaged = [flipped(content, place) for place in rng.integers(len(content), size=300)]
     for one in [*damaged, *(content[:n] for n in range(0, len(content), 31)), b"", content]:

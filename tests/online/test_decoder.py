@@ -14,7 +14,7 @@ from scipy.stats import multivariate_normal
 import mne_hmm
 from mne_hmm.model.file import Learned
 from mne_hmm.online.causal_filter import design_filter
-from mne_hmm.online.stream_statistics import calibrate
+from mne_hmm.online.stream_statistics import statistics_from_calibration
 from mne_hmm.preparation.sign_search import lagged_covariance
 
 N_SECONDS = 4
@@ -27,7 +27,7 @@ def causal_reference(hmm, x, info, calibration, lag, phase, to_mean=None):
     """
     preparation, sfreq = hmm.preparation_, info["sfreq"]
     design = design_filter(sfreq, preparation, preparation.sfreq_, phase)
-    statistics = calibrate(preparation, calibration, info, True)
+    statistics = statistics_from_calibration(preparation, calibration, info, True)
     # The stream stood at its first value before, for as long as the filter remembers.
     up = design.up
     n_before = len(design.coefficients) // up + 1
@@ -191,7 +191,7 @@ def test_statistics_are_those_of_the_calibration(simulated, fitted):
     """Means and standard deviations are taken as the definition says, bad spans left out."""
     raw = simulated[0].copy()
     raw.set_annotations(mne.Annotations(40.0, 19.996, "BAD"))
-    statistics = calibrate(fitted.preparation_, raw, raw.info, True)
+    statistics = statistics_from_calibration(fitted.preparation_, raw, raw.info, True)
     x = mne.filter.filter_data(raw.get_data(), 250, 1, 45, verbose="ERROR")[:, :10_000]
     assert_allclose(statistics.channels.mean, x.mean(1), rtol=1e-9, atol=1e-9)
     assert_allclose(statistics.channels.spread, x.std(1), rtol=1e-9)
@@ -201,7 +201,7 @@ def test_statistics_are_those_of_the_calibration(simulated, fitted):
     # Features are in single precision there.
     assert_allclose(statistics.features.spread, features.std(0), rtol=1e-5)
     assert_allclose(statistics.features.mean, features.mean(0), rtol=0, atol=1e-5)
-    with_all = calibrate(fitted.preparation_, raw, raw.info, False)
+    with_all = statistics_from_calibration(fitted.preparation_, raw, raw.info, False)
     assert np.abs(with_all.channels.spread - statistics.channels.spread).max() > 1e-4
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from mne_hmm.online.fixed_lag import LEAST_PROBABILITY, FixedLagSmoother
+from mne_hmm.online.fixed_lag import MIN_PROBABILITY, FixedLagSmoother
 
 
 def logsumexp(terms, axis=None):
@@ -16,8 +16,8 @@ def logsumexp(terms, axis=None):
 
 def by_definition(initial, transition, log_densities, lag):
     """p(s_t | x_1 ... x_(t + lag)), by the recursions of the textbook, in logarithms."""
-    start = np.log(np.maximum(initial, LEAST_PROBABILITY))
-    steps = np.log(np.maximum(transition, LEAST_PROBABILITY))
+    start = np.log(np.maximum(initial, MIN_PROBABILITY))
+    steps = np.log(np.maximum(transition, MIN_PROBABILITY))
     forward = [start + log_densities[0]]
     for row in log_densities[1:]:
         forward.append(logsumexp(forward[-1][:, np.newaxis] + steps, axis=0) + row)
@@ -106,7 +106,7 @@ def test_impossible_steps_cost_what_they_cost_offline():
     """Or streams and recordings would have other states where models have zeros."""
     from mne_hmm.engine.inference.forward_backward import TINY  # which loads TensorFlow
 
-    assert LEAST_PROBABILITY == TINY
+    assert MIN_PROBABILITY == TINY
 
 
 @pytest.mark.parametrize("lag", [0, 3])

@@ -491,7 +491,7 @@ KILLED = """
 import os, signal, sys
 from mne_hmm import Preparation, engine, prepare
 from mne_hmm.preparation import prepare as prepare_module
-from mne_hmm.preparation.prepare import Folder
+from mne_hmm.preparation.prepare import PreparedFolder
 
 def die(*args, **kwargs):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -509,7 +509,7 @@ if where == "first pass":
 elif where == "mean":
     prepare_module.fit_components = die
 elif where == "maps":
-    Folder.keep_alignment = third(Folder.keep_alignment)
+    PreparedFolder.keep_alignment = third(PreparedFolder.keep_alignment)
 else:
     engine.write_shard = third(engine.write_shard)
 settings = Preparation(n_embeddings=5, n_components=6, align="riemannian", sfreq=None, h_freq=40)

@@ -19,7 +19,7 @@ import mne_hmm
 from mne_hmm import Preparation, prepare, read_prepared
 from mne_hmm.engine import Shards
 from mne_hmm.io.inputs import to_recordings
-from mne_hmm.preparation import cache
+from mne_hmm.preparation import cache_index
 from mne_hmm.preparation import prepare as prepare_module
 from mne_hmm.preparation.prepared_data import as_prepared
 
@@ -590,7 +590,7 @@ def test_an_index_that_lacks_something_deep(filled):
     index = filled / "index.json"
     content = json.loads(index.read_text())
     del content["sha256"], content["recordings"][1]["shard"]["time_map"]["timeline"]
-    index.write_text(json.dumps({"sha256": cache._checksum(content), **content}))
+    index.write_text(json.dumps({"sha256": cache_index.checksum(content), **content}))
     with pytest.raises(OSError, match=r"index.json is damaged.*timeline"):
         read_prepared(filled)
 

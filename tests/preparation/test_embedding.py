@@ -86,7 +86,7 @@ LENGTHS = [15, 16, 17, 28, 29, 63, 64, 77, 78, 79, 92, 141, 142, 143, 333]
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(embedding, "BLOCK_LENGTH", 64)
+    monkeypatch.setattr(embedding, "EMBEDDED_BLOCK_LENGTH", 64)
 
 
 @pytest.mark.parametrize("n_samples", LENGTHS)
@@ -112,7 +112,7 @@ def test_projection_is_that_of_the_embedded_matrix(n_samples):
 
 
 def test_blocks_of_their_real_length():
-    x = noise(embedding.BLOCK_LENGTH + 101, 2)
+    x = noise(embedding.EMBEDDED_BLOCK_LENGTH + 101, 2)
     embedded = embed(x.astype(float), 5)
     expected = embedded.T @ embedded
     atol = 1e-12 * np.abs(expected).max()  # as above

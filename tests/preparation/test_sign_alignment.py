@@ -112,7 +112,7 @@ def test_similarity_is_the_correlation(n_lags):
     entries = compared_entries(6, n_lags)
     similarity = Similarity(*map(entries.of, covariances), entries)
     flips = np.random.default_rng(0).choice([-1, 1], (7, 6))
-    one_more = similarity.after_one_more(flips)
+    one_more = similarity.after_each_flip(flips)
 
     def expected(signs):
         signs = np.repeat(signs, n_lags)
