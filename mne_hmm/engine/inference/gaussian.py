@@ -334,7 +334,9 @@ def _precise_moments(
     blocks: list[Tensor], weights: list[Tensor], covariance_type: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Weighted sums and products (or squares) for one state, in float64."""
-    sums = products = 0.0
+    n_features = blocks[0].shape[1]
+    sums = np.zeros(n_features)
+    products = np.zeros(n_features if covariance_type == DIAGONAL else (n_features, n_features))
     for x, of_block in zip(blocks, weights, strict=True):
         rows = tf.where(of_block > np.finfo(float).eps)[:, 0]
         chosen = tf.cast(tf.gather(x, rows), tf.float64)
