@@ -164,7 +164,7 @@ def _hann(n_samples: int, bandwidth: float | None, edges: str) -> np.ndarray:
 class CrossSpectra:
     """Sums over windows of the cross-spectra of signals that are weighted by states."""
 
-    def __init__(self, windows: Windows, n_states: int, n_channels: int):
+    def __init__(self, windows: Windows, n_states: int, n_channels: int) -> None:
         n_freqs = len(windows.freqs)
         self.windows = windows
         self.total = np.zeros((n_states, n_freqs, n_channels, n_channels), complex)
