@@ -31,13 +31,14 @@ NONSENSE = {
 # Not called with nonsense, and why.
 LEFT_OUT = {
     "multi_worker_strategy": "waits for other machines",
-    "find_bids_recordings": "needs MNE-BIDS and a data set; see test_bids.py",
-    "read_bids_recording": "needs MNE-BIDS and a data set; see test_bids.py",
-    "read_bids_annotations": "needs MNE-BIDS and a data set; see test_bids.py",
-    "write_bids_derivatives": "needs MNE-BIDS and a data set; see test_bids.py",
-    "parcellate_nifti": "needs images; see test_fmri.py",
-    "decode_stream": "needs a stream; see test_streaming.py",
-    "record_stream": "needs a stream; see test_streaming.py",
+    "find_bids_recordings": "needs MNE-BIDS and a data set; see model/test_bids_derivatives.py",
+    "read_bids_recording": "needs MNE-BIDS and a data set; see model/test_bids_derivatives.py",
+    "read_bids_annotations": "needs MNE-BIDS and a data set; see model/test_bids_derivatives.py",
+    "write_bids_derivatives": "needs MNE-BIDS and a data set; see model/test_bids_derivatives.py",
+    "parcellate_nifti": "needs images; see io/parcellation/test_nifti.py",
+    "decode_stream": "needs a stream; see online/test_stream.py",
+    "record_stream": "needs a stream; see online/test_stream.py",
+    "sys_info": "prints; its arguments are MNE-Python's",
 }
 
 # Their meaning is that of MNE-Python and matplotlib, which check them.
