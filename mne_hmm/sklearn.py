@@ -4,19 +4,22 @@ This module is imported by itself: ``from mne_hmm.sklearn import HMMTransformer`
 """
 
 import contextlib
+from collections.abc import Sequence
 from numbers import Number
-from typing import Any
+from typing import Any, Self
 
 import mne
 import numpy as np
 
 from ._utils.checks import check_option, import_extra, listed, plural
+from ._utils.typing import RandomState, Verbose
 from .io.bids import is_bids_path
 from .io.parcel_inputs import AtlasArguments
 from .model.fit import fit_prepared, prepared_of
 from .model.fit_settings import FitSettings, check_n_states
 from .model.hmm import HMM
 from .model.inference import Options, features_for
+from .model.priors import Priors
 from .model.recording_features import (
     KINDS,
     METRICS,
@@ -24,9 +27,11 @@ from .model.recording_features import (
     recording_feature_names,
 )
 from .preparation.prepared_data import PreparedData
+from .preparation.settings import Preparation
 
 import_extra("sklearn.base", "sklearn", "for mne_hmm.sklearn")
 from sklearn.base import BaseEstimator, TransformerMixin  # noqa: E402  (said how to get it first)
+from sklearn.utils import Tags  # noqa: E402
 from sklearn.utils.validation import check_is_fitted, validate_data  # noqa: E402
 
 __all__ = ["HMMTransformer"]
@@ -162,26 +167,26 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_states=6,
+        n_states: int = 6,
         *,
-        hmm=None,
-        features=KINDS,
-        metric="riemannian",
-        preparation=None,
-        picks=None,
-        reject_by_annotation=True,
-        sfreq=None,
-        learn_means=FitSettings.learn_means,
-        covariance_type=FitSettings.covariance_type,
-        n_init=FitSettings.n_init,
-        refine=FitSettings.refine,
-        max_iter=FitSettings.max_iter,
-        tol=FitSettings.tol,
-        priors=FitSettings.priors,
-        random_state=None,
-        n_jobs=None,
-        verbose=None,
-    ):
+        hmm: HMM | None = None,
+        features: str | Sequence[str] = KINDS,
+        metric: str = "riemannian",
+        preparation: Preparation | None = None,
+        picks: Any = None,
+        reject_by_annotation: bool = True,
+        sfreq: float | None = None,
+        learn_means: bool | str = FitSettings.learn_means,
+        covariance_type: str = FitSettings.covariance_type,
+        n_init: int = FitSettings.n_init,
+        refine: bool = FitSettings.refine,
+        max_iter: int = FitSettings.max_iter,
+        tol: float = FitSettings.tol,
+        priors: Priors | None = FitSettings.priors,
+        random_state: RandomState = None,
+        n_jobs: int | None = None,
+        verbose: Verbose = None,
+    ) -> None:
         self.n_states = n_states
         self.hmm = hmm
         self.features = features
@@ -201,7 +206,7 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.verbose = verbose
 
-    def fit(self, X, y=None):
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Train a model on recordings.
 
         Parameters
@@ -216,11 +221,11 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         self : HMMTransformer
             The transformer itself, with its model.
         """
-        with _told(self.verbose):
+        with _log_level(self.verbose):
             self._fit(X)
         return self
 
-    def fit_transform(self, X, y=None):
+    def fit_transform(self, X: Any, y: Any = None) -> np.ndarray:
         """Train a model on recordings, and compute their features.
 
         Parameters
@@ -235,10 +240,10 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         features : array, shape (n_recordings, n_features_out)
             The same as by :meth:`fit` and :meth:`transform`, with recordings prepared once.
         """
-        with _told(self.verbose):
+        with _log_level(self.verbose):
             return self._features_of(self._fit(X))
 
-    def transform(self, X):
+    def transform(self, X: Any) -> np.ndarray:
         """Compute the features of recordings.
 
         Parameters
@@ -253,10 +258,10 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "hmm_")
         recordings = self._recordings(X, reset=False)
-        with _told(self.verbose):
+        with _log_level(self.verbose):
             return self._features_of(self._prepared_for(self.hmm_, recordings))
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Sequence[str] | None = None) -> np.ndarray:
         """Get the names of the features.
 
         Parameters
@@ -278,20 +283,21 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
                 "input_features should have length equal to number of features "
                 f"({n_in}), got {len(input_features)}"
             )
-        own = getattr(self, "feature_names_in_", None)
-        if input_features is not None and own is not None and list(input_features) != list(own):
+        names_in = getattr(self, "feature_names_in_", None)
+        both_named = input_features is not None and names_in is not None
+        if both_named and list(input_features) != list(names_in):  # type: ignore[arg-type]
             raise ValueError("input_features is not equal to feature_names_in_")
         return np.array(recording_feature_names(self.hmm_, self.features_), dtype=object)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
 
-    def __sklearn_is_fitted__(self):
+    def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "hmm_")
 
-    def _fit(self, X):
+    def _fit(self, X: Any) -> PreparedData:
         """Train the model, and give the recordings as they were prepared for it."""
         features = _check_features(self.features)
         check_option(self.metric, "metric", METRICS)
@@ -324,10 +330,10 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
                     "hmm must be a model, as fit_hmm and read_hmm give, or None to train one, got "
                     f"{type(self.hmm).__name__}"
                 )
-            given = [n for n in ("preparation", "picks") if getattr(self, n) is not None]
-            if given:
+            excess = [n for n in ("preparation", "picks") if getattr(self, n) is not None]
+            if excess:
                 raise ValueError(
-                    f"{listed(given)} cannot be given with hmm, which has its own; leave them at "
+                    f"{listed(excess)} cannot be given with hmm, which has its own; leave them at "
                     "None, or leave hmm out to train one"
                 )
             hmm = self.hmm
@@ -336,16 +342,18 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         self.n_iter_ = max(len(hmm.history_.get("free_energy", ())) - 1, 1)
         return prepared
 
-    def _prepared_for(self, hmm, recordings):
+    def _prepared_for(self, hmm: HMM, recordings: list[Any]) -> PreparedData:
+        """Prepare recordings as a model needs them."""
         options = Options(self.reject_by_annotation, self.sfreq, self.n_jobs)
         prepared = features_for(hmm, recordings, options)
         _check_rows(prepared, recordings)
         return prepared
 
-    def _features_of(self, prepared):
+    def _features_of(self, prepared: PreparedData) -> np.ndarray:
+        """Compute the features of recordings that are prepared."""
         return compute_recording_features(self.hmm_, prepared, self.features_, self.metric)
 
-    def _recordings(self, X, *, reset):
+    def _recordings(self, X: Any, *, reset: bool) -> list[Any]:
         """Get recordings as a list with one entry per row."""
         if isinstance(X, (mne.io.BaseRaw, mne.BaseEpochs, str)) or is_bids_path(X):
             raise TypeError(
@@ -354,11 +362,11 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
                 "[epochs[i] for i in range(len(epochs))]"
             )
         if isinstance(X, PreparedData):
-            return self._one_each([X[i] for i in range(len(X))], reset)
+            return self._checked_list([X[i] for i in range(len(X))], reset)
         if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1:
             X = list(X)
         if isinstance(X, (list, tuple)) and any(_is_recording(entry) for entry in X):
-            return self._one_each(list(X), reset)
+            return self._checked_list(list(X), reset)
         X = validate_data(self, X, reset=reset, dtype=np.float64, allow_nd=True)
         if X.ndim == 2 and X.shape[1] == 1:
             raise ValueError(
@@ -369,11 +377,12 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
             raise ValueError(f"X must be {ROW_PER_RECORDING}, got an array of shape {X.shape}")
         return list(X if X.ndim == 3 else X[:, np.newaxis])
 
-    def _one_each(self, recordings, reset):
+    def _checked_list(self, recordings: list[Any], reset: bool) -> list[Any]:
+        """Check that no entry stands for several recordings."""
         several = [
-            number
-            for number, one in enumerate(recordings)
-            if isinstance(one, PreparedData) and len(one) != 1
+            index
+            for index, entry in enumerate(recordings)
+            if isinstance(entry, PreparedData) and len(entry) != 1
         ]
         if several:
             raise ValueError(
@@ -387,8 +396,8 @@ class HMMTransformer(TransformerMixin, BaseEstimator):
         return recordings
 
 
-def _told(verbose):
-    """How much is told meanwhile; None leaves it as it is."""
+def _log_level(verbose: Verbose) -> contextlib.AbstractContextManager[Any]:
+    """Log as much as ``verbose`` says; None leaves it as it is."""
     return contextlib.nullcontext() if verbose is None else mne.use_log_level(verbose)
 
 
@@ -400,7 +409,7 @@ def _is_recording(entry: Any) -> bool:
     return not isinstance(entry, numbers)
 
 
-def _check_rows(prepared, recordings):
+def _check_rows(prepared: PreparedData, recordings: list[Any]) -> None:
     """Check that each entry was one recording, and not a folder of them."""
     if len(prepared) != len(recordings):
         raise ValueError(
@@ -410,7 +419,7 @@ def _check_rows(prepared, recordings):
         )
 
 
-def _check_features(features):
+def _check_features(features: str | Sequence[str]) -> tuple[str, ...]:
     """Get the kinds of features, each once."""
     kinds = (features,) if isinstance(features, str) else tuple(features)
     for kind in kinds:

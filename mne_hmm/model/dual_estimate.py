@@ -1,12 +1,12 @@
 """What the states of a group's model look like in one recording."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from .._utils.checks import listed, plural
 from .._utils.mne_private import warn
+from .._utils.typing import GaussianHMM
 from ..preparation.covariance_alignment import Alignment
 
 
@@ -45,7 +45,7 @@ class DualEstimate:
         unknown = np.isnan(self.means).any(1) | np.isnan(self.covariances).any((1, 2))
         return tuple(np.array(self.state_names)[unknown].tolist())
 
-    def __str__(self):
+    def __str__(self) -> str:
         return (
             f"<DualEstimate | {plural(len(self.state_names), 'state')}, "
             f"{self.means.shape[1]} features, {self.weights.sum():.1f} s>"
@@ -55,7 +55,7 @@ class DualEstimate:
 
 
 def estimate_recording(
-    hmm: Any,
+    hmm: GaussianHMM,
     features: np.ndarray,
     probabilities: np.ndarray,
     sfreq: float,
@@ -68,16 +68,16 @@ def estimate_recording(
     from ..engine import estimate
 
     learned = hmm.learned
-    found = estimate(
+    estimated = estimate(
         features,
         probabilities,
         means=None if learned.means else hmm.means_,
         covariance_type=learned.covariance_type,
     )
     return DualEstimate(
-        found.means.copy(),
-        found.covariances if learned.covariances else hmm.covariances_.copy(),
-        found.weights / sfreq,
+        estimated.means.copy(),
+        estimated.covariances if learned.covariances else hmm.covariances_.copy(),
+        estimated.weights / sfreq,
         hmm.state_names,
         alignment,
     )
@@ -87,9 +87,9 @@ def warn_never_on(estimates: list[DualEstimate], names: list[str]) -> None:
     """Warn of states that are never on in a recording."""
     names = names or [f"recording {i}" for i in range(len(estimates))]
     unknown = [
-        f"{listed(one.never_on)} in {name}"
-        for one, name in zip(estimates, names, strict=True)
-        if one.never_on
+        f"{listed(estimate.never_on)} in {name}"
+        for estimate, name in zip(estimates, names, strict=True)
+        if estimate.never_on
     ]
     if unknown:
         warn(

@@ -11,6 +11,7 @@ import mne
 import numpy as np
 
 from .._utils.hdf5 import read_model_file, write_model_file
+from .._utils.typing import FileName
 from ..preparation.covariance_alignment import Alignment
 from ..preparation.settings import preparation_content, preparation_from
 from .training_reference import Reference
@@ -34,7 +35,7 @@ def write_model(path: Path, hmm: Any, overwrite: bool) -> None:
     write_model_file(path, _to_content(hmm), TITLE, overwrite=overwrite)
 
 
-def read_model(fname: Any) -> dict[str, Any]:
+def read_model(fname: FileName) -> dict[str, Any]:
     """Read a model's arguments."""
     content = read_model_file(fname, TITLE, FORMAT_VERSION)
     try:
@@ -45,7 +46,7 @@ def read_model(fname: Any) -> dict[str, Any]:
     return arguments
 
 
-def _check_parameters(arguments):
+def _check_parameters(arguments: dict[str, Any]) -> None:
     """Check that parameters belong together and are what a model can have."""
     d, k = arguments["preparation"].n_features_, len(arguments["state_names"])
     shapes = {
@@ -66,7 +67,8 @@ def _check_parameters(arguments):
             raise ValueError(f"{name} must be probabilities that sum to 1")
 
 
-def _to_content(hmm):
+def _to_content(hmm: Any) -> dict[str, Any]:
+    """Put all that a model holds into a dictionary that HDF5 can hold."""
     return {
         "format_version": FORMAT_VERSION,
         "parameters": {
@@ -85,19 +87,20 @@ def _to_content(hmm):
         "random_state": _seed_content(hmm.random_state),
         "versions": hmm.versions,
         "reference": None if hmm.reference is None else vars(hmm.reference),
-        "alignments": [one.content() for one in hmm.alignments_],
+        "alignments": [alignment.content() for alignment in hmm.alignments_],
         "explained_by_recording": hmm.explained_by_recording_,
     }
 
 
-def _from_content(content):
+def _from_content(content: dict[str, Any]) -> dict[str, Any]:
+    """Make the arguments of a model of the content of its file."""
     learned = content["learned"]
     for name in ("means", "covariances", "transitions"):
         learned[name] = bool(learned[name])
     history = content["history"]
-    for tried in (*history.get("starts", []), *history.get("moves", [])):
+    for attempt in (*history.get("starts", []), *history.get("moves", [])):
         names = ("kept", "all_data", "leads_back")
-        tried |= {name: bool(tried[name]) for name in names if name in tried}
+        attempt |= {name: bool(attempt[name]) for name in names if name in attempt}
     versions = content["versions"]
     if "onednn" in versions:
         versions["onednn"] = bool(versions["onednn"])
@@ -113,21 +116,23 @@ def _from_content(content):
         random_state=_seed_from(content["random_state"]),
         versions=versions,
         reference=None if content["reference"] is None else Reference(**content["reference"]),
-        alignments=[Alignment.from_content(one) for one in content["alignments"]],
+        alignments=[Alignment.from_content(alignment) for alignment in content["alignments"]],
         explained_by_recording=content["explained_by_recording"],
     )
 
 
-def _seed_content(seed):
+def _seed_content(seed: int | None) -> int | str | None:
     """Write a seed as text where it is larger than whole numbers in files may be."""
     return str(seed) if seed is not None and seed >= 2**63 else seed
 
 
-def _seed_from(content):
+def _seed_from(content: int | str | None) -> int | None:
+    """Get the seed that `_seed_content` wrote."""
     return int(content) if isinstance(content, str) else content
 
 
-def _annotations_content(annotations):
+def _annotations_content(annotations: mne.Annotations) -> dict[str, Any]:
+    """Put annotations into a dictionary, each description once."""
     names, codes = np.unique(annotations.description, return_inverse=True)
     orig_time = annotations.orig_time
     return {
@@ -139,7 +144,8 @@ def _annotations_content(annotations):
     }
 
 
-def _annotations_from(content):
+def _annotations_from(content: dict[str, Any]) -> mne.Annotations:
+    """Make the annotations that `_annotations_content` put into a dictionary."""
     names = np.array(content["names"], dtype=str)
     orig_time = content["orig_time"]
     return mne.Annotations(
@@ -155,11 +161,11 @@ def software_versions() -> dict[str, Any]:
     from ..engine import runtime_settings
 
     try:
-        own = version("mne-hmm")
+        mne_hmm_version = version("mne-hmm")
     except PackageNotFoundError:
-        own = "unknown"
+        mne_hmm_version = "unknown"
     return {
-        "mne_hmm": own,
+        "mne_hmm": mne_hmm_version,
         "mne": mne.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

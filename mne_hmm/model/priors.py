@@ -66,7 +66,7 @@ class Priors:
     covariances: float | str | None = None
     means: float | str | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is None or value == AUTO:

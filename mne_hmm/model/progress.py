@@ -1,6 +1,6 @@
 """The course of training, as it is shown while it goes on."""
 
-from typing import Any
+from typing import Any, Self
 
 from mne.utils import ProgressBar
 
@@ -17,14 +17,14 @@ class Progress:
         self.bar: Any = None
         self.last: float | None = None
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._finish()
         self.log.close()
 
-    def _finish(self):
+    def _finish(self) -> None:
         if self.bar is not None:
             del self.bar  # MNE-Python's bar closes when it goes
             self.bar = None

@@ -1,10 +1,11 @@
 """Numbers of single recordings under one model, without gaps: what classifiers take."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from .._utils.typing import GaussianHMM
+from ..io.timeline import TimeMap
 from ..preparation.prepared_data import PreparedData
 from ..states.matching import RANK_TOLERANCE
 from ..states.time_course import StateTimeCourse
@@ -21,7 +22,7 @@ PRIOR_STEPS = 1.0
 
 
 def compute_recording_features(
-    hmm: Any, prepared: PreparedData, kinds: Sequence[str], metric: str
+    hmm: GaussianHMM, prepared: PreparedData, kinds: Sequence[str], metric: str
 ) -> np.ndarray:
     """Compute numbers of each recording.
 
@@ -30,24 +31,24 @@ def compute_recording_features(
     parameters = engine_parameters(hmm)
     tangent = TangentSpace(hmm, metric) if COVARIANCES in kinds else None
     rows = []
-    for number, (_, (posterior,)) in enumerate(
+    for i_recording, (_, (posterior,)) in enumerate(
         infer_by_recording([parameters], prepared, hmm.learned.covariance_type)
     ):
-        found: dict[str, np.ndarray] = {TRANSITIONS: transitions_of(posterior.transitions, hmm)}
-        found[OCCUPANCY], found[LIFETIMES] = _occupancy_and_lifetimes(
-            hmm, posterior.probabilities, prepared.time_maps[number]
+        features: dict[str, np.ndarray] = {TRANSITIONS: transitions_of(posterior.transitions, hmm)}
+        features[OCCUPANCY], features[LIFETIMES] = _occupancy_and_lifetimes(
+            hmm, posterior.probabilities, prepared.time_maps[i_recording]
         )
         if tangent is not None:
             # In samples, not in seconds: what is believed before is counted in samples, too.
             estimate = estimate_recording(
-                hmm, prepared.data[number], posterior.probabilities, sfreq=1.0
+                hmm, prepared.data[i_recording], posterior.probabilities, sfreq=1.0
             )
-            found[COVARIANCES] = tangent.vectors(estimate.covariances, estimate.weights)
-        rows.append(np.concatenate([found[kind].ravel() for kind in kinds]))
+            features[COVARIANCES] = tangent.vectors(estimate.covariances, estimate.weights)
+        rows.append(np.concatenate([features[kind].ravel() for kind in kinds]))
     return np.array(rows)
 
 
-def recording_feature_names(hmm: Any, kinds: Sequence[str]) -> list[str]:
+def recording_feature_names(hmm: GaussianHMM, kinds: Sequence[str]) -> list[str]:
     """Name the numbers of a recording."""
     states = hmm.state_names
     entries = [f"{i}_{j}" for i, j in zip(*entries_of(hmm), strict=True)]
@@ -60,7 +61,7 @@ def recording_feature_names(hmm: Any, kinds: Sequence[str]) -> list[str]:
     return [name for kind in kinds for name in names[kind]]
 
 
-def transitions_of(steps: np.ndarray, hmm: Any) -> np.ndarray:
+def transitions_of(steps: np.ndarray, hmm: GaussianHMM) -> np.ndarray:
     """Estimate transition probabilities of a recording.
 
     Shapes: ``steps`` (n_states, n_states); returns ``transitions`` (n_states, n_states).
@@ -69,16 +70,22 @@ def transitions_of(steps: np.ndarray, hmm: Any) -> np.ndarray:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
-def _occupancy_and_lifetimes(hmm, probabilities, time_map):
+def _occupancy_and_lifetimes(
+    hmm: GaussianHMM, probabilities: np.ndarray, time_map: TimeMap
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the occupancies and mean lifetimes of a recording, (n_states,) each."""
     states = StateTimeCourse.from_rows(
         probabilities, probabilities.argmax(1), time_map, hmm.state_names
     )
-    whole, seen = (states.statistics(include_censored=one) for one in (False, True))
-    lifetimes = np.where(np.isnan(whole.mean_lifetime), seen.mean_lifetime, whole.mean_lifetime)
-    return whole.fractional_occupancy, np.nan_to_num(lifetimes, nan=0.0)
+    complete = states.statistics(include_censored=False)
+    censored = states.statistics(include_censored=True)
+    lifetimes = np.where(
+        np.isnan(complete.mean_lifetime), censored.mean_lifetime, complete.mean_lifetime
+    )
+    return complete.fractional_occupancy, np.nan_to_num(lifetimes, nan=0.0)
 
 
-def entries_of(hmm: Any) -> tuple[np.ndarray, np.ndarray]:
+def entries_of(hmm: GaussianHMM) -> tuple[np.ndarray, np.ndarray]:
     """Get the rows and columns of a covariance that the numbers of a state come from."""
     if hmm.learned.covariance_type == "diag":
         return np.arange(hmm.n_features), np.arange(hmm.n_features)
@@ -88,7 +95,7 @@ def entries_of(hmm: Any) -> tuple[np.ndarray, np.ndarray]:
 class TangentSpace:
     """Covariances of recordings as vectors, whose origin is the covariance of the group."""
 
-    def __init__(self, hmm: Any, metric: str):
+    def __init__(self, hmm: GaussianHMM, metric: str):
         self.entries = entries_of(hmm)
         self.diagonal = hmm.learned.covariance_type == "diag"
         self.metric = metric
@@ -96,7 +103,7 @@ class TangentSpace:
         # So that features of small variance are not taken for none.
         self.scale = np.sqrt(np.where(variances > 0, variances, 1.0))
         self.group = hmm.covariances_ / np.outer(self.scale, self.scale)
-        self.varies = [_split(one) for one in self.group]
+        self.varies = [_varying(covariance) for covariance in self.group]
 
     def vectors(self, covariances: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """Get the vectors of a recording's covariances.
@@ -131,13 +138,14 @@ class TangentSpace:
         return out
 
 
-def _split(covariance):
+def _varying(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variances and directions in which data vary."""
     values, vectors = np.linalg.eigh(covariance)
     varies = values > RANK_TOLERANCE * values[-1]
     return values[varies], vectors[:, varies]
 
 
-def _logarithm(covariance):
+def _logarithm(covariance: np.ndarray) -> np.ndarray:
+    """Compute the logarithm of a symmetric matrix."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     return (vectors * np.log(values)) @ vectors.T

@@ -2,15 +2,25 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .._utils.checks import plural
 from .._utils.mne_private import check_pandas
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 # Percentiles between which a recording is taken for one like the others.
-USUAL = (2.5, 97.5)
+USUAL_PERCENTILES = (2.5, 97.5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,19 +85,19 @@ class ReferenceComparison:
     @property
     def percentiles(self) -> np.ndarray:
         """Share of the training recordings with a lower free energy in percent, (n_recordings,)."""
-        known = np.sort(self.reference.free_energy)
-        return 100 * np.searchsorted(known, self.free_energy) / len(known)
+        reference = np.sort(self.reference.free_energy)
+        return 100 * np.searchsorted(reference, self.free_energy) / len(reference)
 
     @property
     def z_scores(self) -> np.ndarray:
         """Distance from their mean in their standard deviations, shape (n_recordings,)."""
-        known = self.reference.free_energy
-        return (self.free_energy - known.mean()) / known.std(ddof=1)
+        reference = self.reference.free_energy
+        return (self.free_energy - reference.mean()) / reference.std(ddof=1)
 
     @property
     def verdicts(self) -> list[str]:
         """One line on each recording."""
-        low, high = np.percentile(self.reference.free_energy, USUAL)
+        low, high = np.percentile(self.reference.free_energy, USUAL_PERCENTILES)
         usual = f"95 % of {self.reference.source or 'the training recordings'}"
         out = []
         for value in self.free_energy:
@@ -105,7 +115,7 @@ class ReferenceComparison:
                 out.append(f"like {usual}")
         return out
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.free_energy)
 
     def rows(self) -> Iterator[tuple[str, float, float, float, str]]:
@@ -119,7 +129,7 @@ class ReferenceComparison:
         columns = (self.free_energy, self.percentiles, self.z_scores, self.verdicts)
         return zip(self.names, *columns, strict=True)
 
-    def to_data_frame(self) -> Any:
+    def to_data_frame(self) -> "pd.DataFrame":
         """Get a table with one row per recording.
 
         Returns
@@ -131,7 +141,7 @@ class ReferenceComparison:
         columns = ["recording", "free_energy", "percentile", "z_score", "verdict"]
         return pd.DataFrame(list(self.rows()), columns=columns)
 
-    def plot(self, *, axes: Any = None, show: bool = True) -> Any:
+    def plot(self, *, axes: "Axes | None" = None, show: bool = True) -> "Figure":
         """Plot the recordings on the distribution of the training recordings.
 
         Parameters
@@ -150,7 +160,7 @@ class ReferenceComparison:
 
         return plot_reference(self, axes=axes, show=show)
 
-    def __str__(self):
+    def __str__(self) -> str:
         head = (
             f"<ReferenceComparison | {plural(len(self), 'recording')} against "
             f"{plural(len(self.reference.free_energy), 'recording')}>"
