@@ -5,7 +5,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import pooch
 from mne.utils import ProgressBar, logger
@@ -209,7 +209,7 @@ def _unreachable(url: str) -> Iterator[None]:
     try:
         yield
     except requests.HTTPError as error:
-        answer = error.response
+        answer = cast("Response", error.response)  # raise_for_status always gives it
         status = None if answer.status_code in TEMPORARY else answer.status_code
         raise UnreachableError(
             f"{url}: the server answers {answer.status_code} {answer.reason}", status
