@@ -237,14 +237,7 @@ class InferenceMixin:
         """
         options = Options(reject_by_annotation, sfreq, n_jobs, group, align_on)
         prepared = features_for(self, inst, options)
-        estimates = []
-        for i_recording, time_map in enumerate(prepared.time_maps):
-            features = prepared.data[i_recording]
-            probabilities = infer_posterior(self, features, time_map).probabilities
-            alignment = prepared.alignments[i_recording] if prepared.alignments else None
-            estimates.append(
-                estimate_recording(self, features, probabilities, prepared.sfreq, alignment)
-            )
+        estimates = [self._estimate(prepared, i_recording) for i_recording in range(len(prepared))]
         warn_never_on(estimates, prepared.names)
         return _as_given(estimates, inst)
 
@@ -465,6 +458,15 @@ class InferenceMixin:
             phase=phase,
             reject_by_annotation=reject_by_annotation,
         )
+
+    def _estimate(self, prepared: PreparedData, i_recording: int) -> DualEstimate:
+        """Estimate one recording; its features are let go of before the next is read."""
+        features = prepared.data[i_recording]
+        probabilities = infer_posterior(
+            self, features, prepared.time_maps[i_recording]
+        ).probabilities
+        alignment = prepared.alignments[i_recording] if prepared.alignments else None
+        return estimate_recording(self, features, probabilities, prepared.sfreq, alignment)
 
     def _log_evidence_by_recording(self, prepared: PreparedData) -> list[float]:
         """Compute the log evidence of each recording, in nats."""
