@@ -29,7 +29,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     """Read the index of a folder, and check that it is whole and of a known format."""
     try:
         content = json.loads((folder / PREPARED_INDEX).read_text(encoding="utf-8"))
-        checksum = content.pop(CHECKSUM, None)
+        expected = content.pop(CHECKSUM, None)
         if content["format"] != PREPARED_FORMAT:
             raise ValueError(f"format {content['format']!r}")
         version = int(content["format_version"])
@@ -43,7 +43,7 @@ def read_index(folder: Path) -> dict[str, Any]:
     missing = {"call", "preparation", "n_features", "recordings"} - set(content)
     if missing:
         raise damaged_index(folder, f"it lacks {listed(sorted(missing))}")
-    if checksum != checksum(content):
+    if expected != checksum(content):
         raise damaged_index(folder, "its checksum is wrong")
     return content
 
