@@ -48,8 +48,8 @@ BETA_PAIRS = [(1, 6), (2, 3), (4, 7)]
 def two_rhythms():
     """Coherence of two states with a rhythm each, in pairs of their own."""
     coherence = noise()
-    for number, (first, second) in enumerate(ALPHA_PAIRS):
-        coherence[0, first, second] += (0.4 + 0.05 * number) * bump(10.0)
-    for number, (first, second) in enumerate(BETA_PAIRS):
-        coherence[1, first, second] += (0.4 + 0.05 * number) * bump(22.0)
+    for i_pair, (first, second) in enumerate(ALPHA_PAIRS):
+        coherence[0, first, second] += (0.4 + 0.05 * i_pair) * bump(10.0)
+    for i_pair, (first, second) in enumerate(BETA_PAIRS):
+        coherence[1, first, second] += (0.4 + 0.05 * i_pair) * bump(22.0)
     return coherence

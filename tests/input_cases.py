@@ -47,14 +47,14 @@ X = signals()
 
 def prepared(inst, preparation=ZSCORED, **kwargs):
     first = inst[0] if isinstance(inst, list) and inst else inst
-    given = {} if isinstance(first, mne.io.BaseRaw) else {"sfreq": SFREQ}
-    return mne_hmm.prepare(inst, preparation, **(given | kwargs), verbose="ERROR")
+    defaults = {} if isinstance(first, mne.io.BaseRaw) else {"sfreq": SFREQ}
+    return mne_hmm.prepare(inst, preparation, **(defaults | kwargs), verbose="ERROR")
 
 
 def fitted(inst, preparation=ZSCORED, n_states=2, **kwargs):
-    given = {} if isinstance(inst, mne.io.BaseRaw) else {"sfreq": SFREQ}
-    given |= {"n_init": 1, "refine": False, "max_iter": 2, "random_state": 0, **kwargs}
-    return mne_hmm.fit_hmm(inst, n_states, preparation=preparation, **given, verbose="ERROR")
+    defaults = {} if isinstance(inst, mne.io.BaseRaw) else {"sfreq": SFREQ}
+    defaults |= {"n_init": 1, "refine": False, "max_iter": 2, "random_state": 0, **kwargs}
+    return mne_hmm.fit_hmm(inst, n_states, preparation=preparation, **defaults, verbose="ERROR")
 
 
 def raw(x=X, names=None, sfreq=SFREQ, bad=None):
@@ -72,8 +72,8 @@ def same_bits(x):
     """Check that an array gives the bits of its copy in float64."""
     copy = np.array(x, float, order="C")
     for preparation in (ZSCORED, AS_IS):
-        one, two = (prepared(inst, preparation).data[0] for inst in (x, copy))
-        np.testing.assert_array_equal(one, two)
+        original, copied = (prepared(inst, preparation).data[0] for inst in (x, copy))
+        np.testing.assert_array_equal(original, copied)
 
 
 def whole_numbers(_):
@@ -144,7 +144,7 @@ def tiny_spans(_):
 def recordings(_):
     many = [signals(n_times=20, seed=seed) for seed in range(300)]
     states = fitted(many, AS_IS).predict(many, sfreq=SFREQ, verbose="ERROR")
-    assert [one.labels.shape for one in states] == [(20,)] * 300
+    assert [course.labels.shape for course in states] == [(20,)] * 300
 
 
 def rates(_):
@@ -154,8 +154,8 @@ def rates(_):
     several = [raw(sfreq=sfreq) for sfreq in (100.0, 128.0, 99.7)]
     features = prepared(several, preparation)
     assert features.sfreq == 50
-    for one, x in zip(several, features.data, strict=True):
-        assert abs(len(x) - one.times[-1] * 50) < 2
+    for course, x in zip(several, features.data, strict=True):
+        assert abs(len(x) - course.times[-1] * 50) < 2
 
 
 def names(folder):

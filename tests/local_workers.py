@@ -6,10 +6,10 @@ import random
 import socket
 
 
-def free_addresses(number):
+def free_addresses(n_addresses):
     """Find ports nobody uses, below those the system gives to outgoing connections."""
     ports = []
-    while len(ports) < number:
+    while len(ports) < n_addresses:
         port = random.randrange(20_000, 32_000)
         with contextlib.suppress(OSError), socket.create_server(("", port)):
             if port not in ports:

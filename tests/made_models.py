@@ -31,7 +31,7 @@ def small_model(n_states=2, n_channels=3, sfreq=100.0, seed=0):
     )
 
 
-def same_model(one, two):
+def same_model(first, second):
     """Tell whether two models have the same parameters, to the bit."""
     names = ("initial_probs_", "transition_matrix_", "means_", "covariances_")
-    return all(np.array_equal(getattr(one, name), getattr(two, name)) for name in names)
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)

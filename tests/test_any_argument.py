@@ -143,10 +143,10 @@ def calls(tmp_path_factory):
 
 def function_of(name):
     """The function or method of a name."""
-    found = mne_hmm
+    member = mne_hmm
     for part in name.split("."):
-        found = getattr(found, part)
-    return found
+        member = getattr(member, part)
+    return member
 
 
 def test_no_public_function_is_forgotten(calls):
@@ -175,7 +175,7 @@ SLOW = {
     *("add_hmm_to_report", "cluster_test_state_evoked", "compute_consensus", "fit_hmm"),
     *("select_n_states", "simulate_raw", "compute_tinda", "cross_validate"),
 }
-FUNCTIONS = [one for one in mne_hmm.__all__ if inspect.isfunction(getattr(mne_hmm, one))]
+FUNCTIONS = [name for name in mne_hmm.__all__ if inspect.isfunction(getattr(mne_hmm, name))]
 METHODS = [
     *("HMM.predict", "HMM.score", "HMM.free_energy", "HMM.dual_estimate", "HMM.agreement"),
     *("HMM.compare_to_reference", "HMM.sample", "HMM.reorder_states", "HMM.rename_states"),
@@ -189,9 +189,9 @@ METHODS = [
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(one, marks=[pytest.mark.slow] if one in SLOW else [])
-        for one in (*FUNCTIONS, *METHODS)
-        if one not in LEFT_OUT
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else [])
+        for name in (*FUNCTIONS, *METHODS)
+        if name not in LEFT_OUT
     ],
 )
 def test_nonsense_is_told(calls, name, tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def imports(path: Path, name: str) -> list[tuple[str, bool]]:
     """
     is_package = path.name == "__init__.py"
     home = [PACKAGE.name, *(name.split(".") if name else [])]
-    found = []
+    edges = []
 
     def visit(node: ast.AST, inside: bool, for_types: bool) -> None:
         targets = []
@@ -83,7 +83,7 @@ def imports(path: Path, name: str) -> list[tuple[str, bool]]:
         if for_types:
             names_any = name.split(".")[0] in NAMES_TYPES
             targets = [target for target in targets if _is_ours(target) and not names_any]
-        found.extend((target, inside) for target in targets)
+        edges.extend((target, inside) for target in targets)
         inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         for_types = for_types or (
             isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
@@ -93,7 +93,7 @@ def imports(path: Path, name: str) -> list[tuple[str, bool]]:
             visit(child, inside, for_types)
 
     visit(ast.parse(path.read_text(encoding="utf-8")), False, False)
-    return found
+    return edges
 
 
 def _imported_module(base: list[str], name: str) -> str:
@@ -262,8 +262,8 @@ def test_each_rule_bites(name: str, source: str, complaint: str, tmp_path: Path)
     """The check finds what it is there to find."""
     path = tmp_path / ("module.py" if name else "__init__.py")
     path.write_text(source, encoding="utf-8")
-    found = violations({name: path})
-    assert any(complaint in violation for violation in found), found
+    complaints = violations({name: path})
+    assert any(complaint in violation for violation in complaints), complaints
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,14 @@ def test_ten_lines(empty_folder, capsys):
     """The code at the top runs as it stands."""
     (code,) = blocks("python")
     assert len([line for line in code.splitlines() if line]) == 10
-    for number, fname in enumerate(re.findall(r'"([^"]+_parc-raw\.fif)"', code)):
-        raw, _ = mne_hmm.simulate_raw(duration=30.0, random_state=number)
+    for seed, fname in enumerate(re.findall(r'"([^"]+_parc-raw\.fif)"', code)):
+        raw, _ = mne_hmm.simulate_raw(duration=30.0, random_state=seed)
         raw.save(fname)
     names = {}
     exec(code, names)
     raw = mne.io.read_raw_fif("sub-01_states-raw.fif")
-    found = set(raw.annotations.description.tolist())
-    assert found == {f"hmm/state_{k}" for k in range(6)}
+    descriptions = set(raw.annotations.description.tolist())
+    assert descriptions == {f"hmm/state_{k}" for k in range(6)}
     assert names["states"].labels.shape == raw.times.shape
     assert "occupancy" in capsys.readouterr().out
 

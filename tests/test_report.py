@@ -29,8 +29,8 @@ def titles(report):
 
 def text_of(report, title):
     """Text of an entry, without its tags."""
-    (found,) = (element.html for element in report._content if element.name == title)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found))
+    (html,) = (element.html for element in report._content if element.name == title)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
 def course(seconds):
@@ -75,8 +75,8 @@ def test_several_recordings_in_a_report_that_is_there(fitted, simulated, tmp_pat
     report = mne.Report(title="Study", verbose="ERROR")
     report.add_html("<p>Before</p>", "First")
     fnames = [tmp_path / f"{i}_raw.fif" for i in range(2)]
-    for one, fname in zip(raws, fnames, strict=True):
-        one.save(fname)
+    for recording, fname in zip(raws, fnames, strict=True):
+        recording.save(fname)
     mne_hmm.add_hmm_to_report(report, fitted, fnames, states=states, section="Rest")
     place = TITLES.index("States") + 1
     assert titles(report) == ["First", *TITLES[:place], "States and recordings", *TITLES[place:]]
@@ -86,7 +86,7 @@ def test_several_recordings_in_a_report_that_is_there(fitted, simulated, tmp_pat
     largest = dependence.shares[:, 1].argmax()
     share = f"{100 * dependence.shares[largest, 1]:.0f} %"
     assert f"state_1 {share} {largest}" in lives
-    occupancy = [100 * one.statistics().fractional_occupancy[0] for one in states]
+    occupancy = [100 * sequence.statistics().fractional_occupancy[0] for sequence in states]
     spread = f"{np.mean(occupancy):.4g} ± {np.std(occupancy, ddof=1):.3g}"
     assert f"state_0 {spread}" in text_of(report, "States")
     assert {element.section for element in report._content[1:]} == {"Rest"}

@@ -30,7 +30,7 @@ QUICK = {"preparation": AS_IS, "sfreq": SFREQ, "n_init": 1, "refine": False, "to
 
 def model(variances, stay=0.9, means=None, covariance_type="full"):
     """Make a model of features as they are, from the variances (n_states, n_channels)."""
-    covariances = np.array([np.diag(one) for one in np.atleast_2d(variances)], float)
+    covariances = np.array([np.diag(diagonal) for diagonal in np.atleast_2d(variances)], float)
     n_states, n_channels = covariances.shape[:2]
     transitions = np.full((n_states, n_states), (1 - stay) / (n_states - 1))
     np.fill_diagonal(transitions, stay)
@@ -127,16 +127,16 @@ def test_every_number():
     """Each is what the model itself says of the recording; all are finite."""
     x = recordings(3, np.random.default_rng(1))
     transformer = HMMTransformer(hmm=TWO, sfreq=SFREQ).fit(x)
-    found = transformer.transform(x)
+    features = transformer.transform(x)
     names = transformer.get_feature_names_out()
-    assert found.shape == (3, len(names)) == (3, 2 + 2 + 4 + 2 * 3)
+    assert features.shape == (3, len(names)) == (3, 2 + 2 + 4 + 2 * 3)
     assert names.tolist() == [
         *("occupancy_state_0", "occupancy_state_1", "lifetime_state_0", "lifetime_state_1"),
         *(f"transition_state_{i}_to_state_{j}" for i in (0, 1) for j in (0, 1)),
         *(f"covariance_state_{k}_{entry}" for k in (0, 1) for entry in ("0_0", "0_1", "1_1")),
     ]
     for row, states, dual in zip(
-        found, TWO.predict(x, sfreq=SFREQ), TWO.dual_estimate(x, sfreq=SFREQ), strict=True
+        features, TWO.predict(x, sfreq=SFREQ), TWO.dual_estimate(x, sfreq=SFREQ), strict=True
     ):
         statistics = states.statistics()
         assert_allclose(row[:2], statistics.fractional_occupancy)
@@ -177,27 +177,29 @@ def test_states_that_are_never_visited():
 
 
 def test_transitions_by_hand():
-    found = transitions_of(np.array([[8.0, 2.0], [0.0, 0.0]]), TWO)
-    assert_allclose(found, [[8.9 / 11, 2.1 / 11], [0.1, 0.9]])
+    probabilities = transitions_of(np.array([[8.0, 2.0], [0.0, 0.0]]), TWO)
+    assert_allclose(probabilities, [[8.9 / 11, 2.1 / 11], [0.1, 0.9]])
 
 
 @pytest.mark.parametrize("metric", ["riemannian", "log_euclidean"])
 def test_tangent_space(metric):
     """Vectors are those of matrix logarithms, in any rank and any units."""
     rng = np.random.default_rng(3)
-    group, own = (np.cov(rng.standard_normal((4, 40))) for _ in range(2))
+    group, individual = (np.cov(rng.standard_normal((4, 40))) for _ in range(2))
     hmm = model(np.ones((2, 4)))
     hmm.covariances_ = np.array([group, group])
     scale = np.sqrt(np.diag(group))
 
-    def vector(hmm, own, weight):
-        found = TangentSpace(hmm, metric).vectors(np.array([own, np.full_like(own, np.nan)]),
-                                                  np.array([weight, 0.0]))  # fmt: skip
-        assert_array_equal(np.isfinite(found), True)
-        assert_allclose(found[1], 0, atol=1e-12)
-        return found[0]
+    def vector(hmm, covariance, weight):
+        unknown = np.full_like(covariance, np.nan)
+        vectors = TangentSpace(hmm, metric).vectors(
+            np.array([covariance, unknown]), np.array([weight, 0.0])
+        )
+        assert_array_equal(np.isfinite(vectors), True)
+        assert_allclose(vectors[1], 0, atol=1e-12)
+        return vectors[0]
 
-    mixed = (6 * own + 4 * group) / 10
+    mixed = (6 * individual + 4 * group) / 10
     if metric == "riemannian":
         root = fractional_matrix_power(group / np.outer(scale, scale), -0.5)
         expected = logm(root @ (mixed / np.outer(scale, scale)) @ root)
@@ -205,30 +207,34 @@ def test_tangent_space(metric):
         expected = logm(mixed / np.outer(scale, scale)) - logm(group / np.outer(scale, scale))
     rows, columns = np.triu_indices(4)
     expected = expected[rows, columns] * np.where(rows == columns, 1, np.sqrt(2))
-    assert_allclose(vector(hmm, own, 6.0), expected, atol=1e-12)
+    assert_allclose(vector(hmm, individual, 6.0), expected, atol=1e-12)
     # In other units.
     units = np.array([1e-6, 1.0, 1e3, 1e-3])
     other = copy.deepcopy(hmm)
     other.covariances_ = hmm.covariances_ * np.outer(units, units)
-    assert_allclose(vector(other, own * np.outer(units, units), 6.0), expected, atol=1e-9)
+    assert_allclose(vector(other, individual * np.outer(units, units), 6.0), expected, atol=1e-9)
     # A channel that is twice in there adds nothing to the length.
     twice = np.eye(4)[[0, 1, 2, 3, 0]]
     low = model(np.ones((2, 5)))
     low.covariances_ = twice @ hmm.covariances_ @ twice.T
-    ours = vector(low, twice @ own @ twice.T, 6.0 * 5 / 4)  # the same mixture
+    ours = vector(low, twice @ individual @ twice.T, 6.0 * 5 / 4)  # the same mixture
     if metric == "riemannian":
         assert np.linalg.norm(ours) == pytest.approx(np.linalg.norm(expected), rel=1e-9)
     # So few samples that the covariance has no inverse.
-    one = np.outer(scale, scale)
-    assert np.linalg.norm(vector(hmm, one, 1e4)) > np.linalg.norm(vector(hmm, one, 1.0)) > 0
+    covariance = np.outer(scale, scale)
+    assert (
+        np.linalg.norm(vector(hmm, covariance, 1e4))
+        > np.linalg.norm(vector(hmm, covariance, 1.0))
+        > 0
+    )
 
 
 def test_diagonal_covariances():
     """A number per feature: the logarithm of how much more variance there is."""
     hmm = model([[4.0, 1.0], [1.0, 4.0]], covariance_type="diag")
-    own = np.array([np.diag([8.0, 1.0]), np.diag([1.0, 1.0])])
-    found = TangentSpace(hmm, "riemannian").vectors(own, np.array([1e9, 1e9]))
-    assert_allclose(found, [[np.log(2), 0], [0, -np.log(4)]], atol=1e-6)
+    covariances = np.array([np.diag([8.0, 1.0]), np.diag([1.0, 1.0])])
+    vectors = TangentSpace(hmm, "riemannian").vectors(covariances, np.array([1e9, 1e9]))
+    assert_allclose(vectors, [[np.log(2), 0], [0, -np.log(4)]], atol=1e-6)
     x = recordings(2, np.random.default_rng(4))
     transformer = HMMTransformer(hmm=hmm, features="covariances", sfreq=SFREQ).fit(x)
     assert transformer.get_feature_names_out().tolist() == [
@@ -254,7 +260,7 @@ def test_ways_in(simulated, fitted):
     assert_array_equal(transformer.transform(prepared), expected)
     assert_array_equal(transformer.transform([prepared[2], prepared[0]]), expected[[2, 0]])
     whole = mne_hmm.HMM.copy(fitted)
-    arrays = np.array([one.get_data() for one in raws])
+    arrays = np.array([raw.get_data() for raw in raws])
     transformer = HMMTransformer(hmm=whole, sfreq=250.0).fit(arrays)
     assert transformer.n_features_in_ == 8
     assert_allclose(transformer.transform(arrays), expected, rtol=1e-9, atol=1e-12)
@@ -266,10 +272,10 @@ def test_one_of_prepared(tmp_path):
     x = recordings(3, np.random.default_rng(5))
     kept = mne_hmm.prepare(x, AS_IS, sfreq=SFREQ, cache_dir=tmp_path / "prepared")
     for prepared in (mne_hmm.prepare(x, AS_IS, sfreq=SFREQ), kept):
-        one = prepared[-1]
-        assert (len(one), one.names, one.n_samples) == (1, ["recording 2"], 600)
-        assert_array_equal(one.data[0], prepared.data[2])
-        assert_allclose(TWO.score(one), TWO.score(x[2], sfreq=SFREQ))
+        last = prepared[-1]
+        assert (len(last), last.names, last.n_samples) == (1, ["recording 2"], 600)
+        assert_array_equal(last.data[0], prepared.data[2])
+        assert_allclose(TWO.score(last), TWO.score(x[2], sfreq=SFREQ))
         assert [len(each) for each in prepared] == [1, 1, 1]
         with pytest.raises(IndexError, match="there are 3 recordings, got index 3"):
             prepared[3]
@@ -333,10 +339,10 @@ def test_eyes_open_and_closed(eegbci):
     segments, labels, blocks = [], [], []
     for raw, label in zip(eegbci(1, 2, preload=True), ("open", "closed"), strict=True):
         mne.datasets.eegbci.standardize(raw)
-        for number in range(12):
-            segments.append(raw.copy().crop(5 * number, 5 * number + 4.99))
+        for i_segment in range(12):
+            segments.append(raw.copy().crop(5 * i_segment, 5 * i_segment + 4.99))
             labels.append(label)
-            blocks.append(number // 3)  # 15 s, of both runs alike
+            blocks.append(i_segment // 3)  # 15 s, of both runs alike
     # The filter is longer than that, so recordings are filtered before they are cut.
     pipeline = make_pipeline(
         HMMTransformer(
@@ -396,8 +402,8 @@ def test_wrong_recordings(simulated, fitted, tmp_path):
     prepared = mne_hmm.prepare([raw, raw], fitted.preparation_)
     with pytest.raises(ValueError, match="but PreparedData 0, 1 hold several; give the"):
         transformer.fit([prepared, prepared])
-    for number in range(2):
-        np.save(tmp_path / f"{number}.npy", raw.get_data())
+    for i_recording in range(2):
+        np.save(tmp_path / f"{i_recording}.npy", raw.get_data())
     with pytest.raises(ValueError, match="X has 1 row, but its entries stand for 2 recordings"):
         HMMTransformer(hmm=fitted, sfreq=250.0).fit([tmp_path])
     with pytest.raises(ValueError, match="input_features should have length equal"):

@@ -160,8 +160,8 @@ def test_states_that_never_occur():
     prepared = prepared_of(draw_samples(rng, states, means, covariances))
     log_b = gaussian_log_densities(prepared.data[0], means, covariances)
     hmm = check(prepared, (initial, transition, means, covariances), log_b)
-    (found,) = hmm.predict(prepared)
-    assert_array_equal(found.probabilities[:2], 0)
+    (course,) = hmm.predict(prepared)
+    assert_array_equal(course.probabilities[:2], 0)
 
 
 @pytest.mark.parametrize("stay", [0.5, 1 - 1e-9, 1.0])
@@ -200,10 +200,10 @@ def test_a_million_samples():
     hmm = model(prepared, initial, transition, means, covariances)
     truth = plain_evidence(log_b, transition, initial) / len(log_b)
     assert_allclose(hmm.score(prepared), truth, **EVIDENCE)
-    (found,) = hmm.predict(prepared)
-    assert_allclose(found.probabilities.sum(0), 1, rtol=0, atol=1e-6)
+    (course,) = hmm.predict(prepared)
+    assert_allclose(course.probabilities.sum(0), 1, rtol=0, atol=1e-6)
     (best,) = hmm.predict(prepared, method="viterbi")
-    agree = np.mean(found.labels == best.labels)
+    agree = np.mean(course.labels == best.labels)
     assert agree > 0.95
     path, _ = plain_decode(log_b, transition, initial)
     assert_array_equal(best.labels, path)
@@ -234,8 +234,8 @@ def test_squares_beyond_float64(mean, variance, fits, covariance_type):
                 call(prepared)
         return
     assert -np.inf < hmm.score(prepared) < -1e200
-    (found,), (best,) = calls[1](prepared), calls[2](prepared)
-    assert_array_equal(found.probabilities.T, np.tile([0, 1], (300, 1)))  # the wider state
+    (course,), (best,) = calls[1](prepared), calls[2](prepared)
+    assert_array_equal(course.probabilities.T, np.tile([0, 1], (300, 1)))  # the wider state
     assert_array_equal(best.labels, 1)
 
 
@@ -249,10 +249,10 @@ def test_training_on_gaps():
     means = np.array([[0.0, 0.0], [450.0, 0.0], [0.0, 450.0]])
     prepared = prepared_of(means[states] + rng.standard_normal((2400, 2)))
     hmm = mne_hmm.fit_hmm(prepared, 3, random_state=0, verbose="ERROR")
-    (found,) = hmm.predict(prepared)
+    (course,) = hmm.predict(prepared)
     assert np.isfinite(hmm.transition_matrix_).all()
     for state in range(3):
-        assert len(set(found.labels[states == state])) == 1
+        assert len(set(course.labels[states == state])) == 1
     truth = plain_smooth(
         gaussian_log_densities(prepared.data[0], hmm.means_, hmm.covariances_),
         np.maximum(hmm.transition_matrix_, TINY),

@@ -16,8 +16,8 @@ from made_models import small_model
 
 import mne_hmm
 from mne_hmm._utils import hdf5
-from mne_hmm._utils.hdf5 import HEAD_SIZE, _head, write_model_file
-from mne_hmm.model.file import _to_content
+from mne_hmm._utils.hdf5 import HEAD_SIZE, _head, write_model_file  # what `save` never writes
+from mne_hmm.model.file import _to_content  # what `save` writes, to be changed
 from mne_hmm.preparation import cache
 
 CLEAR = (OSError, ValueError)
@@ -47,13 +47,13 @@ def refused(fname, content, error=CLEAR, match="again|newer|is an HDF5 file, but
 
 def read_or_refused(read, path, way_out=""):
     """What was read; None if that was refused with an error that names the path."""
-    told = ""
+    message = ""
     try:
         return read()
     except CLEAR as error:
-        told = str(error)
-    assert str(path) in told
-    assert re.search(way_out, told)
+        message = str(error)
+    assert str(path) in message
+    assert re.search(way_out, message)
     return None
 
 
@@ -329,11 +329,11 @@ def everything(folder):
 def same_or_refused(folder, expected):
     """Whether a folder is refused; if not, all that it holds must be as it was."""
     way_out = "delete|newer|again|filled by prepare"
-    found = read_or_refused(lambda: everything(folder), folder, way_out)
-    if found is None:
+    arrays = read_or_refused(lambda: everything(folder), folder, way_out)
+    if arrays is None:
         return True
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(arrays, expected, strict=True):
+        np.testing.assert_array_equal(array, other)
     return False
 
 
@@ -398,8 +398,8 @@ def test_damaged_sums_are_made_again(tmp_path):
     path = tmp_path / cache.PRODUCTS_FILE
     content, rng = path.read_bytes(), np.random.default_rng(3)
     damaged = [flipped(content, place) for place in rng.integers(len(content), size=300)]
-    for one in [*damaged, *(content[:n] for n in range(0, len(content), 31)), b"", content]:
-        path.write_bytes(one)
+    for damage in [*damaged, *(content[:n] for n in range(0, len(content), 31)), b"", content]:
+        path.write_bytes(damage)
         n_recordings, products = folder.products()
         if n_recordings:
             np.testing.assert_array_equal(products, sums)

@@ -127,10 +127,10 @@ def test_a_model_for_osl_dynamics_on_a_full_disk(disk):
 def test_prepared_data_on_a_full_disk(disk):
     """What is whole stays, and the same call goes on when there is room."""
     arrays = [np.random.default_rng(i).standard_normal((8, 4000)) for i in range(3)]
-    given = {"sfreq": 100.0, "cache_dir": disk / "folder", "verbose": "ERROR"}
+    arguments = {"sfreq": 100.0, "cache_dir": disk / "folder", "verbose": "ERROR"}
     (disk / "filler").write_bytes(bytes(160 * 1024))
     with pytest.raises(OSError, match=r"recording-0000\d.tfrecord cannot be written .*make room"):
-        mne_hmm.prepare(arrays, AS_IS, **given)
+        mne_hmm.prepare(arrays, AS_IS, **arguments)
     there = sorted(path.name for path in (disk / "folder").iterdir())
     assert there == [
         "index.json",
@@ -139,7 +139,7 @@ def test_prepared_data_on_a_full_disk(disk):
         "recording-00001.tfrecord",
     ]
     (disk / "filler").unlink()
-    prepared = mne_hmm.prepare(arrays, AS_IS, **given)
+    prepared = mne_hmm.prepare(arrays, AS_IS, **arguments)
     for features, array in zip(prepared.data, arrays, strict=True):
         np.testing.assert_array_equal(features, array.T.astype(np.float32))
 
@@ -149,12 +149,12 @@ def test_checkpoints_on_a_full_disk(disk):
     x = np.random.default_rng(0).standard_normal((3, 400))
     expected = mne_hmm.fit_hmm(x, 2, preparation=AS_IS, sfreq=100.0, **FEW)
     fill(disk, 4096)
-    given = {"preparation": AS_IS, "sfreq": 100.0, "checkpoint_dir": disk / "run", **FEW}
+    arguments = {"preparation": AS_IS, "sfreq": 100.0, "checkpoint_dir": disk / "run", **FEW}
     with pytest.raises(OSError, match=r"The checkpoint .* cannot be written \(No space.*make room"):
-        mne_hmm.fit_hmm(x, 2, **given)
+        mne_hmm.fit_hmm(x, 2, **arguments)
     assert not [path for path in (disk / "run").iterdir() if path.suffix in (".part", ".lock")]
     (disk / "filler").unlink()
-    assert same_model(mne_hmm.fit_hmm(x, 2, **given), expected)
+    assert same_model(mne_hmm.fit_hmm(x, 2, **arguments), expected)
 
 
 @pytest.fixture
@@ -271,6 +271,7 @@ def test_a_file_that_appears_meanwhile_stays(tmp_path, monkeypatch):
     def meanwhile(path):
         fname.write_bytes(b"theirs")
 
+    # The last step before a file is moved to its place.
     monkeypatch.setattr(files, "_bring_to_disk", meanwhile)
     with pytest.raises(FileExistsError, match=r"model.h5' exists already; pass overwrite=True"):
         small_model().save(fname)
@@ -355,21 +356,21 @@ def test_two_processes_write_the_same_file(tmp_path):
         )
         for seed in range(2)
     ]  # fmt: skip
-    for one in writers:
-        assert one.stdout.readline() == "ready\n"
-    for one in writers:
-        one.stdin.write("go\n")
-        one.stdin.flush()
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    for writer in writers:
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
     n_read = 0
-    while any(one.poll() is None for one in writers):
-        found = mne_hmm.read_hmm(folder / "shared.h5")
-        assert any(same_model(found, hmm) for hmm in models)
+    while any(writer.poll() is None for writer in writers):
+        stored = mne_hmm.read_hmm(folder / "shared.h5")
+        assert any(same_model(stored, hmm) for hmm in models)
         n_read += 1
     assert n_read > 1
-    won = [json.loads(one.communicate()[0]) for one in writers]
+    won = [json.loads(writer.communicate()[0]) for writer in writers]
     assert sorted(won[0] + won[1]) == list(range(30))
-    for hmm, own in zip(models, won, strict=True):
-        assert all(same_model(mne_hmm.read_hmm(folder / f"{i}.h5"), hmm) for i in own)
+    for hmm, indices in zip(models, won, strict=True):
+        assert all(same_model(mne_hmm.read_hmm(folder / f"{i}.h5"), hmm) for i in indices)
     assert len(list(folder.iterdir())) == 31
 
 
@@ -402,11 +403,11 @@ def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):
     x = np.random.default_rng(0).standard_normal((3, 400))
     folder = tmp_path / "run"
     folder.mkdir()
-    given = {"preparation": AS_IS, "sfreq": 100.0, "checkpoint_dir": folder, **FEW}
+    arguments = {"preparation": AS_IS, "sfreq": 100.0, "checkpoint_dir": folder, **FEW}
     with held_by_another(folder / "facts.journal.lock") as process:
         says = rf"is in use by another training; wait for its end.*\(process {process.pid}\)"
         with pytest.raises(OSError, match=says):
-            mne_hmm.fit_hmm(x, 2, **given)
+            mne_hmm.fit_hmm(x, 2, **arguments)
         with pytest.raises(OSError, match=says):
             mne_hmm.select_n_states(
                 x, [2], n_folds=2, preparation=AS_IS, sfreq=100.0, checkpoint_dir=folder
@@ -415,9 +416,9 @@ def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):
         process.kill()
         process.wait()
         assert (folder / "facts.journal.lock").exists()
-        hmm = mne_hmm.fit_hmm(x, 2, **given)
+        hmm = mne_hmm.fit_hmm(x, 2, **arguments)
     assert not (folder / "facts.journal.lock").exists()
-    assert same_model(mne_hmm.fit_hmm(x, 2, **given), hmm)
+    assert same_model(mne_hmm.fit_hmm(x, 2, **arguments), hmm)
 
 
 def test_a_lock_whose_file_has_gone(tmp_path, monkeypatch):
@@ -518,20 +519,20 @@ def test_what_takes_a_place_is_on_the_disk(tmp_path, monkeypatch):
 def test_calls_of_one_process_take_turns(tmp_path):
     """Threads fill a folder one after another, and all get the same."""
     x = np.random.default_rng(0).standard_normal((3, 400))
-    found = []
+    prepared = []
 
     def fill():
         # Without verbose, which sets and restores a level that threads share.
-        given = {"sfreq": 100.0, "cache_dir": tmp_path / "folder"}
-        found.append(mne_hmm.prepare(x, AS_IS, **given).data[0])
+        arguments = {"sfreq": 100.0, "cache_dir": tmp_path / "folder"}
+        prepared.append(mne_hmm.prepare(x, AS_IS, **arguments).data[0])
 
     threads = [threading.Thread(target=fill) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4
-    for features in found:
+    assert len(prepared) == 4
+    for features in prepared:
         np.testing.assert_array_equal(features, x.T.astype(np.float32))
     there = {"index.json", "preparation.h5", "recording-00000.tfrecord"}
     assert {path.name for path in (tmp_path / "folder").iterdir()} == there

@@ -17,7 +17,7 @@ import mne_hmm
 from mne_hmm.engine import Parameters, Samples, decode, smooth
 from mne_hmm.engine.inference.gaussian import Emission
 from mne_hmm.engine.inference.samples import Data
-from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf  # without start-up notes
 from mne_hmm.engine.training.em import UpdateRule, expect, update
 from mne_hmm.engine.training.initialization import parameters_from_labels, sticky_chain
 

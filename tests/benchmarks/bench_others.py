@@ -106,8 +106,8 @@ def test_judge():
         for path in itertools.product(range(3), repeat=5)
     )
     # Rounding of a few dozen operations in float64.
-    found = free_energy(x, initial, transition, means, covariances)
-    np.testing.assert_allclose(found, -np.log(evidence) / 5, rtol=1e-12, atol=0)
+    estimate = free_energy(x, initial, transition, means, covariances)
+    np.testing.assert_allclose(estimate, -np.log(evidence) / 5, rtol=1e-12, atol=0)
 
 
 # What is compared, and how
@@ -333,14 +333,14 @@ def our_training(features, prepared, from_truth, table):
         )
         note = f"{hmm.history_['n_passes']:.0f} passes"
         _add_training(table, who, seconds[who], features, parameters_of(hmm), note)
-    known = free_energy(features, *parameters_of(from_truth))
-    print(f"\nTrained from the true states: {known:.4f} nats per sample")
+    from_known = free_energy(features, *parameters_of(from_truth))
+    print(f"\nTrained from the true states: {from_known:.4f} nats per sample")
     return seconds
 
 
 def _add_training(table, who, seconds, features, parameters, note, ratio=np.nan):
-    found = free_energy(features, *parameters)
-    table.append(Row("training", who, seconds, ratio, f"{found:.4f} nats per sample, {note}"))
+    estimate = free_energy(features, *parameters)
+    table.append(Row("training", who, seconds, ratio, f"{estimate:.4f} nats per sample, {note}"))
     print(f"\n{table[-1]}")
 
 
@@ -374,10 +374,10 @@ def test_training_osl_dynamics(features, osl, our_training, benchmark, table, ba
         model, data = osl.model(batch_size, learn_covariances=True), osl.data(features)
         model.random_state_time_course_initialization(data, n_init=3, n_epochs=1, verbose=0)
         model.fit(data, verbose=0)
-        found = model.get_means_covariances()
+        emission = model.get_means_covariances()
         transition = model.get_trans_prob()
         initial = model.get_initial_state_probs()
-        return (initial, transition, *found), f"3 x 1 + {EPOCHS} epochs"
+        return (initial, transition, *emission), f"3 x 1 + {EPOCHS} epochs"
 
     who = f"osl-dynamics, batches of {batch_size}"
     _train(benchmark, table, who, our_training, train, features)
@@ -395,8 +395,8 @@ def test_training_glhmm(features, random_visits, our_training, benchmark, table)
         *_, course = model.train(X=None, Y=x, Gamma=visits, options=options)
         covariances = np.moveaxis(model.get_covariance_matrices(), -1, 0)
         means = np.zeros(covariances.shape[:2])
-        found = model.get_Pi(), model.get_P(), means, covariances
-        return found, f"{len(course)} passes"
+        parameters = model.get_Pi(), model.get_P(), means, covariances
+        return parameters, f"{len(course)} passes"
 
     train(x[:2000], 1)  # compiles
     _train(benchmark, table, "glhmm, one start", our_training, train, features)
@@ -416,8 +416,8 @@ def test_training_hmmlearn(features, random_visits, our_training, benchmark, tab
         model.means_ = np.zeros((K, x.shape[1]))
         model.covars_ = np.stack([np.cov(x[random_visits == k].T) for k in range(K)])
         model.fit(x)
-        found = model.startprob_, model.transmat_, model.means_, model.covars_
-        return found, f"{model.monitor_.iter} passes"
+        parameters = model.startprob_, model.transmat_, model.means_, model.covars_
+        return parameters, f"{model.monitor_.iter} passes"
 
     _train(benchmark, table, "hmmlearn, one start", our_training, train, features)
 

@@ -19,7 +19,7 @@ from command_runs import fails, run
 from helpers import three_states
 
 import mne_hmm
-from mne_hmm._utils import locks
+from mne_hmm._utils import locks  # for the moment when a lock has just been taken
 from mne_hmm.cli.config import NOT_IN_FILES
 from mne_hmm.cli.inputs import digests, names_of
 from mne_hmm.cli.main import main
@@ -45,11 +45,13 @@ def documented():
 def folder(tmp_path_factory):
     """A folder with three short recordings, and the page's file of options."""
     folder = tmp_path_factory.mktemp("commands")
-    for number in range(3):
+    for i_subject in range(3):
         raw, _ = mne_hmm.simulate_raw(
-            3, n_channels=4, duration=16.0, mean_lifetime=0.3, snr=4.0, random_state=number
+            3, n_channels=4, duration=16.0, mean_lifetime=0.3, snr=4.0, random_state=i_subject
         )
-        raw.set_meas_date(1_000_000_000 + number).save(folder / f"sub-0{number + 1}_parc-raw.fif")
+        raw.set_meas_date(1_000_000_000 + i_subject).save(
+            folder / f"sub-0{i_subject + 1}_parc-raw.fif"
+        )
     shutil.copy(DOCS / "settings.yml", folder)
     return folder
 
@@ -87,13 +89,13 @@ def test_fit_leaves_what_the_page_says(folder, printed):
     hmm = mne_hmm.read_hmm(results / "hmm.h5")
     assert (hmm.n_states, hmm.n_features, hmm.random_state) == (3, 12, 0)
     raws = [mne.io.read_raw(folder / f"{name}.fif") for name in names]
-    for name, raw, own in zip(names, raws, hmm.annotations_, strict=True):
+    for name, raw, of_model in zip(names, raws, hmm.annotations_, strict=True):
         read = mne.read_annotations(results / f"{name}-annot.txt")
-        assert read.orig_time == own.orig_time == raw.info["meas_date"]
-        np.testing.assert_array_equal(read.onset, own.onset)
-        np.testing.assert_array_equal(read.duration, own.duration)
-        assert read.description.tolist() == own.description.tolist()
-        assert len(raw.set_annotations(read).annotations) == len(own)
+        assert read.orig_time == of_model.orig_time == raw.info["meas_date"]
+        np.testing.assert_array_equal(read.onset, of_model.onset)
+        np.testing.assert_array_equal(read.duration, of_model.duration)
+        assert read.description.tolist() == of_model.description.tolist()
+        assert len(raw.set_annotations(read).annotations) == len(of_model)
     import pandas as pd
 
     states = hmm.predict(raws, verbose=False)
@@ -107,7 +109,7 @@ def test_fit_leaves_what_the_page_says(folder, printed):
 
 def test_fit_is_that_of_python(folder, printed):
     """The same call in Python gives the same model, to the bit."""
-    files = [folder / f"sub-0{number}_parc-raw.fif" for number in (1, 2)]
+    files = [folder / f"sub-0{subject}_parc-raw.fif" for subject in (1, 2)]
     theirs = mne_hmm.read_hmm(folder / "results" / "hmm.h5")
     ours = mne_hmm.fit_hmm(
         files,
@@ -162,18 +164,18 @@ def test_config(folder, printed):
 def test_run_file(folder, printed):
     """It tells of all files what they hold, and of everything the bits depend on."""
     record = json.loads((folder / "results" / "run.json").read_text())
-    for one in record["outputs"]:
-        data = (folder / "results" / one["path"]).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (one["size"], one["sha256"])
+    for output in record["outputs"]:
+        data = (folder / "results" / output["path"]).read_bytes()
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (output["size"], output["sha256"])
     assert len(record["outputs"]) == 5
-    for one, number in zip(record["inputs"], (1, 2), strict=True):
-        path = folder / f"sub-0{number}_parc-raw.fif"
-        assert one["path"] == str(path)
-        (file,) = one["files"]
+    for source, subject in zip(record["inputs"], (1, 2), strict=True):
+        path = folder / f"sub-0{subject}_parc-raw.fif"
+        assert source["path"] == str(path)
+        (file,) = source["files"]
         assert file["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
-    known = {*inspect.signature(mne_hmm.fit_hmm).parameters} - {*NOT_IN_FILES}
+    names = {*inspect.signature(mne_hmm.fit_hmm).parameters} - {*NOT_IN_FILES}
     elsewhere = {"n_jobs", "checkpoint_dir", "log_dir"}
-    assert set(record["arguments"]) == known - elsewhere
+    assert set(record["arguments"]) == names - elsewhere
     assert record["environment"]["intra_op_threads"] > 0
 
 
@@ -271,7 +273,7 @@ def test_prepared_data_and_cache(folder, tmp_path):
     run("fit", *files, *QUICK, "-o", tmp_path / "plain")
     run("fit", *files, *QUICK, "-o", tmp_path / "cached", "--cache-dir", tmp_path / "cache")
     assert contents(tmp_path / "plain") == contents(tmp_path / "cached")
-    without = [one for one in QUICK if one not in ("--n-components", "12")]
+    without = [argument for argument in QUICK if argument not in ("--n-components", "12")]
     run("fit", tmp_path / "cache", *without, "-o", tmp_path / "prepared", "--quiet")
     plain, prepared = contents(tmp_path / "plain"), contents(tmp_path / "prepared")
     assert plain["hmm.h5"] == prepared["hmm.h5"]
@@ -288,18 +290,18 @@ def test_names_and_files(tmp_path):
     assert len(set(names_of([Path("/a.fif"), Path("/A.edf"), Path("/a.edf")]))) == 3
     for name in ("x-lh.stc", "x-rh.stc", "y-lh.stc", "r.vhdr", "r.eeg", "r.vmrk", "r.txt"):
         (tmp_path / name).write_text(name)
-    found = {
-        name: [Path(one["path"]).name for one in digests(tmp_path / name)]
+    names = {
+        name: [Path(digest["path"]).name for digest in digests(tmp_path / name)]
         for name in ("x", "x-rh.stc", "r.vhdr")
     }
-    assert found == {
+    assert names == {
         "x": ["x-lh.stc", "x-rh.stc"],
         "x-rh.stc": ["x-lh.stc", "x-rh.stc"],
         "r.vhdr": ["r.eeg", "r.vhdr", "r.vmrk"],
     }
     (tmp_path / "case.ds").mkdir()
     (tmp_path / "case.ds" / "case.meg4").write_text("4")
-    assert [Path(one["path"]).name for one in digests(tmp_path / "case.ds")] == ["case.meg4"]
+    assert [Path(digest["path"]).name for digest in digests(tmp_path / "case.ds")] == ["case.meg4"]
 
 
 def test_quiet_and_log(folder, tmp_path, capsys):
@@ -408,7 +410,9 @@ def test_wrong_config(folder, tmp_path, capsys, text, says):
     config = tmp_path / "settings.yaml"
     config.write_text(text)
     file = folder / "sub-01_parc-raw.fif"
-    without = [one for one in QUICK if one not in ("--n-components", "12", "--no-refine")]
+    without = [
+        argument for argument in QUICK if argument not in ("--n-components", "12", "--no-refine")
+    ]
     argv = ["fit", file, *without, "--config", config, "-o", tmp_path / "out"]
     assert says in fails(capsys, *argv)
 
@@ -497,9 +501,9 @@ def test_inputs_that_changed(folder, printed, tmp_path, capsys):
 def test_other_bits_are_told(folder, printed, tmp_path, capsys):
     """A repeated run that comes out otherwise ends with code 1 and says why it may be."""
     record = json.loads((folder / "new" / "run.json").read_text())
-    for one in record["outputs"]:
-        if one["path"] == "states.tsv":
-            one["sha256"] = "0" * 64
+    for output in record["outputs"]:
+        if output["path"] == "states.tsv":
+            output["sha256"] = "0" * 64
     record["environment"]["numpy"] = "1.0"
     (tmp_path / "run.json").write_text(json.dumps(record))
     said = fails(capsys, "repeat", tmp_path, "-o", tmp_path / "out")
@@ -520,7 +524,7 @@ def test_prepared_data_do_not_mix(folder, tmp_path, capsys):
     file = folder / "sub-01_parc-raw.fif"
     preparation = mne_hmm.Preparation(n_components=12)
     mne_hmm.prepare([file], preparation, cache_dir=tmp_path / "cache", verbose=False)
-    without = [one for one in QUICK if one not in ("--n-components", "12")]
+    without = [argument for argument in QUICK if argument not in ("--n-components", "12")]
     fit = ["fit", tmp_path / "cache", *without, "-o", tmp_path / "out"]
     assert "cannot be given with other files" in fails(capsys, *fit, file)
     assert "leave it out" in fails(capsys, *fit, "--cache-dir", tmp_path / "other")
@@ -674,14 +678,14 @@ def test_all_runs_of_a_person(eegbci, tmp_path):
     fit = ["--n-states", "6", "--max-iter", "10", "--n-init", "1", "--no-refine"]
     run("fit", *files, *fit, "-o", tmp_path / "fit")
     run("apply", tmp_path / "fit", *files, "-o", tmp_path / "apply")
-    names = [f"S001R{number:02}" for number in range(1, 15)]
+    names = [f"S001R{run_number:02}" for run_number in range(1, 15)]
     for name, raw in zip(names, eegbci(*range(1, 15)), strict=True):
-        one, two = (
+        first, second = (
             mne.read_annotations(tmp_path / command / f"{name}-annot.txt")
             for command in ("fit", "apply")
         )
-        np.testing.assert_array_equal(one.onset, two.onset)
-        assert one.description.tolist() == two.description.tolist()
+        np.testing.assert_array_equal(first.onset, second.onset)
+        assert first.description.tolist() == second.description.tolist()
         with np.load(tmp_path / "apply" / f"{name}-states.npz") as arrays:
             assert arrays["probabilities"].shape == (6, raw.n_times)
     for command in ("fit", "apply"):

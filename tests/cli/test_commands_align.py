@@ -22,13 +22,13 @@ def folder(tmp_path_factory):
     """Three recordings, mixed in different ways."""
     folder = tmp_path_factory.mktemp("aligned")
     rng = np.random.default_rng(0)
-    for number in range(3):
+    for i_recording in range(3):
         raw, _ = mne_hmm.simulate_raw(
-            2, n_channels=4, duration=12.0, mean_lifetime=0.3, snr=4.0, random_state=number
+            2, n_channels=4, duration=12.0, mean_lifetime=0.3, snr=4.0, random_state=i_recording
         )
         mixing = np.eye(4) + 0.3 * rng.standard_normal((4, 4))
         raw.apply_function(lambda x, mixing=mixing: mixing @ x, picks="all", channel_wise=False)
-        raw.save(folder / f"{number}_raw.fif", fmt="double")
+        raw.save(folder / f"{i_recording}_raw.fif", fmt="double")
     return folder
 
 
@@ -50,15 +50,15 @@ def test_groups_and_periods(folder, fit):
     """Fit and apply do what Python does with the same arguments."""
     files = sorted(folder.glob("*_raw.fif"))
     assert fit.preparation_.grouped_
-    for number in range(3):
-        there = mne.read_annotations(folder / "fit" / annotations_file(f"{number}_raw")).onset
-        np.testing.assert_allclose(there, fit.annotations_[number].onset, rtol=0, atol=1e-5)
+    for i_recording in range(3):
+        there = mne.read_annotations(folder / "fit" / annotations_file(f"{i_recording}_raw")).onset
+        np.testing.assert_allclose(there, fit.annotations_[i_recording].onset, rtol=0, atol=1e-5)
     on = ["--group", ",".join(GROUP), "--align-on", "1,6"]
     run("apply", folder / "fit", *files, *on, "-o", folder / "applied")
     states = fit.predict(files, group=GROUP, align_on=(1.0, 6.0))
-    for number, one in enumerate(states):
+    for i_recording, course in enumerate(states):
         np.testing.assert_array_equal(
-            labels(folder / "applied" / f"{number}_raw-states.npz"), one.labels
+            labels(folder / "applied" / f"{i_recording}_raw-states.npz"), course.labels
         )
 
 

@@ -41,10 +41,12 @@ QUICK = f"{QUICK} --n-components 10 --max-iter 3 --n-init 1 --no-refine --seed 0
 def data_set(eegbci, tmp_path_factory):
     """Two runs of real EEG as MNE-BIDS writes them, and the derivatives that fit leaves."""
     root = tmp_path_factory.mktemp("commands_bids") / "ds"
-    for number, raw in zip((2, 10), eegbci(1, 2), strict=True):
+    for run_number, raw in zip((2, 10), eegbci(1, 2), strict=True):
         raw.info["line_freq"] = 60
-        raw.info["bads"] = ["Fc5."] if number == 10 else []
-        path = mne_bids.BIDSPath(subject="01", task="rest", run=number, datatype="eeg", root=root)
+        raw.info["bads"] = ["Fc5."] if run_number == 10 else []
+        path = mne_bids.BIDSPath(
+            subject="01", task="rest", run=run_number, datatype="eeg", root=root
+        )
         mne_bids.write_raw_bids(raw, path, verbose="ERROR")
     choice = ["--bids", root, "--subject", "01", "--task", "rest"]
     run("fit", *choice, *QUICK, "-o", root / "derivatives" / "mne-hmm")
@@ -73,12 +75,12 @@ def test_fit_leaves_derivatives(data_set, results):
     assert (hmm.n_states, hmm.random_state) == (2, 0)
     paths = mne_hmm.find_bids_recordings(data_set)
     states = hmm.predict(paths, verbose=False)
-    for stem, one in zip(STEMS, states, strict=True):
+    for stem, course in zip(STEMS, states, strict=True):
         table = results / f"{stem}annotations.tsv"
-        assert mne_hmm.read_bids_annotations(table) == one.to_annotations()
+        assert mne_hmm.read_bids_annotations(table) == course.to_annotations()
         raw = mne.io.read_raw(results / f"{stem}raw.fif")
         # They are written in single precision.
-        np.testing.assert_allclose(raw.get_data(), one.probabilities, rtol=0, atol=1e-7)
+        np.testing.assert_allclose(raw.get_data(), course.probabilities, rtol=0, atol=1e-7)
     names = [path.fpath.stem for path in paths]
     table = pd.read_csv(results / "recordings.tsv", sep="\t", na_values="n/a")
     ours = mne_hmm.summarize_recordings(states, names=names)
@@ -108,17 +110,17 @@ def test_fit_is_that_of_python(data_set, results):
 def test_run_file(data_set, results):
     """It tells of the recordings, and of the files that are read with them."""
     record = json.loads((results / "run.json").read_text())
-    for one, number in zip(record["inputs"], (2, 10), strict=True):
-        stem = f"sub-01_task-rest_run-{number}"
-        assert one["path"] == str(data_set / "sub-01" / "eeg" / f"{stem}_eeg.edf")
-        assert one["bids"]["root"] == str(data_set)
-        assert one["bids"]["run"] == str(number)
-        files = {Path(file["path"]).name for file in one["files"]}
+    for source, run_number in zip(record["inputs"], (2, 10), strict=True):
+        stem = f"sub-01_task-rest_run-{run_number}"
+        assert source["path"] == str(data_set / "sub-01" / "eeg" / f"{stem}_eeg.edf")
+        assert source["bids"]["root"] == str(data_set)
+        assert source["bids"]["run"] == str(run_number)
+        files = {Path(file["path"]).name for file in source["files"]}
         ends = ("eeg.edf", "eeg.json", "channels.tsv", "events.tsv", "events.json")
         of_all = {"dataset_description.json", "sub-01_scans.tsv"}
         assert files == {f"{stem}_{end}" for end in ends} | of_all
     assert record["environment"]["mne_bids"] == mne_bids.__version__
-    left = {one["path"] for one in record["outputs"]}
+    left = {output["path"] for output in record["outputs"]}
     assert left == set(contents(results)) - {"run.json", "dataset_description.json"}
     assert "changed since  none" in run("info", results)
 
@@ -205,8 +207,8 @@ def test_select(data_set, tmp_path):
     left = contents(tmp_path / "out")
     assert sorted(left) == ["recommendation.txt", "run.json", "selection.png", "selection.tsv"]
     (recording,) = mne_hmm.find_bids_recordings(data_set, run=2)
-    (one,) = json.loads(left["run.json"])["inputs"]
-    assert one["path"] == str(recording.fpath)
+    (source,) = json.loads(left["run.json"])["inputs"]
+    assert source["path"] == str(recording.fpath)
     run("repeat", tmp_path / "out", "-o", tmp_path / "again")
     assert contents(tmp_path / "again") == left
 

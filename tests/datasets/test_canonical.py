@@ -14,7 +14,7 @@ from mne_hmm.datasets.published import Published
 from mne_hmm.preparation.embedding import embed, principal_components
 from mne_hmm.preparation.prepared_data import same_features
 from mne_hmm.preparation.sign_search import flips_to_template
-from mne_hmm.report import _add_reference, _Page
+from mne_hmm.report import _add_reference, _Page  # this part alone needs no model
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -129,9 +129,9 @@ def decoded(parcels, published):
 
 def test_states_are_found_back(states, parcels):
     """Of parcels that the model makes, it finds most samples' states; chance is an eighth."""
-    known = states.labels >= 0
-    assert known.sum() == 60 * 250 - 14
-    assert np.mean(states.labels[known] == parcels[1].labels[known]) > 0.5
+    has_state = states.labels >= 0
+    assert has_state.sum() == 60 * 250 - 14
+    assert np.mean(states.labels[has_state] == parcels[1].labels[has_state]) > 0.5
 
 
 def test_probabilities_are_those_of_an_independent_decoder(states, decoded):
@@ -195,8 +195,8 @@ def test_side_by_side(hmm, parcels):
     alone, jobs = (
         mne_hmm.prepare([x, -x], hmm.preparation_, sfreq=250.0, n_jobs=n_jobs) for n_jobs in (1, 2)
     )
-    for one, other in zip(alone.data, jobs.data, strict=True):
-        np.testing.assert_array_equal(one, other)
+    for array, other in zip(alone.data, jobs.data, strict=True):
+        np.testing.assert_array_equal(array, other)
 
 
 def test_a_file_keeps_it_all(hmm, parcels, states, tmp_path):
@@ -319,12 +319,12 @@ def test_comparison(hmm, parcels, decoded, published):
     other = parcels[0].copy().apply_function(np.negative, picks=[1, 2])
     comparison = hmm.compare_to_reference([parcels[0], other])
     assert len(comparison) == 2
-    value, known = comparison.free_energy[0], published("fe")
+    value, reference = comparison.free_energy[0], published("fe")
     # Single precision of the features changes some 1e-7 of each of some 100 nats.
     np.testing.assert_allclose(value, -evidence / (15_000 - 14), rtol=1e-5)
-    assert comparison.percentiles[0] == 100 * np.mean(known < value)
+    assert comparison.percentiles[0] == 100 * np.mean(reference < value)
     np.testing.assert_allclose(
-        comparison.z_scores[0], (value - known.mean()) / known.std(ddof=1), rtol=1e-12
+        comparison.z_scores[0], (value - reference.mean()) / reference.std(ddof=1), rtol=1e-12
     )
     assert np.abs(comparison.z_scores[0]) < 2
     assert comparison.verdicts[0].startswith("like 95 % of 1,849 Cam-CAN MEG recordings")
@@ -354,8 +354,8 @@ def test_models_without_a_reference(fitted, simulated):
 
 def text_of(report, title):
     """Text of an entry, without its tags."""
-    (found,) = (element.html for element in report._content if element.name == title)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", found))
+    (html,) = (element.html for element in report._content if element.name == title)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
 def test_reference_in_a_report():
@@ -366,7 +366,9 @@ def test_reference_in_a_report():
     _add_reference(_Page(report, "HMM"), comparison, ["somebody"])
     text = text_of(report, "Against the training recordings")
     assert "somebody 2.00 25.0 -0.73 like 95 % of 4 others" in text
-    assert [one.name for one in report._content][1:] == ["Free energy of the training recordings"]
+    assert [element.name for element in report._content][1:] == [
+        "Free energy of the training recordings"
+    ]
 
 
 @pytest.mark.slow
@@ -375,7 +377,7 @@ def test_report_of_a_published_model(hmm, parcels, states):
     report = hmm.report(parcels[0], states=states, verbose="ERROR")
     assert "came without a history" in text_of(report, "Training")
     assert "Cam-CAN" in text_of(report, "Against the training recordings")
-    assert "Power spectra" in [one.name for one in report._content]
+    assert "Power spectra" in [element.name for element in report._content]
 
 
 # What else was published, and what can be computed
@@ -405,8 +407,8 @@ def test_spectra_and_estimates(hmm, parcels, states, published):
     assert spectra.psd.shape[:2] == alone.psd.shape[:2] == (8, 38)
     inside = np.isin(published("f"), alone.freqs)
     likeness = [
-        np.corrcoef(one.ravel(), other[:, inside].ravel())[0, 1]
-        for one, other in zip(alone.psd, published("psds"), strict=True)
+        np.corrcoef(psd.ravel(), other[:, inside].ravel())[0, 1]
+        for psd, other in zip(alone.psd, published("psds"), strict=True)
     ]
     # As the documentation of compute_model_spectra has it.
     assert min(likeness) > 0.9
@@ -484,8 +486,8 @@ def test_sensors_come_back(sensor_hmm, sensors, tmp_path):
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     autocovariance = mne_hmm.model_autocovariance(sensor_hmm)
     truth = np.array([np.cov(half.T) for half in np.array_split(z, 2)])
-    for own, other in zip(autocovariance.covariances, truth, strict=True):
-        assert np.corrcoef(own.ravel(), other.ravel())[0, 1] > 0.9
+    for covariance, other in zip(autocovariance.covariances, truth, strict=True):
+        assert np.corrcoef(covariance.ravel(), other.ravel())[0, 1] > 0.9
     sensor_hmm.save(tmp_path / "sensors.h5")
     again = mne_hmm.read_hmm(tmp_path / "sensors.h5")
     np.testing.assert_array_equal(

@@ -20,8 +20,8 @@ import pytest
 from osf_server import Server, wait_for
 
 import mne_hmm
-from mne_hmm.datasets import _download, fetch_atlas, fetch_osf
-from mne_hmm.datasets._registry import PLACES, fetch_registered, read_registry
+from mne_hmm.datasets import _download, fetch_atlas, fetch_osf  # its waits are shortened
+from mne_hmm.datasets._registry import PLACES, fetch_registered, read_registry  # no public list
 
 GILES = "atlas-Giles_nparc-38_space-MNI_res-8x8x8.nii.gz"
 ATLASES = (
@@ -84,9 +84,10 @@ def noise(n_samples=500, n_columns=4, seed=0):
 def whole_files(folder):
     """Everything under a final name."""
     return sorted(
-        str(one.relative_to(folder))
-        for one in folder.rglob("*")
-        if one.is_file() and not any(part.startswith(".") for part in one.relative_to(folder).parts)
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
@@ -123,7 +124,7 @@ def test_fits(server, cache):
 
 def test_parcels(server, cache):
     """Arrays of parcels become recordings, in natural order, which wait in their files."""
-    arrays = {f"array{number}.npy": noise(1000 + number, 3, number) for number in (10, 2, 0)}
+    arrays = {f"array{i_array}.npy": noise(1000 + i_array, 3, i_array) for i_array in (10, 2, 0)}
     inside = {f"notts/{name}": npy(array) for name, array in arrays.items()}
     inside |= {"__MACOSX/notts/._array0.npy": b"rubbish", "notts/.DS_Store": b"rubbish"}
     server.add("data/notts_meguk_giles_5_subjects.zip", zipped(inside))
@@ -141,10 +142,10 @@ def test_parcels(server, cache):
 def test_raws_in_folders(server, cache, tmp_path):
     """A folder for each recording, as the task data have it."""
     inside = {}
-    for number in (1, 2, 10):
-        raw = mne.io.RawArray(noise(200, 2, number).T, mne.create_info(2, 100.0, "misc"))
+    for subject in (1, 2, 10):
+        raw = mne.io.RawArray(noise(200, 2, subject).T, mne.create_info(2, 100.0, "misc"))
         raw.save(tmp_path / "parc-raw.fif")
-        inside[f"sub{number}_run1/sflip_parc-raw.fif"] = (tmp_path / "parc-raw.fif").read_bytes()
+        inside[f"sub{subject}_run1/sflip_parc-raw.fif"] = (tmp_path / "parc-raw.fif").read_bytes()
         (tmp_path / "parc-raw.fif").unlink()
     server.add("data/wakeman_henson_giles_5_subjects.zip", zipped(inside))
     raws = fetch_osf("wakeman_henson_giles_5_subjects")
@@ -186,8 +187,8 @@ def test_file_that_is_no_zip(server, cache):
 @pytest.fixture
 def many(server):
     """Fill a project with more files than go on a page, in several folders."""
-    for number in range(5):
-        server.add(f"data/set_{number}.zip", zipped({"x.txt": b"%d" % number}))
+    for i_set in range(5):
+        server.add(f"data/set_{i_set}.zip", zipped({"x.txt": b"%d" % i_set}))
     server.add("data/old/set_9.zip", zipped({"x.txt": b"old"}))
     for folder in ("inf_params", "spectra"):
         server.add(f"{folder}/set_3.zip", zipped({"x.txt": folder.encode()}))
@@ -220,9 +221,9 @@ def test_name_that_is_not_there(many, cache):
     """The error lists what there is, data first, as it can be asked for."""
     with pytest.raises(ValueError, match="name='set_5' is no file of project 'by2tc'") as error:
         fetch_osf("set_5")
-    told = str(error.value)
+    message = str(error.value)
     expected = "old/set_9, set_0, set_1, set_2, set_3, set_4, inf_params/set_3, inf_params/twice"
-    assert expected in told
+    assert expected in message
     assert whole_files(cache) == []
 
 
@@ -312,7 +313,7 @@ def test_force(server, cache):
     folder = fetch_osf("set", force=True)
     assert (folder / "x.txt").read_bytes() == b"new"
     assert whole_files(folder) == ["x.txt"]
-    assert [one.name for one in folder.parent.iterdir() if "old" in one.name] == []
+    assert [path.name for path in folder.parent.iterdir() if "old" in path.name] == []
     server.close()
     with pytest.raises(ConnectionError):
         fetch_osf("set", force=True)
@@ -470,10 +471,10 @@ def test_offline(offline, cache):
     """The error says which file to get from where, and the place from where it is taken."""
     with pytest.raises(ConnectionError) as error:
         fetch_osf("notts_x")
-    told = str(error.value)
+    message = str(error.value)
     place = cache / "osf" / "by2tc" / "notts_x.zip"
-    assert "https://osf.io/by2tc/files, data/notts_x.zip" in told
-    assert f"to {place}" in told
+    assert "https://osf.io/by2tc/files, data/notts_x.zip" in message
+    assert f"to {place}" in message
     place.write_bytes(zipped({"array0.npy": npy(noise())}))
     (raw,) = fetch_osf("notts_x")
     assert raw.n_times == 500
@@ -565,24 +566,24 @@ def test_two_processes_at_once(server, cache, tmp_path):
     server.add("data/set.zip", zipped({"x.txt": b"both"}))
     server.faults["set.zip"] = [gate, gate]
     env = {**os.environ, "PYTHONPATH": str(Path(mne_hmm.__file__).parents[1])}
-    ready = [tmp_path / f"ready{number}" for number in range(2)]
+    ready = [tmp_path / f"ready{i_process}" for i_process in range(2)]
     both = [
         subprocess.Popen(
-            [sys.executable, "-c", FETCH, str(one)],
+            [sys.executable, "-c", FETCH, str(path)],
             env=env,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for one in ready
+        for path in ready
     ]
     try:
-        wait_for(lambda: all(one.exists() for one in ready) and server.downloads("set.zip"))
+        wait_for(lambda: all(path.exists() for path in ready) and server.downloads("set.zip"))
         time.sleep(0.3)  # for the second to come as far as the first
     finally:
         gate.set()
-        told = [one.communicate(timeout=60) for one in both]
-    assert [out.split()[-1] for out, _ in told] == ["both", "both"], told
+        outputs = [process.communicate(timeout=60) for process in both]
+    assert [out.split()[-1] for out, _ in outputs] == ["both", "both"], outputs
     assert len(server.downloads("set.zip")) == 1
 
 
@@ -599,10 +600,10 @@ def test_one_that_died_is_not_waited_for(server, cache):
 
 def test_registries_are_in_the_package(test_data):
     """Both lists of files, equal to those that were computed."""
-    for registry, number in (("canonical-hmm", 450), ("parcellation", 16)):
+    for registry, n_files in (("canonical-hmm", 450), ("parcellation", 16)):
         text = (files("mne_hmm.datasets") / "registry" / f"{registry}.txt").read_text()
         assert text == (test_data / f"registry-{registry}.txt").read_text()
-        assert len(read_registry(registry)) == number
+        assert len(read_registry(registry)) == n_files
 
 
 def test_registered_files(mirror, cache):
@@ -613,7 +614,7 @@ def test_registered_files(mirror, cache):
     assert np.load(covs).shape == (8, 80, 80)
     np.testing.assert_allclose(np.load(trans_prob).sum(axis=1), 1, rtol=1e-6)
     commit = "370ecd745dc6a492f1cf808180d57a495a489725"
-    expected = [f"/OHBA-analysis/Canonical-HMM-Networks/{commit}/{one}" for one in fnames]
+    expected = [f"/OHBA-analysis/Canonical-HMM-Networks/{commit}/{fname}" for fname in fnames]
     assert [path for path, _ in mirror.asked] == expected
     (cache / "other").touch()
     assert covs.stat().st_mode == (cache / "other").stat().st_mode
@@ -640,7 +641,7 @@ def test_atlas_that_is_not_there(server, cache, name):
     """The error lists those that are."""
     with pytest.raises(ValueError, match="is none of the atlases") as error:
         fetch_atlas(name)
-    assert all(one in str(error.value) for one in ATLASES)
+    assert all(atlas in str(error.value) for atlas in ATLASES)
     assert server.asked == []
 
 

@@ -29,7 +29,7 @@ class FakeWorkers(Workers):
         self.table.slots[self.rank] = [np.array(array, float) for array in arrays]
         self.table.barrier.wait()
         shapes = [[array.shape for array in arrays] for arrays in self.table.slots]
-        assert all(one == shapes[0] for one in shapes), f"other arrays on others: {shapes}"
+        assert all(shape == shapes[0] for shape in shapes), f"other arrays on others: {shapes}"
         totals = [sum(values) for values in zip(*self.table.slots, strict=True)]
         if self.rank == 0:
             self.table.n_sums += 1

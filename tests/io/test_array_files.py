@@ -103,9 +103,9 @@ def test_limits_of_what_is_clear(tmp_path, shape, clear, turned):
     if clear:
         assert read_array_file(fname).values.shape == shape
     else:
-        told = str(shape[::-1] if turned else shape)
+        shape_text = str(shape[::-1] if turned else shape)
         way_out = "load it and pass an array of shape (n_channels, n_times)"
-        refuse(ValueError, ["(x.npy)", str(fname), told, "5 times", "100", way_out], fname)
+        refuse(ValueError, ["(x.npy)", str(fname), shape_text, "5 times", "100", way_out], fname)
 
 
 def test_arrays_in_memory_are_never_turned():
@@ -167,11 +167,11 @@ def test_several_variables(tmp_path, x, suffix, others):
     writer = {"npz": np.savez, "v5.mat": lambda f, **v: savemat(f, v), "v7.3.mat": write_mat73}
     writer[suffix](fname, X=x, fs=SFREQ, **others)
     name, value = next(iter(others.items()))
-    told = ["several arrays", "X (3, 500)", f"{name} {value.shape}", "load it and pass"]
+    words = ["several arrays", "X (3, 500)", f"{name} {value.shape}", "load it and pass"]
     if suffix == "v7.3.mat":  # these are in alphabetical order
-        told[1:3] = ["X (3, 500)"]
+        words[1:3] = ["X (3, 500)"]
         refuse(ValueError, [f"{name} {value.shape}"], fname)
-    refuse(ValueError, told, fname)
+    refuse(ValueError, words, fname)
 
 
 @pytest.mark.parametrize("suffix", ["npz", "v5.mat", "v7.3.mat"])

@@ -79,9 +79,9 @@ def test_nothing_crosses_from_one_epoch_to_the_next(epochs, l_freq, target):
     other = epochs.copy()
     other._data[3] += 100 * np.random.default_rng(0).standard_normal(other._data[3].shape)
     after = prepare(other, settings)
-    for number, (start, stop) in enumerate(before.spans[0]):
+    for i_span, (start, stop) in enumerate(before.spans[0]):
         same = np.array_equal(before.data[0][start:stop], after.data[0][start:stop])
-        assert same == (number != 3)
+        assert same == (i_span != 3)
 
 
 def test_bad_epochs_are_dropped_as_mne_does(raw):
@@ -108,9 +108,9 @@ def test_lists_files_and_channels(tmp_path, raw, hmm):
     for inst in (fnames, [str(fnames[0]), halves[1]]):
         states = hmm.predict(inst)
         assert [s.labels.shape for s in states] == [(10, 300), (10, 300)]
-        for one, half in zip(states, halves, strict=True):
+        for course, half in zip(states, halves, strict=True):
             assert_allclose(
-                one.probabilities, hmm.predict(half).probabilities, rtol=1e-6, atol=1e-9
+                course.probabilities, hmm.predict(half).probabilities, rtol=1e-6, atol=1e-9
             )
     both = hmm.predict([raw, epochs])
     assert [s.labels.shape for s in both] == [(10_000,), (20, 300)]
@@ -198,13 +198,13 @@ def test_an_epoch_has_the_states_it_has_alone(raw, hmm):
     """Without z-scores over all epochs each of them can be taken by itself."""
     settings = Preparation.as_is()
     epochs = make_epochs(raw, preload=True)
-    own = fit_hmm(epochs, 2, preparation=settings, **QUICK)
-    together = own.predict(epochs)
-    for number in (0, 7, 19):
-        alone = own.predict(epochs[[number]])
-        assert_allclose(together.probabilities[number], alone.probabilities[0], atol=1e-6)
-    evidence = [own.score(epochs[[number]]) for number in range(20)]
-    assert_allclose(own.score(epochs), np.mean(evidence), rtol=1e-6)
+    of_epochs = fit_hmm(epochs, 2, preparation=settings, **QUICK)
+    together = of_epochs.predict(epochs)
+    for i_epoch in (0, 7, 19):
+        alone = of_epochs.predict(epochs[[i_epoch]])
+        assert_allclose(together.probabilities[i_epoch], alone.probabilities[0], atol=1e-6)
+    evidence = [of_epochs.score(epochs[[i_epoch]]) for i_epoch in range(20)]
+    assert_allclose(of_epochs.score(epochs), np.mean(evidence), rtol=1e-6)
 
 
 def test_to_epochs(epochs, hmm):
@@ -317,18 +317,22 @@ def test_annotations_of_a_model_lie_on_the_raw(raw, epochs, hmm):
     onsets = annotated.annotations.onset - annotated.first_time
     starts = annotated.time_as_index(onsets, use_rounding=True)
     stops = annotated.time_as_index(onsets + annotated.annotations.duration, use_rounding=True)
-    found = np.full(raw.n_times, -1)
+    written = np.full(raw.n_times, -1)
     for start, stop, name in zip(starts, stops, annotated.annotations.description, strict=True):
-        found[start:stop] = int(name.removeprefix("hmm/state_"))
+        written[start:stop] = int(name.removeprefix("hmm/state_"))
     first = epochs.events[:, :1] - raw.first_samp - 50
-    assert_array_equal(found[first + np.arange(300)], states.labels)
-    assert (found >= 0).sum() == (states.labels >= 0).sum()
+    assert_array_equal(written[first + np.arange(300)], states.labels)
+    assert (written >= 0).sum() == (states.labels >= 0).sum()
     # MNE-Python places them in epochs likewise, those of the states included.
     made = states.to_epochs()
     made.set_annotations(annotated.annotations)
     per_epoch = made.get_annotations_per_epoch()
-    assert_array_equal([len(own) for own in per_epoch], np.bincount(states.visits.spans))
-    assert_allclose([own[0][0] for own in per_epoch], epochs.times[2], rtol=0, atol=2e-6)
+    assert_array_equal(
+        [len(annotations) for annotations in per_epoch], np.bincount(states.visits.spans)
+    )
+    assert_allclose(
+        [annotations[0][0] for annotations in per_epoch], epochs.times[2], rtol=0, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("made_up", [False, True])
@@ -349,7 +353,7 @@ def test_overlapping_epochs(tmp_path, raw, hmm, made_up):
         model = fit_hmm(
             [make_epochs(raw), epochs], 2, preparation=SETTINGS, **{**QUICK, "verbose": None}
         )
-    (message,) = [str(one.message) for one in caught if "overlap" in str(one.message)]
+    (message,) = [str(warning.message) for warning in caught if "overlap" in str(warning.message)]
     assert "annotations_ are left empty for recording 1;" in message
     assert [len(annotations) > 0 for annotations in model.annotations_] == [True, False]
     assert model.annotations_[1].orig_time == epochs.info["meas_date"]
@@ -391,8 +395,8 @@ def test_in_a_folder(tmp_path, raw, kind, n_jobs):
     prepared = prepare([inst, raw], SETTINGS, cache_dir=folder, n_jobs=n_jobs)
     assert_array_equal(prepared.data[0], prepare([inst, raw], SETTINGS).data[0])
     again = prepare([inst, raw], SETTINGS, cache_dir=folder)
-    for one in (prepared, again, read_prepared(folder)):
-        of_epochs, of_raw = one.time_maps
+    for data in (prepared, again, read_prepared(folder)):
+        of_epochs, of_raw = data.time_maps
         labels = np.arange(of_epochs.n_rows) // 50 % 2
         states = StateTimeCourse.from_labels(labels, of_epochs, ("a", "b"))
         assert_array_equal(states.labels[3, 2:-2], labels[3 * 296 : 4 * 296])

@@ -96,12 +96,12 @@ def read_back(raw, annotations):
     onsets = raw.annotations.onset - raw.first_time
     starts = raw.time_as_index(onsets, use_rounding=True)
     stops = raw.time_as_index(onsets + raw.annotations.duration, use_rounding=True)
-    found = np.full(raw.n_times, -1)
+    labels = np.full(raw.n_times, -1)
     for start, stop, name in zip(starts, stops, raw.annotations.description, strict=True):
         assert start < stop
-        assert (found[start:stop] == -1).all()
-        found[start:stop] = NAMES.index(name.removeprefix("hmm/"))
-    return found
+        assert (labels[start:stop] == -1).all()
+        labels[start:stop] = NAMES.index(name.removeprefix("hmm/"))
+    return labels
 
 
 def check(case, raw, states):
@@ -117,15 +117,15 @@ def check(case, raw, states):
     assert annotations.orig_time == case.meas_date
     if case.meas_date is None:
         annotations.onset -= raw.first_time  # as the documentation says
-    found = read_back(raw, annotations)
+    written = read_back(raw, annotations)
     # A sample speaks for those up to the next one, and the last of an epoch for itself.
     expected = np.full(raw.n_times, -1)
-    for own, labels in zip(samples - case.first_samp, states.labels, strict=True):
+    for epoch_samples, labels in zip(samples - case.first_samp, states.labels, strict=True):
         for step in range(case.decim):
-            follows = own[:-1] + step < own[1:]
-            expected[own[:-1][follows] + step] = labels[:-1][follows]
-        expected[own[-1]] = labels[-1]
-    assert_array_equal(found, expected)
+            follows = epoch_samples[:-1] + step < epoch_samples[1:]
+            expected[epoch_samples[:-1][follows] + step] = labels[:-1][follows]
+        expected[epoch_samples[-1]] = labels[-1]
+    assert_array_equal(written, expected)
 
 
 @st.composite
@@ -195,9 +195,9 @@ def test_cropped_epochs_keep_their_place():
     states = case.states(epochs)
     samples = case.events[:, :1] + np.arange(inner.n_times)
     assert_array_equal(states.labels, state_of(samples))
-    found = read_back(raw, states.to_annotations())
-    assert_array_equal(found[samples - raw.first_samp], state_of(samples))
-    assert (found >= 0).sum() == samples.size
+    written = read_back(raw, states.to_annotations())
+    assert_array_equal(written[samples - raw.first_samp], state_of(samples))
+    assert (written >= 0).sum() == samples.size
 
 
 def test_resampled_epochs_keep_their_place():
@@ -210,8 +210,8 @@ def test_resampled_epochs_keep_their_place():
     prepared = prepare(epochs, Preparation.as_is(), verbose="ERROR")
     labels = (prepared.data[0][:, 0] > 0.5).astype(int)
     states = StateTimeCourse.from_labels(labels, prepared.time_maps[0], NAMES)
-    found = np.flatnonzero(read_back(raw, states.to_annotations()) == 1)
+    indices = np.flatnonzero(read_back(raw, states.to_annotations()) == 1)
     # A sample of the coarser grid is 1.4 of the finer one.
-    assert abs(found[0] - 130) <= 1
-    assert abs(found[-1] - 169) <= 1
-    assert_array_equal(np.diff(found), 1)
+    assert abs(indices[0] - 130) <= 1
+    assert abs(indices[-1] - 169) <= 1
+    assert_array_equal(np.diff(indices), 1)

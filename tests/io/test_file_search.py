@@ -56,9 +56,9 @@ def test_natural_order(tmp_path, as_type):
 def test_folders_below(tmp_path):
     touch(tmp_path, "sub-10/a.npy", "sub-2/b.npy", "sub-2/a.npy", "c.npy", "x")
     assert names(tmp_path) == ["c.npy"]
-    found = expanded(f"{tmp_path}/**/*.npy")
+    paths = expanded(f"{tmp_path}/**/*.npy")
     expected = ["c.npy", "sub-2/a.npy", "sub-2/b.npy", "sub-10/a.npy"]
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == sorted(expected)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in paths) == sorted(expected)
     in_folders = expanded(str(tmp_path / "sub-*" / "*.npy"))
     assert [path.relative_to(tmp_path).as_posix() for path in in_folders] == expected[1:]
 
@@ -225,11 +225,11 @@ def test_jobs_change_no_bit(tmp_path, kind):
     inst = inst if kind == "array" else tmp_path
     settings = Preparation(n_components=5, sfreq=50.0, h_freq=20.0)
     sfreq = None if kind == "fif" else SFREQ
-    one, two = (prepare(inst, settings, sfreq=sfreq, n_jobs=n_jobs) for n_jobs in (1, 2))
-    assert len(one.data) == 3
-    for x, y in zip(one.data, two.data, strict=True):
+    serial, parallel = (prepare(inst, settings, sfreq=sfreq, n_jobs=n_jobs) for n_jobs in (1, 2))
+    assert len(serial.data) == 3
+    for x, y in zip(serial.data, parallel.data, strict=True):
         assert_array_equal(x, y)
-    assert one.spans == two.spans
+    assert serial.spans == parallel.spans
 
 
 def test_several_recordings_are_filtered_in_other_processes(monkeypatch):

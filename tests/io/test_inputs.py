@@ -97,13 +97,13 @@ def test_any_spans(cuts, n_embeddings, preparation):
         edges[start] = True
     changed = type(preparation)(**{**preparation.settings, "n_embeddings": n_embeddings})
     try:
-        found, told = prepared(raw, changed), ""
+        data, message = prepared(raw, changed), ""
     except ValueError as error:
-        found, told = None, str(error)
-    if found is None:
-        assert "no good span" in told or "is flat" in told
+        data, message = None, str(error)
+    if data is None:
+        assert "no good span" in message or "is flat" in message
         return
-    centers = np.round(found.times[0] * SFREQ).astype(int)
+    centers = np.round(data.times[0] * SFREQ).astype(int)
     half = n_embeddings // 2
     for center in centers:
         assert good[center - half : center + half + 1].all()
@@ -121,9 +121,9 @@ def test_any_spans(cuts, n_embeddings, preparation):
 def test_any_unit(scale, offset):
     """Standardized features depend on neither the unit nor the offset."""
     x = input_cases.X
-    found = prepared((x + offset) * scale).data[0]
+    features = prepared((x + offset) * scale).data[0]
     # Rounding of the offset in float64, against signals of some size 1.
-    np.testing.assert_allclose(found, prepared(x).data[0], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(features, prepared(x).data[0], rtol=0, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=N_EXAMPLES)

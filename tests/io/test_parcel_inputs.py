@@ -41,13 +41,13 @@ def test_images_go_all_the_way(scan, atlas, tmp_path):
     assert_array_equal(mne_hmm.fit_hmm(raw, 2, **settings).covariances_, hmm.covariances_)
     states = hmm.predict(scan)
     assert_allclose(states.times, np.arange(300) * 0.8, rtol=1e-6)
-    for number in (10, 9):
-        nibabel.save(scan, tmp_path / f"run-{number}.nii.gz")
+    for run in (10, 9):
+        nibabel.save(scan, tmp_path / f"run-{run}.nii.gz")
     nibabel.save(atlas, tmp_path / "atlas.nii")
     from_files = hmm.predict(str(tmp_path / "run-*.nii.gz"))
     assert len(from_files) == 2
-    for one in from_files:
-        assert_allclose(one.probabilities, states.probabilities, rtol=0, atol=1e-5)
+    for course in from_files:
+        assert_allclose(course.probabilities, states.probabilities, rtol=0, atol=1e-5)
     prepared = mne_hmm.prepare(
         str(tmp_path / "run-*.nii.gz"), settings["preparation"], atlas=tmp_path / "atlas.nii"
     )
@@ -57,9 +57,9 @@ def test_images_go_all_the_way(scan, atlas, tmp_path):
 def test_models_of_folds_know_the_atlas(scan, atlas):
     """Those of cross_validate take brain images, too."""
     settings = {"preparation": mne_hmm.Preparation.standardized(), **QUICK}
-    found = mne_hmm.cross_validate(scan, 2, n_folds=2, atlas=atlas, **settings)
+    validation = mne_hmm.cross_validate(scan, 2, n_folds=2, atlas=atlas, **settings)
     parcels = mne_hmm.parcellate_nifti(scan, atlas)
-    for hmm in found.hmms:
+    for hmm in validation.hmms:
         assert_array_equal(hmm.predict(scan).labels, hmm.predict(parcels).labels)
 
 
@@ -171,7 +171,7 @@ def inverse_of(test_data, eegbci):
 
 
 def occupancies(states):
-    return np.array([one.statistics().fractional_occupancy for one in states])
+    return np.array([course.statistics().fractional_occupancy for course in states])
 
 
 @pytest.mark.slow

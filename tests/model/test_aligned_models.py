@@ -41,8 +41,8 @@ def simulate(n_recordings, seconds, n_channels, seed, **kwargs):
 def share_right(states, truth):
     """Share of the samples of all recordings in their true state, with one matching for all."""
     table = sum(
-        cross_table(one.labels[one.labels >= 0], own[one.labels >= 0], 3, 3)
-        for one, own in zip(states, truth, strict=True)
+        cross_table(course.labels[course.labels >= 0], labels[course.labels >= 0], 3, 3)
+        for course, labels in zip(states, truth, strict=True)
     )
     return table[np.arange(3), best_match(table)].sum() / table.sum()
 
@@ -82,7 +82,10 @@ def test_states_are_recordings_unless_these_are_aligned(group, model):
     assert share_right(hmm.predict(arrays, sfreq=SFREQ), truth) < 0.7
     states = model.predict(arrays, sfreq=SFREQ)
     assert share_right(states, truth) > 0.9
-    assert min(share_right([one], [own]) for one, own in zip(states, truth, strict=True)) > 0.85
+    assert (
+        min(share_right([course], [labels]) for course, labels in zip(states, truth, strict=True))
+        > 0.85
+    )
     assert model.explained_by_recording_ < 0.1
 
 
@@ -108,7 +111,10 @@ def test_ten_recordings(align, kind):
     states = hmm.predict(mixed, sfreq=SFREQ)
     right = share_right(states, truth)
     assert right > 0.9
-    assert min(share_right([one], [own]) for one, own in zip(states, truth, strict=True)) > 0.85
+    assert (
+        min(share_right([course], [labels]) for course, labels in zip(states, truth, strict=True))
+        > 0.85
+    )
     assert hmm.explained_by_recording_ < 0.1
     if kind == "symmetric":
         with pytest.warns(RuntimeWarning, match="States may be recordings"):
@@ -268,7 +274,7 @@ def test_covariances_and_means_in_own_channels(group, align):
     """Of one lag and all components they are those of the recording's own z-scores, exactly."""
     arrays = [filtered(x) for x in group[0][:3]]
     # Means of states that are not zero.
-    arrays = [x + np.repeat([[0.0], [2.0]], 3, axis=0) * x.std() * own for x, own in zip(
+    arrays = [x + np.repeat([[0.0], [2.0]], 3, axis=0) * x.std() * envelope for x, envelope in zip(
         arrays, [np.sign(np.sin(np.arange(4000) / 90))] * 3, strict=True)]  # fmt: skip
     settings = replace(Preparation.standardized(), align=align)
     hmm = fit(arrays, settings, max_iter=4, tol=0.1)
@@ -277,20 +283,20 @@ def test_covariances_and_means_in_own_channels(group, align):
     x = z_scored(arrays[0])
     got = mne_hmm.model_autocovariance(hmm, dual=dual)
     maps = mne_hmm.mean_maps(hmm, dual=dual)
-    for state, own in enumerate(weights):
-        mean = x @ own / own.sum()
-        covariance = (x * own) @ x.T / own.sum() - np.outer(mean, mean)
+    for state, state_weights in enumerate(weights):
+        mean = x @ state_weights / state_weights.sum()
+        covariance = (x * state_weights) @ x.T / state_weights.sum() - np.outer(mean, mean)
         # Signals and features were rounded to float32.
         assert_allclose(got.covariances[state], covariance, rtol=0, atol=1e-4)
         assert_allclose(maps.values[state], mean, rtol=0, atol=1e-4)
     # Those of the mean are others, and lie apart by the map of the recording.
     of_mean = mne_hmm.model_autocovariance(hmm)
-    given = mne_hmm.model_autocovariance(hmm, alignment=hmm.alignments_[0])
+    aligned = mne_hmm.model_autocovariance(hmm, alignment=hmm.alignments_[0])
     back = hmm.alignments_[0].from_mean
-    assert_allclose(given.covariances, back @ of_mean.covariances @ back.T, rtol=0, atol=1e-10)
-    assert np.abs(given.covariances - of_mean.covariances).max() > 0.1
-    given = mne_hmm.mean_maps(hmm, alignment=hmm.alignments_[0])
-    assert_allclose(given.values, mne_hmm.mean_maps(hmm).values @ back.T, rtol=0, atol=1e-10)
+    assert_allclose(aligned.covariances, back @ of_mean.covariances @ back.T, rtol=0, atol=1e-10)
+    assert np.abs(aligned.covariances - of_mean.covariances).max() > 0.1
+    aligned = mne_hmm.mean_maps(hmm, alignment=hmm.alignments_[0])
+    assert_allclose(aligned.values, mne_hmm.mean_maps(hmm).values @ back.T, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("align", ["euclidean", "riemannian"])
@@ -300,8 +306,8 @@ def test_embedded_covariances_in_own_channels(group, align):
     hmm = fit(group[0], settings, max_iter=4, tol=0.1)
     for x, dual in zip(group[0], hmm.dual_estimate(group[0], sfreq=SFREQ), strict=True):
         expected = np.corrcoef(filtered(x))
-        own = mne_hmm.model_autocovariance(hmm, dual=dual)
-        total = np.tensordot(dual.weights / dual.weights.sum(), own.covariances, 1)
+        individual = mne_hmm.model_autocovariance(hmm, dual=dual)
+        total = np.tensordot(dual.weights / dual.weights.sum(), individual.covariances, 1)
         # Features of each recording are standardized, but go back by the deviations of all.
         assert np.abs(total - expected).max() < 0.12
         elsewhere = mne_hmm.model_autocovariance(hmm, dual=replace(dual, alignment=None))
@@ -320,9 +326,9 @@ def test_one_of_several_prepared_recordings(group, model):
             (alone,) = model.dual_estimate(recording)
             assert_array_equal(alone.alignment.content(), prepared.alignments[index].content())
             assert_array_equal(alone.covariances, expected.covariances)
-            own = mne_hmm.model_autocovariance(model, dual=alone)
+            individual = mne_hmm.model_autocovariance(model, dual=alone)
             both = mne_hmm.model_autocovariance(model, dual=expected)
-            assert_array_equal(own.covariances, both.covariances)
+            assert_array_equal(individual.covariances, both.covariances)
 
 
 def test_filters_of_own_channels_make_the_features(group, model):
@@ -343,10 +349,10 @@ def test_spectra_of_a_model_in_own_channels(group, model):
     """Densities of the mean's channels go to the recording's by its map; powers become its own."""
     of_mean = mne_hmm.compute_model_spectra(model, resolution=2.0)
     alignment = model.alignments_[1]
-    own = mne_hmm.compute_model_spectra(model, resolution=2.0, alignment=alignment)
+    individual = mne_hmm.compute_model_spectra(model, resolution=2.0, alignment=alignment)
     back = alignment.from_mean
     expected = np.einsum("ai,kijf,bj->kabf", back, of_mean.csd, back)
-    assert_allclose(own.csd, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    assert_allclose(individual.csd, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
     # By channel and state, as of the signals themselves.
     (states,) = model.predict(group[0][1:2], sfreq=SFREQ)
     signals = z_scored(filtered(group[0][1]))
@@ -357,8 +363,8 @@ def test_spectra_of_a_model_in_own_channels(group, model):
         model, resolution=2.0, dual=replace(dual, alignment=None)
     )
 
-    def power(one):
-        return one.power(2, 44).ravel()
+    def power(spectra):
+        return spectra.power(2, 44).ravel()
 
     alike = np.corrcoef(power(truth), power(spectra))[0, 1]
     assert alike > 0.8

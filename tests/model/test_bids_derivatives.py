@@ -29,7 +29,7 @@ def make_files(root, *names):
 
 
 def names_of(bids_paths):
-    return [one.basename for one in bids_paths]
+    return [path.basename for path in bids_paths]
 
 
 def read_table(fname):
@@ -67,11 +67,11 @@ def states_of(prepared, model):
 def eeg_root(eegbci, tmp_path_factory):
     """Two runs of real EEG as MNE-BIDS writes them, the second with a bad channel."""
     root = tmp_path_factory.mktemp("eeg")
-    for number, raw in zip((2, 10), eegbci(1, 2), strict=True):
+    for run, raw in zip((2, 10), eegbci(1, 2), strict=True):
         raw.info["line_freq"] = 60
-        raw.info["bads"] = ["Fc5."] if number == 10 else []
+        raw.info["bads"] = ["Fc5."] if run == 10 else []
         path = mne_bids.BIDSPath(
-            subject="01", task="rest", run=number, datatype="eeg", root=root, check=True
+            subject="01", task="rest", run=run, datatype="eeg", root=root, check=True
         )
         mne_bids.write_raw_bids(raw, path, verbose="ERROR")
     return root
@@ -122,7 +122,9 @@ def parcels(derivatives):
     prepared = mne_hmm.prepare(paths, mne_hmm.Preparation(n_embeddings=3, n_components=6))
     model = model_of(prepared, ["calm", "busy"])
     states = states_of(prepared, model)
-    return model, {path.task: ([path], [one]) for path, one in zip(paths, states, strict=True)}
+    return model, {
+        path.task: ([path], [course]) for path, course in zip(paths, states, strict=True)
+    }
 
 
 # Which recordings there are
@@ -230,7 +232,7 @@ def test_without_mne_bids(tmp_path, monkeypatch):
 def test_raw_data_are_read_as_mne_bids_does(eeg_root, eegbci):
     """Bad channels of channels.tsv, annotations of events.tsv, signals of the file."""
     paths = mne_hmm.find_bids_recordings(eeg_root)
-    assert [one.run for one in paths] == ["2", "10"]
+    assert [path.run for path in paths] == ["2", "10"]
     raw = mne_hmm.read_bids_recording(paths[1])
     assert raw.info["bads"] == ["Fc5."]
     original = eegbci(2)[0]
@@ -283,7 +285,7 @@ def test_what_cannot_be_read(derivatives, tmp_path):
 def test_bids_paths_are_recordings(eeg_root, eeg_prepared):
     """A list of them is a list of recordings, with bad channels, and names in messages."""
     paths = mne_hmm.find_bids_recordings(eeg_root)
-    raws = [mne_hmm.read_bids_recording(one) for one in paths]
+    raws = [mne_hmm.read_bids_recording(path) for path in paths]
     with pytest.warns(RuntimeWarning, match="without any signal"):
         prepared = mne_hmm.prepare(raws, eeg_prepared.preparation)
     for mine, other in zip(eeg_prepared.data, prepared.data, strict=True):
@@ -307,8 +309,8 @@ def test_files_of_derivatives(eeg_root, eeg_model, eeg_states, tmp_path):
     expected = [f"{stem}{end}" for stem in stems for end in ends]
     of_all = ["dataset_description.json", "README.md", ".bidsignore", "descriptions.tsv"]
     of_all += ["desc-hmm_model.h5", "desc-hmm_model.json"]
-    assert [str(one) for one in written] == [*(str(root / name) for name in of_all), *expected]
-    assert sorted(written) == sorted(one for one in root.rglob("*") if one.is_file())
+    assert [str(path) for path in written] == [*(str(root / name) for name in of_all), *expected]
+    assert sorted(written) == sorted(path for path in root.rglob("*") if path.is_file())
     for stem, states, path in zip(stems, eeg_states, paths, strict=True):
         labels = np.full(9760, -1)
         for row in read_table(f"{stem}annotations.tsv"):
@@ -333,10 +335,10 @@ def test_files_of_derivatives(eeg_root, eeg_model, eeg_states, tmp_path):
     assert described["SourceDatasets"] == [{"URL": eeg_root.resolve().as_uri()}]
     model = mne_hmm.read_hmm(root / "desc-hmm_model.h5")
     np.testing.assert_array_equal(model.covariances_, eeg_model.covariances_)
-    told = json.loads((root / "desc-hmm_model.json").read_text())
-    assert told["NumberOfStates"] == 2
-    assert told["Channels"] == PICKS
-    assert told["FreeEnergy"] is None
+    description = json.loads((root / "desc-hmm_model.json").read_text())
+    assert description["NumberOfStates"] == 2
+    assert description["Channels"] == PICKS
+    assert description["FreeEnergy"] is None
 
 
 def test_validator_passes(eeg_root, eeg_model, eeg_states, tmp_path):
@@ -390,10 +392,10 @@ def test_annotations_round_trip(parcels, tmp_path, task):
         raw.set_annotations(None)
     raw.set_annotations(raw.annotations + annotations)
     spread = np.full(raw.n_times, -1)
-    for one in raw.annotations[[name[:3] == "hmm" for name in raw.annotations.description]]:
-        start = round((one["onset"] - raw.first_time) * 250)
-        stop = start + round(one["duration"] * 250)
-        spread[start:stop] = ["hmm/calm", "hmm/busy"].index(one["description"])
+    for annotation in raw.annotations[[name[:3] == "hmm" for name in raw.annotations.description]]:
+        start = round((annotation["onset"] - raw.first_time) * 250)
+        stop = start + round(annotation["duration"] * 250)
+        spread[start:stop] = ["hmm/calm", "hmm/busy"].index(annotation["description"])
     np.testing.assert_array_equal(spread, states[0].labels)
     assert (spread == -1)[round(3.0 * 250) : round(4.5 * 250)].all()
     # Probabilities lie on the same grid.
@@ -431,7 +433,7 @@ def test_epochs_have_probabilities(derivatives, tmp_path):
     model = model_of(prepared, ["calm", "busy"])
     (states,) = states_of(prepared, model)
     written = mne_hmm.write_bids_derivatives(model, states, path, tmp_path)
-    assert [one.name for one in written[-2:]] == [
+    assert [path.name for path in written[-2:]] == [
         "desc-hmm_model.json",
         "sub-01_task-rest_proc-clean_desc-hmm_epo.fif",
     ]
@@ -497,6 +499,6 @@ def test_from_a_data_set_to_a_report(eeg_root, tmp_path):
     root = tmp_path / "mne-hmm"
     mne_hmm.write_bids_derivatives(hmm, states, paths, root, report=report)
     assert bids_errors(root) == set()
-    for one, run in zip(hmm.annotations_, (2, 10), strict=True):
+    for annotations, run in zip(hmm.annotations_, (2, 10), strict=True):
         table = root / f"sub-01/eeg/sub-01_task-rest_run-{run}_desc-hmm_annotations.tsv"
-        assert mne_hmm.read_bids_annotations(table) == one
+        assert mne_hmm.read_bids_annotations(table) == annotations

@@ -95,7 +95,7 @@ def trained(data, tmp_path_factory):
             moments.append(root / f"{len(moments):03d} {path.name}")
             shutil.copytree(root / "run", moments[-1], ignore=shutil.ignore_patterns("*.lock"))
 
-        write = checkpoint._write
+        write = checkpoint._write  # every file is written by it
         with pytest.MonkeyPatch.context() as patch:
             patch.setitem(Journal.__init__.__kwdefaults__, "seconds", 0.0)
             patch.setattr(checkpoint, "_write", kept)
@@ -137,7 +137,7 @@ def last(path, content, count=[0]):
     if count[0] == int(n_writes):
         os.kill(os.getpid(), signal.SIGKILL)
 
-write = checkpoint._write
+write = checkpoint._write  # every file is written by it
 checkpoint._write = last
 Journal.__init__.__kwdefaults__["seconds"] = 0.0
 print("started", flush=True)
@@ -216,8 +216,8 @@ def test_killed_at_random_moments(undisturbed, folder, data, tmp_path):
         assert training.stdout.readline() == "ended\n"
         duration = time.monotonic() - began
     moments = np.random.default_rng(20).random(10)
-    for number, moment in enumerate(moments):
-        directory = tmp_path / str(number)
+    for i_moment, moment in enumerate(moments):
+        directory = tmp_path / str(i_moment)
         with process(folder, directory, plan) as training:
             assert training.stdout.readline() == "started\n"
             time.sleep(moment * duration)
@@ -250,7 +250,7 @@ def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
             moments.append(tmp_path / str(len(moments)))
             shutil.copytree(tmp_path / "run", moments[-1])
 
-    write = checkpoint._write
+    write = checkpoint._write  # every file is written by it
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "_write", kept)
         hmm = fit(data, tmp_path / "run")
@@ -262,12 +262,12 @@ def test_a_move_that_is_given_up(data, tmp_path, monkeypatch, every_pass):
 # Interrupted
 
 
-def at_pass(number, stage, action, monkeypatch):
+def at_pass(index, stage, action, monkeypatch):
     """Do something after a pass, once."""
 
     def watched(self, name, count, *args):
         original(self, name, count, *args)
-        if (name, count) == (stage, number):
+        if (name, count) == (stage, index):
             monkeypatch.setattr(Progress, "__call__", original)
             action()
 

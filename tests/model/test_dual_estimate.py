@@ -26,12 +26,12 @@ def posterior(hmm, x, lengths):
 def weighted_average(x, gamma, means=None):
     """Means and covariances as the definition has them: the samples less the mean, squared."""
     x = np.asarray(x, float)
-    found = []
+    moments = []
     for k, weights in enumerate(gamma.T):
         mean = np.average(x, axis=0, weights=weights) if means is None else means[k]
         deviations = x - mean
-        found.append((mean, (deviations * weights[:, None]).T @ deviations / weights.sum()))
-    return [np.array(part) for part in zip(*found, strict=True)]
+        moments.append((mean, (deviations * weights[:, None]).T @ deviations / weights.sum()))
+    return [np.array(part) for part in zip(*moments, strict=True)]
 
 
 def span_lengths(prepared, index):
@@ -58,10 +58,10 @@ def prepared(simulated, fitted):
     """Features of two recordings, of one and of two spans."""
     import mne
 
-    one = simulated[0].copy().crop(0, 8)
-    two = simulated[0].copy().crop(8, 20)
-    two.set_annotations(mne.Annotations([5.0], [2.0], ["BAD_movement"]))
-    return mne_hmm.prepare([one, two], fitted.preparation_)
+    first = simulated[0].copy().crop(0, 8)
+    second = simulated[0].copy().crop(8, 20)
+    second.set_annotations(mne.Annotations([5.0], [2.0], ["BAD_movement"]))
+    return mne_hmm.prepare([first, second], fitted.preparation_)
 
 
 # The arithmetic
@@ -75,17 +75,17 @@ def test_reference(reference, prefix):
         gamma = arrays[f"gamma_{i}"]
         zero = np.zeros((3, 4)) if prefix == "zero_mean_" else None
         kind = "diag" if prefix == "diagonal_" else "full"
-        found = estimate(arrays[f"x_{i}"], gamma, means=zero, covariance_type=kind)
+        dual = estimate(arrays[f"x_{i}"], gamma, means=zero, covariance_type=kind)
         # osl-dynamics adds something to the diagonal; we do not.
         eps = 0.0 if prefix == "eps_0_" else 1e-5
         expected = arrays[f"{prefix}covariances"][i] - eps * np.eye(4)
         # The tolerance the arrays come with, for float64.
         atol = 1e-11 * np.abs(expected).max()
-        assert_allclose(found.covariances, expected, rtol=0, atol=atol)
-        assert_allclose(found.means, arrays[f"{prefix}means"][i], rtol=0, atol=1e-11)
-        assert_allclose(found.weights, gamma.sum(0), rtol=1e-13)
+        assert_allclose(dual.covariances, expected, rtol=0, atol=atol)
+        assert_allclose(dual.means, arrays[f"{prefix}means"][i], rtol=0, atol=1e-11)
+        assert_allclose(dual.weights, gamma.sum(0), rtol=1e-13)
         if kind == "diag":
-            assert not found.covariances[:, ~np.eye(4, dtype=bool)].any()
+            assert not dual.covariances[:, ~np.eye(4, dtype=bool)].any()
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_blocks_cover_every_sample(n_samples):
     rng = np.random.default_rng(n_samples)
     x = np.asfortranarray(rng.normal(3.0, 1.0, size=(n_samples, 5)).astype(np.float32))
     gamma = rng.dirichlet(np.ones(3), n_samples)
-    found = estimate(x, gamma)
+    dual = estimate(x, gamma)
     means, covariances = weighted_average(x, gamma)
     # Float64 with a mean of three standard deviations: a few digits above 1e-16.
-    assert_allclose(found.means, means, rtol=1e-12)
-    assert_allclose(found.covariances, covariances, rtol=0, atol=1e-12)
-    assert_array_equal(found.covariances, found.covariances.transpose(0, 2, 1))
+    assert_allclose(dual.means, means, rtol=1e-12)
+    assert_allclose(dual.covariances, covariances, rtol=0, atol=1e-12)
+    assert_array_equal(dual.covariances, dual.covariances.transpose(0, 2, 1))
 
 
 # The method
@@ -114,17 +114,17 @@ def test_against_plain_float64(fitted, with_means, prepared, learn_means):
     assert [len(spans) for spans in prepared.spans] == [1, 2]
     estimates = hmm.dual_estimate(prepared)
     assert len(estimates) == 2
-    for i, found in enumerate(estimates):
+    for i, dual in enumerate(estimates):
         x = prepared.data[i]
         gamma = posterior(hmm, x, span_lengths(prepared, i))
         means, covariances = weighted_average(x, gamma, None if learn_means else hmm.means_)
         # Probabilities are rounded to float32, 6e-8 each; features have variance 1.
-        assert_allclose(found.means, means, rtol=0, atol=1e-6)
-        assert_allclose(found.covariances, covariances, rtol=0, atol=1e-6 * covariances.max())
-        assert_allclose(found.weights, gamma.sum(0) / 250, rtol=1e-6)
-        assert_allclose(found.weights.sum(), len(x) / 250, rtol=6e-8)
-        assert found.state_names == hmm.state_names
-        assert found.never_on == ()
+        assert_allclose(dual.means, means, rtol=0, atol=1e-6)
+        assert_allclose(dual.covariances, covariances, rtol=0, atol=1e-6 * covariances.max())
+        assert_allclose(dual.weights, gamma.sum(0) / 250, rtol=1e-6)
+        assert_allclose(dual.weights.sum(), len(x) / 250, rtol=6e-8)
+        assert dual.state_names == hmm.state_names
+        assert dual.never_on == ()
 
 
 def test_recordings_differ_from_the_group(fitted, prepared):
@@ -135,8 +135,8 @@ def test_recordings_differ_from_the_group(fitted, prepared):
     )
     _, expected = weighted_average(x, gamma, fitted.means_)
     estimates = fitted.dual_estimate(prepared)
-    weights = np.array([one.weights for one in estimates])
-    covariances = np.array([one.covariances for one in estimates])
+    weights = np.array([dual.weights for dual in estimates])
+    covariances = np.array([dual.covariances for dual in estimates])
     average = np.einsum("rk,rkij->kij", weights / weights.sum(0), covariances)
     assert_allclose(average, expected, rtol=0, atol=1e-5 * expected.max())
     assert np.abs(covariances[0] - covariances[1]).max() > 0.1 * expected.max()
@@ -153,30 +153,30 @@ def test_known_change_is_found():
     hmm = mne_hmm.fit_hmm(
         x.T, 2, sfreq=100.0, preparation=prep, learn_means=False, init=labels, n_init=1
     )
-    one, two = hmm.dual_estimate([x.T, louder.T], sfreq=100.0)
-    ratio = np.einsum("kii->ki", two.covariances) / np.einsum("kii->ki", one.covariances)
+    quiet, loud = hmm.dual_estimate([x.T, louder.T], sfreq=100.0)
+    ratio = np.einsum("kii->ki", loud.covariances) / np.einsum("kii->ki", quiet.covariances)
     # The states overlap a little, and a few samples change sides.
     assert_allclose(ratio[0], 1.0, rtol=0.1)
     assert_allclose(ratio[1], 1.4**2, rtol=0.1)
-    assert_allclose(one.weights, [30.0, 30.0], rtol=0.05)
+    assert_allclose(quiet.weights, [30.0, 30.0], rtol=0.05)
 
 
 def test_what_was_not_learned_stays(fitted, with_means, prepared):
     """Means, covariances, or both; and it is no window into the model."""
-    found = changed(with_means, means=False).dual_estimate(prepared)[0]
-    assert_array_equal(found.means, with_means.means_)
+    dual = changed(with_means, means=False).dual_estimate(prepared)[0]
+    assert_array_equal(dual.means, with_means.means_)
     x = prepared.data[0]
     gamma = posterior(with_means, x, span_lengths(prepared, 0))
     _, about_given = weighted_average(x, gamma, with_means.means_)
-    assert_allclose(found.covariances, about_given, rtol=0, atol=1e-5 * about_given.max())
+    assert_allclose(dual.covariances, about_given, rtol=0, atol=1e-5 * about_given.max())
 
-    found = changed(with_means, covariances=False).dual_estimate(prepared)[0]
-    assert_array_equal(found.covariances, with_means.covariances_)
-    assert np.abs(found.means - with_means.means_).max() > 0.01
+    dual = changed(with_means, covariances=False).dual_estimate(prepared)[0]
+    assert_array_equal(dual.covariances, with_means.covariances_)
+    assert np.abs(dual.means - with_means.means_).max() > 0.01
 
     hmm = fitted.copy()
-    found = hmm.dual_estimate(prepared)[0]
-    found.means[:] = found.covariances[:] = 7
+    dual = hmm.dual_estimate(prepared)[0]
+    dual.means[:] = dual.covariances[:] = 7
     assert_array_equal(hmm.means_, fitted.means_)
     assert_array_equal(hmm.covariances_, fitted.covariances_)
 
@@ -185,11 +185,11 @@ def test_diagonal_covariances(fitted, prepared):
     """Zero beside the diagonal, and the posterior is that of the diagonals."""
     hmm = changed(fitted, covariance_type="diag")
     hmm.covariances_ = hmm.covariances_ * np.eye(hmm.n_features)
-    found = hmm.dual_estimate(prepared)[0]
+    dual = hmm.dual_estimate(prepared)[0]
     x = prepared.data[0]
     _, covariances = weighted_average(x, posterior(hmm, x, span_lengths(prepared, 0)), hmm.means_)
     expected = covariances * np.eye(hmm.n_features)
-    assert_allclose(found.covariances, expected, rtol=0, atol=1e-5 * expected.max())
+    assert_allclose(dual.covariances, expected, rtol=0, atol=1e-5 * expected.max())
 
 
 def test_state_that_is_never_on(with_means, prepared):
@@ -200,37 +200,37 @@ def test_state_that_is_never_on(with_means, prepared):
     with pytest.warns(RuntimeWarning, match=r"never on .*nowhere in .*nowhere in ") as caught:
         estimates = hmm.dual_estimate(prepared)
     assert len(caught) == 1
-    for found in estimates:
-        assert found.never_on == ("nowhere",)
-        assert np.isnan(found.means[1]).all()
-        assert np.isnan(found.covariances[1]).all()
-        assert np.isfinite(found.means[[0, 2]]).all()
-        assert np.isfinite(found.covariances[[0, 2]]).all()
-        assert found.weights[1] == pytest.approx(0.0, abs=1e-6)
+    for dual in estimates:
+        assert dual.never_on == ("nowhere",)
+        assert np.isnan(dual.means[1]).all()
+        assert np.isnan(dual.covariances[1]).all()
+        assert np.isfinite(dual.means[[0, 2]]).all()
+        assert np.isfinite(dual.covariances[[0, 2]]).all()
+        assert dual.weights[1] == pytest.approx(0.0, abs=1e-6)
     fixed = changed(hmm, means=False, covariance_type="diag")
     with pytest.warns(RuntimeWarning, match="never on"):
-        found = fixed.dual_estimate(prepared)[0]
-    assert_array_equal(found.means, hmm.means_)
-    assert np.isnan(found.covariances[1]).all()
-    assert np.isfinite(found.covariances[[0, 2]]).all()
+        dual = fixed.dual_estimate(prepared)[0]
+    assert_array_equal(dual.means, hmm.means_)
+    assert np.isnan(dual.covariances[1]).all()
+    assert np.isfinite(dual.covariances[[0, 2]]).all()
 
 
 def test_one_or_a_list(simulated, fitted, prepared):
     """One estimate for one recording, a list for a list and for prepared data."""
     raw = simulated[0].copy().crop(0, 8)
-    one = fitted.dual_estimate(raw)
-    assert isinstance(one, mne_hmm.DualEstimate)
+    dual = fitted.dual_estimate(raw)
+    assert isinstance(dual, mne_hmm.DualEstimate)
     (listed,) = fitted.dual_estimate([raw])
     first = fitted.dual_estimate(prepared)[0]
     for other in (listed, first):
         for name in ("means", "covariances", "weights"):
-            assert_array_equal(getattr(one, name), getattr(other, name))
+            assert_array_equal(getattr(dual, name), getattr(other, name))
     array = fitted.dual_estimate(raw.get_data(), sfreq=raw.info["sfreq"])
-    assert_allclose(array.covariances, one.covariances, rtol=0, atol=1e-5)
+    assert_allclose(array.covariances, dual.covariances, rtol=0, atol=1e-5)
     k, d = fitted.n_states, fitted.n_features
-    assert (one.means.shape, one.covariances.shape) == ((k, d), (k, d, d))
-    assert "3 states" in str(one)
-    assert f"{one.weights.sum():.1f} s" in str(one)
+    assert (dual.means.shape, dual.covariances.shape) == ((k, d), (k, d, d))
+    assert "3 states" in str(dual)
+    assert f"{dual.weights.sum():.1f} s" in str(dual)
 
 
 def test_prepared_otherwise_is_refused(simulated, fitted):
@@ -338,16 +338,16 @@ def test_real_eeg(eegbci):
     prepared = mne_hmm.prepare(runs, mne_hmm.Preparation(n_components=20))
     hmm = mne_hmm.fit_hmm(prepared, 4, n_init=1, refine=False, random_state=0)
     estimates = hmm.dual_estimate(prepared)
-    for i, found in enumerate(estimates):
+    for i, dual in enumerate(estimates):
         x = prepared.data[i]
         gamma = posterior(hmm, x, span_lengths(prepared, i))
         _, covariances = weighted_average(x, gamma, hmm.means_)
-        assert_allclose(found.covariances, covariances, rtol=0, atol=1e-5 * covariances.max())
-        assert_allclose(found.weights, gamma.sum(0) / prepared.sfreq, rtol=1e-5)
-        np.linalg.cholesky(found.covariances)
+        assert_allclose(dual.covariances, covariances, rtol=0, atol=1e-5 * covariances.max())
+        assert_allclose(dual.weights, gamma.sum(0) / prepared.sfreq, rtol=1e-5)
+        np.linalg.cholesky(dual.covariances)
     # The model is where training has settled, so its covariances are these, averaged.
-    weights = np.array([one.weights for one in estimates])
-    covariances = np.array([one.covariances for one in estimates])
+    weights = np.array([dual.weights for dual in estimates])
+    covariances = np.array([dual.covariances for dual in estimates])
     average = np.einsum("rk,rkij->kij", weights / weights.sum(0), covariances)
     assert hmm.converged_
     # An update at the end of training moves covariances by less than a thousandth.

@@ -37,8 +37,8 @@ def test_known_model_is_recovered():
     hmm = mne_hmm.fit_hmm(
         x, 4, sfreq=100.0, preparation=mne_hmm.Preparation.as_is(), random_state=0
     )
-    found = hmm.predict(x, sfreq=100.0).labels
-    order, shared = match_labels(found, states, 4)
+    labels = hmm.predict(x, sfreq=100.0).labels
+    order, shared = match_labels(labels, states, 4)
     assert shared[np.arange(4), order].sum() >= 0.97 * len(states)
     recovered = hmm.transition_matrix_[np.ix_(order, order)]
     # With 20,000 samples, 5,000 per state, an entry of 0.955 is known to 0.003.
@@ -150,12 +150,12 @@ def test_refinement_keeps_to_what_is_given(simulated, fitted):
     """No states are moved where the user says where to start or what to hold."""
     raw, _ = simulated
     kwargs = {"preparation": SMALL, "n_init": 1, "random_state": 0}
-    for given in (
+    for initialization in (
         {"init": fitted},
         {"learn_transitions": False},
         {"learn_covariances": False, "learn_means": True},
     ):
-        hmm = mne_hmm.fit_hmm(raw, 3, refine=True, **kwargs, **given)
+        hmm = mne_hmm.fit_hmm(raw, 3, refine=True, **kwargs, **initialization)
         assert hmm.history_["moves"] == []
 
 
@@ -194,16 +194,16 @@ def test_annotations_are_those_of_predict(simulated, fitted):
     """What training annotates is what predict finds."""
     raw, _ = simulated
     expected = fitted.predict(raw).to_annotations()
-    (found,) = fitted.annotations_
-    assert len(found) > 50
+    (annotations,) = fitted.annotations_
+    assert len(annotations) > 50
     # The posterior of a sample in the balance may tip by rounding.
-    same = np.isin(np.round(found.onset * 250), np.round(expected.onset * 250))
+    same = np.isin(np.round(annotations.onset * 250), np.round(expected.onset * 250))
     assert same.mean() > 0.98
-    assert set(found.description) == {"hmm/state_0", "hmm/state_1", "hmm/state_2"}
-    annotated = raw.copy().set_annotations(raw.annotations + found)
-    assert len(annotated.annotations) == len(found)
+    assert set(annotations.description) == {"hmm/state_0", "hmm/state_1", "hmm/state_2"}
+    annotated = raw.copy().set_annotations(raw.annotations + annotations)
+    assert len(annotated.annotations) == len(annotations)
     _, event_id = mne.events_from_annotations(annotated)
-    assert set(event_id) == set(found.description)
+    assert set(event_id) == set(annotations.description)
 
 
 def test_several_recordings_and_predict_shapes(simulated):
@@ -230,11 +230,11 @@ def test_prepared_data_go_wherever_recordings_go(simulated):
     """Prepared or not, the model is the same."""
     raw, _ = simulated
     prepared = mne_hmm.prepare(raw, SMALL)
-    one = mne_hmm.fit_hmm(prepared, 3, n_init=1, random_state=0)
-    two = mne_hmm.fit_hmm(raw, 3, preparation=SMALL, n_init=1, random_state=0)
-    assert_array_equal(one.covariances_, two.covariances_)
-    (states,) = one.predict(prepared)
-    assert_array_equal(states.labels, two.predict(raw).labels)
+    from_prepared = mne_hmm.fit_hmm(prepared, 3, n_init=1, random_state=0)
+    from_raw = mne_hmm.fit_hmm(raw, 3, preparation=SMALL, n_init=1, random_state=0)
+    assert_array_equal(from_prepared.covariances_, from_raw.covariances_)
+    (states,) = from_prepared.predict(prepared)
+    assert_array_equal(states.labels, from_raw.predict(raw).labels)
     halves = [
         mne_hmm.prepare(part, prepared.preparation)
         for part in (raw.copy().crop(0, 30), raw.copy().crop(31, 59))
@@ -279,7 +279,7 @@ def test_forms_of_the_model(simulated, covariance_type, learn_means):
 def test_initial_values_and_what_is_not_learned(simulated, fitted):
     """What is given and not learned stays; what is given and learned is where it starts."""
     raw, _ = simulated
-    given = {
+    initialization = {
         "initial_covariances": fitted.covariances_,
         "initial_transition_matrix": fitted.transition_matrix_,
         "initial_probs": fitted.initial_probs_,
@@ -292,14 +292,14 @@ def test_initial_values_and_what_is_not_learned(simulated, fitted):
         learn_covariances=False,
         learn_transitions=False,
         random_state=0,
-        **given,
+        **initialization,
     )
     assert_allclose(kept.covariances_, fitted.covariances_, rtol=1e-12)
     assert_allclose(kept.transition_matrix_, fitted.transition_matrix_, rtol=1e-12)
     assert_allclose(kept.initial_probs_, fitted.initial_probs_, rtol=0, atol=1e-12)
     assert_allclose(kept.free_energy_, fitted.free_energy_, rtol=1e-6)
     onward = mne_hmm.fit_hmm(
-        raw, 3, preparation=SMALL, initial_means=np.zeros((3, 12)), random_state=0, **given
+        raw, 3, preparation=SMALL, initial_means=np.zeros((3, 12)), random_state=0, **initialization
     )
     assert_allclose(onward.history_["free_energy"][0], fitted.free_energy_, rtol=1e-6)
     assert len(onward.history_["starts"]) == 1
@@ -317,10 +317,10 @@ def test_start_from_a_model_and_from_labels(simulated, fitted):
     assert_allclose(onward.history_["free_energy"][0], fitted.free_energy_, rtol=1e-6)
     labels = truth.labels[7:-7]  # what 15 lags leave
     hmm = mne_hmm.fit_hmm(raw, 3, preparation=SMALL, init=labels, random_state=0)
-    found = hmm.predict(raw).labels
-    both = found >= 0
+    decoded = hmm.predict(raw).labels
+    both = decoded >= 0
     # States keep the numbers they start with.
-    assert np.mean(found[both] == truth.labels[both]) > 0.9
+    assert np.mean(decoded[both] == truth.labels[both]) > 0.9
 
 
 def test_state_that_loses_all_samples(simulated):
@@ -363,9 +363,9 @@ def test_rank_deficient_data(simulated):
     assert np.isfinite(hmm.free_energy_)
     without = mne_hmm.fit_hmm(referenced[:-1], 3, **kwargs)
     with pytest.warns(RuntimeWarning, match="rank 7"):
-        found = mne_hmm.fit_hmm(referenced, 3, **kwargs).predict(referenced, sfreq=250.0)
+        course = mne_hmm.fit_hmm(referenced, 3, **kwargs).predict(referenced, sfreq=250.0)
     other = without.predict(referenced[:-1], sfreq=250.0)
-    _, shared = match_labels(found.labels, other.labels, 3)
+    _, shared = match_labels(course.labels, other.labels, 3)
     # The last channel is minus the sum of the others: the same information.
     assert shared.max(1).sum() > 0.98 * shared.sum()
 
@@ -380,12 +380,12 @@ def test_rank_deficient_features_prepared_elsewhere():
         hmm = mne_hmm.fit_hmm(
             x, 2, sfreq=100.0, preparation=mne_hmm.Preparation.as_is(), random_state=0
         )
-    found = hmm.predict(x, sfreq=100.0).labels
-    assert max(np.mean(found == labels), np.mean(found != labels)) > 0.97
+    decoded = hmm.predict(x, sfreq=100.0).labels
+    assert max(np.mean(decoded == labels), np.mean(decoded != labels)) > 0.97
     assert np.linalg.eigvalsh(hmm.covariances_).min() > 0
     # What is added where the features do not vary hardly shows in what they do.
     state = int(np.argmax(hmm.covariances_[:, 1, 1]))
-    expected = np.cov(x[:, found == state], bias=True)
+    expected = np.cov(x[:, decoded == state], bias=True)
     assert_allclose(hmm.covariances_[state], expected, rtol=0, atol=0.02 * expected.max())
 
 

@@ -13,7 +13,7 @@ from helpers import assert_same_model
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm._utils.hdf5 import write_model_file
+from mne_hmm._utils.hdf5 import write_model_file  # for files `save` never would write
 
 ARRAYS = ("initial_probs_", "transition_matrix_", "means_", "covariances_")
 
@@ -84,6 +84,7 @@ def test_write_is_atomic(tmp_path, fitted, monkeypatch):
         assert path.stat().st_size > 0
         raise OSError("disk full")
 
+    # The last step before a file is moved to its place.
     monkeypatch.setattr("mne_hmm._utils.files._bring_to_disk", fails)
     with pytest.raises(OSError, match="disk full"):
         fitted.save(fname, overwrite=True)
@@ -179,11 +180,11 @@ def test_names(fitted):
     named = fitted.rename_states({"state_1": "alpha"})
     assert named.state_names == ("state_0", "alpha", "state_2")
     assert fitted.state_names == ("state_0", "state_1", "state_2")
-    found = np.sum(named.annotations_[0].description == "hmm/alpha")
-    assert found == np.sum(fitted.annotations_[0].description == "hmm/state_1") > 0
+    n_visits = np.sum(named.annotations_[0].description == "hmm/alpha")
+    assert n_visits == np.sum(fitted.annotations_[0].description == "hmm/state_1") > 0
     cycled = named.reorder_states([1, 2, 0])
     assert cycled.state_names == ("alpha", "state_1", "state_2")
-    assert np.sum(cycled.annotations_[0].description == "hmm/alpha") == found
+    assert np.sum(cycled.annotations_[0].description == "hmm/alpha") == n_visits
     swapped = fitted.rename_states(["state_1", "state_2", "state_0"])  # names that change places
     assert_array_equal(
         swapped.annotations_[0].description == "hmm/state_1",

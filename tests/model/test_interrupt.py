@@ -59,10 +59,10 @@ def press(monkeypatch, *moments):
     """Press Ctrl-C after passes, given by stage and number; give back what was seen till then."""
     seen = []
 
-    def watched(self, stage, number, free_energy, *args):
-        original(self, stage, number, free_energy, *args)
-        seen.append((stage, number, free_energy))
-        if (stage, number) in moments:
+    def watched(self, stage, index, free_energy, *args):
+        original(self, stage, index, free_energy, *args)
+        seen.append((stage, index, free_energy))
+        if (stage, index) in moments:
             signal.raise_signal(signal.SIGINT)
 
     original = Progress.__call__
@@ -71,7 +71,7 @@ def press(monkeypatch, *moments):
 
 
 def stages(seen):
-    return [(stage, number) for stage, number, _ in seen]
+    return [(stage, index) for stage, index, _ in seen]
 
 
 @pytest.mark.parametrize(
@@ -186,9 +186,9 @@ def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
     again = fit(data, checkpoint_dir=tmp_path / "run")
     # No pass over all data is made again, be the last state written a moment or minutes ago; all
     # runs on the part are one step.
-    stage, number = moment
+    stage, index = moment
     first = next(n for of, n in stages(seen) if of == stage)
-    assert first == (1 if stage == "search, round 1, moves" else number + 1)
+    assert first == (1 if stage == "search, round 1, moves" else index + 1)
     assert again.free_energy_ == whole.free_energy_
     assert again.converged_
     assert_array_equal(again.covariances_, whole.covariances_)
@@ -217,14 +217,14 @@ def test_other_handlers_stay(data, monkeypatch):
     """Who has a way of their own with Ctrl-C, or is no main thread, is left alone."""
     heard, seen = [], []
 
-    def own(number, _):
-        heard.append(number)
+    def handler(signum, _):
+        heard.append(signum)
 
-    before = signal.signal(signal.SIGINT, own)
+    before = signal.signal(signal.SIGINT, handler)
     press(monkeypatch, ("training", 3))
     try:
         hmm = fit(data, **GIVEN, max_iter=500)
-        assert signal.getsignal(signal.SIGINT) is own
+        assert signal.getsignal(signal.SIGINT) is handler
     finally:
         signal.signal(signal.SIGINT, before)
         monkeypatch.undo()

@@ -54,12 +54,12 @@ def test_copy_with_keeps_everything(fitted):
 
 def test_nobody_sets_attributes():
     """No module sets an attribute of a model."""
-    found = {
+    differences = {
         str(path.relative_to(PACKAGE)): attributes
         for path in PACKAGE.rglob("*.py")
         if (attributes := attributes_set(path.read_text(encoding="utf-8")))
     }
-    assert found == {}
+    assert differences == {}
 
 
 def test_what_sets_attributes_is_found():

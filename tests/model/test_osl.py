@@ -73,8 +73,8 @@ def assert_same_parameters(hmm, expected):
 def assert_same_states(hmm, expected, length=200):
     """Each sequence of osl-dynamics is a chain: a recording of its own."""
     sequences = expected["data"].reshape(-1, length, hmm.n_features)
-    states = hmm.predict([one.T for one in sequences], sfreq=100)
-    ours = np.concatenate([one.probabilities.T for one in states])
+    states = hmm.predict([sequence.T for sequence in sequences], sfreq=100)
+    ours = np.concatenate([course.probabilities.T for course in states])
     assert_allclose(ours, expected["alpha"], rtol=0, atol=1e-4)
 
 
@@ -136,10 +136,10 @@ def test_constants(folder):
     edit(folder, "covariances_epsilon: 0.001", "covariances_epsilon: null")
     learned = mne_hmm.read_osl_hmm(folder, sfreq=100).covariances_
     edit(folder, "learn_covariances: true", "learn_covariances: false")
-    given = mne_hmm.read_osl_hmm(folder, sfreq=100).covariances_
+    fixed = mne_hmm.read_osl_hmm(folder, sfreq=100).covariances_
     eye = np.broadcast_to(np.eye(4), covariances.shape)
-    assert_allclose(covariances - given, 1e-3 * eye, rtol=0, atol=1e-12)
-    assert_allclose(learned - given, 1e-6 * eye, rtol=0, atol=1e-12)
+    assert_allclose(covariances - fixed, 1e-3 * eye, rtol=0, atol=1e-12)
+    assert_allclose(learned - fixed, 1e-6 * eye, rtol=0, atol=1e-12)
 
 
 def test_nothing_is_executed(folder):

@@ -49,13 +49,13 @@ def test_automatic_numbers():
     expected = {"initial": 1.0, "transitions": 250.0, "covariances": 31.0, "means": 1.0}
     assert AUTO.strengths(31, 250.0) == expected
     for name in ALL:
-        one = Priors(**{name: "auto"}).strengths(31, 250.0)
-        assert one == dict.fromkeys(ALL, 0.0) | {name: expected[name]}
+        strengths = Priors(**{name: "auto"}).strengths(31, 250.0)
+        assert strengths == dict.fromkeys(ALL, 0.0) | {name: expected[name]}
 
 
 def test_numbers_are_taken_as_they_are():
-    given = {"initial": 2, "transitions": 0.5, "covariances": 0, "means": np.float32(3)}
-    assert Priors(**given).strengths(31, 250.0) == {
+    numbers = {"initial": 2, "transitions": 0.5, "covariances": 0, "means": np.float32(3)}
+    assert Priors(**numbers).strengths(31, 250.0) == {
         "initial": 2.0,
         "transitions": 0.5,
         "covariances": 0.0,
@@ -97,9 +97,9 @@ def test_updates_are_those_of_samples_seen_before(few):
     """Where training ends, parameters are averages over samples seen and samples believed in."""
     priors = Priors(initial=2.0, covariances=40.0, means=15.0)
     hmm = fit_hmm(few, 2, priors=priors, n_init=1, refine=False, tol=0, random_state=0)
-    probabilities = [one.probabilities.T for one in hmm.predict(few)]
+    probabilities = [course.probabilities.T for course in hmm.predict(few)]
     # Of the two chains' first samples, and of two starts in each state before them.
-    starts = 2.0 + sum(one[0] for one in probabilities)
+    starts = 2.0 + sum(rows[0] for rows in probabilities)
     # Training ends where the free energy does not change in float32, by 1e-7. It is flat there, so
     # parameters are known to the square root of that, 3e-4.
     assert_allclose(hmm.initial_probs_, starts / starts.sum(), rtol=0, atol=1e-3)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.engine import NoLog
-from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf  # without start-up notes
 from mne_hmm.model.progress import Progress
 
 AS_IS = mne_hmm.Preparation.as_is()
@@ -153,8 +153,8 @@ def test_nothing_is_shown(capsys, level, silent):
 def test_more_passes_than_thought(capsys):
     """A search that was longer than expected fills its bar and no more."""
     with mne.utils.use_log_level("INFO"), Progress(NoLog()) as progress:
-        for number in (1, 2, 3, 4):
-            progress("search", number, 1.0, 0.5, 2)
+        for index in (1, 2, 3, 4):
+            progress("search", index, 1.0, 0.5, 2)
     assert "2/2" in capsys.readouterr().err.split("\r")[-1]
 
 

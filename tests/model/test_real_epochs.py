@@ -46,33 +46,35 @@ def hmm(epochs):
 def labels_of(raw, annotations):
     """State of each sample by the recording's own annotations."""
     annotated = raw.copy().set_annotations(raw.annotations + annotations).annotations
-    found = np.full(raw.n_times, -1)
+    labels = np.full(raw.n_times, -1)
     for annotation in annotated:
         if annotation["description"].startswith("hmm/"):
             onset = annotation["onset"] - raw.first_time
             start, stop = raw.time_as_index(
                 [onset, onset + annotation["duration"]], use_rounding=True
             )
-            assert (found[start:stop] == -1).all()
-            found[start:stop] = int(annotation["description"].removeprefix("hmm/state_"))
-    return found
+            assert (labels[start:stop] == -1).all()
+            labels[start:stop] = int(annotation["description"].removeprefix("hmm/state_"))
+    return labels
 
 
 def test_states_of_trials(raws, epochs, hmm):
     """Events and metadata stay with the states, and annotations go onto the runs."""
-    for raw, own, states, annotations in zip(
+    for raw, run_epochs, states, annotations in zip(
         raws, epochs, hmm.predict(epochs, verbose="ERROR"), hmm.annotations_, strict=True
     ):
         made = states.to_epochs()
         assert len(made) >= 28
-        assert states.labels.shape == (len(own), 640)
-        assert_array_equal(made.events, own.events)
-        assert made.event_id == own.event_id
+        assert states.labels.shape == (len(run_epochs), 640)
+        assert_array_equal(made.events, run_epochs.events)
+        assert made.event_id == run_epochs.event_id
         assert set(made.event_id) == {"T0", "T1", "T2"}
-        assert_array_equal(made.metadata, own.metadata)
-        assert len(made["T1"]) + len(made["T2"]) + len(made["T0"]) == len(own)
+        assert_array_equal(made.metadata, run_epochs.metadata)
+        assert len(made["T1"]) + len(made["T2"]) + len(made["T0"]) == len(run_epochs)
         expected = np.full(raw.n_times, -1)
-        for start, labels in zip(own.events[:, 0] - raw.first_samp, states.labels, strict=True):
+        for start, labels in zip(
+            run_epochs.events[:, 0] - raw.first_samp, states.labels, strict=True
+        ):
             expected[start : start + 640] = labels
         assert_array_equal(labels_of(raw, annotations), expected)
         assert_array_equal(labels_of(raw, states.to_annotations()), expected)

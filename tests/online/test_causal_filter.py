@@ -29,7 +29,7 @@ def test_magnitude_is_that_of_the_preparation(sfreq):
     designs = [design_filter(sfreq, preparation, sfreq, phase) for phase in ("zero", "minimum")]
     taps = mne.filter.create_filter(None, sfreq, 1.0, 45.0, verbose="ERROR")
     assert_allclose(designs[0].coefficients, taps, rtol=0, atol=1e-15)
-    zero, minimum = (np.abs(freqz(one.coefficients, worN=8192)[1]) for one in designs)
+    zero, minimum = (np.abs(freqz(design.coefficients, worN=8192)[1]) for design in designs)
     # Homomorphic filtering has a finite number of frequencies; the stop band is at 2e-3.
     assert_allclose(minimum, zero, rtol=0, atol=3e-4)
     energy = np.cumsum(designs[1].coefficients ** 2)
@@ -54,7 +54,7 @@ def test_delays_of_frequencies():
 
 @pytest.mark.parametrize(
     ("sfreq", "phase"),
-    [*((one, "zero") for one in RATES[:-1]), (160.0, "minimum"), (512.0, "minimum")],
+    [*((rate, "zero") for rate in RATES[:-1]), (160.0, "minimum"), (512.0, "minimum")],
 )
 def test_sinusoids(sfreq, phase):
     """Come out at their times, whatever the rate, later by their group delay."""

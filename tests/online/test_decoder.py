@@ -128,10 +128,10 @@ def cases(simulated, fitted):
 def test_blocks(cases, name, sizes):
     """Probabilities are those of the whole signal, and so are times, whatever the blocks."""
     decoder, x, probabilities, times = cases[name]
-    found, found_times = in_blocks(decoder, x, sizes)
+    online, found_times = in_blocks(decoder, x, sizes)
     decoder.reset(time=0.0)
-    assert found.shape == probabilities.shape
-    assert_allclose(found, probabilities, rtol=0, atol=1e-6)
+    assert online.shape == probabilities.shape
+    assert_allclose(online, probabilities, rtol=0, atol=1e-6)
     assert_allclose(found_times, times, rtol=0, atol=1e-9)
 
 
@@ -156,14 +156,14 @@ def test_offline_states(simulated, fitted):
     raw = simulated[0]
     states = fitted.predict(raw)
     decoder = fitted.online(raw.info, calibration=raw, lag=1.0, phase="zero")
-    found = decoder.process(raw.get_data())
-    samples = np.round(found.times * 250).astype(int)
-    assert_allclose(samples / 250, found.times, atol=1e-9)
+    online = decoder.process(raw.get_data())
+    samples = np.round(online.times * 250).astype(int)
+    assert_allclose(samples / 250, online.times, atol=1e-9)
     # The ends of the recording are filtered otherwise.
     inside = (samples > 1000) & (samples < raw.n_times - 1000)
     # Features are in single precision offline.
     assert_allclose(
-        found.probabilities[:, inside], states.probabilities[:, samples[inside]], rtol=0, atol=1e-4
+        online.probabilities[:, inside], states.probabilities[:, samples[inside]], rtol=0, atol=1e-4
     )
     assert inside.sum() > 12_000
 
@@ -180,8 +180,8 @@ def test_changes_of_state_are_on_time(simulated, fitted, phase):
     for shift in shifts:
         samples = np.round(states.times * 250).astype(int) + shift
         inside = (samples > 500) & (samples < raw.n_times - 500)
-        known = np.argsort(order)[truth.labels[samples[inside]]]
-        right.append((known == states.labels[inside]).mean())
+        true_labels = np.argsort(order)[truth.labels[samples[inside]]]
+        right.append((true_labels == states.labels[inside]).mean())
     assert max(right) > 0.9
     # The filter of minimum phase delays the rhythms of the states by more or less than its median.
     assert abs(shifts[np.argmax(right)]) <= (1 if phase == "zero" else 2)
@@ -212,9 +212,9 @@ def test_channels_go_by_name(simulated, fitted):
     more = raw.copy().add_channels([other]).reorder_channels([*raw.ch_names[::-1], "other"])
     decoder = fitted.online(more.info, calibration=simulated[0])
     expected = fitted.online(raw.info, calibration=simulated[0]).process(raw.get_data())
-    found = decoder.process(more.get_data())
+    online = decoder.process(more.get_data())
     assert decoder.ch_names == tuple(raw.ch_names)
-    assert_allclose(found.probabilities, expected.probabilities, rtol=0, atol=1e-12)
+    assert_allclose(online.probabilities, expected.probabilities, rtol=0, atol=1e-12)
     whole = np.round(1000 * more.get_data())
     decoder = fitted.online(more.info, calibration=whole)
     expected = decoder.process(whole)
@@ -234,14 +234,14 @@ def test_chains_begin_anew(simulated, fitted):
     expected = decoder.process(raw.get_data(stop=700))
     decoder.process(raw.get_data(start=900, stop=1000))
     decoder.reset(time=3.0)
-    found = decoder.process(raw.get_data(stop=700))
-    assert_array_equal(found.probabilities, expected.probabilities)
-    assert_allclose(found.times, expected.times + 3.0, rtol=0, atol=1e-9)
+    online = decoder.process(raw.get_data(stop=700))
+    assert_array_equal(online.probabilities, expected.probabilities)
+    assert_allclose(online.times, expected.times + 3.0, rtol=0, atol=1e-9)
     assert len(decoder.finish()) == 10
-    found = decoder.process(raw.get_data(stop=700))
-    assert_array_equal(found.probabilities, expected.probabilities)
+    online = decoder.process(raw.get_data(stop=700))
+    assert_array_equal(online.probabilities, expected.probabilities)
     # Time went on.
-    assert_allclose(found.times, expected.times + 3.0 + 2.8, rtol=0, atol=1e-9)
+    assert_allclose(online.times, expected.times + 3.0 + 2.8, rtol=0, atol=1e-9)
 
 
 def test_times_of_the_stream(simulated, fitted):
@@ -251,7 +251,7 @@ def test_times_of_the_stream(simulated, fitted):
     x = raw.get_data(stop=2000)
     stamps = 1000 + 1.001 * np.arange(2000) / 250
     states = [decoder.process(x[:, a : a + 37], stamps[a : a + 37]) for a in range(0, 2000, 37)]
-    times = np.concatenate([one.times for one in states])
+    times = np.concatenate([block.times for block in states])
     shift = decoder.delays["filter"]
     assert_allclose(times, stamps[7 : 2000 - 7] - shift, rtol=0, atol=1e-9)
     # Blocks without times go on from there.
@@ -289,8 +289,8 @@ def test_errors_leave_the_stream_as_it_is(simulated, fitted):
     with pytest.raises(TypeError, match="block must hold real numbers, got complex128"):
         decoder.process(1j * x)
     second = decoder.process(x[:, 800:])
-    found = np.concatenate([first.probabilities, second.probabilities], axis=1)
-    assert_allclose(found, expected.probabilities, rtol=0, atol=1e-9)
+    online = np.concatenate([first.probabilities, second.probabilities], axis=1)
+    assert_allclose(online, expected.probabilities, rtol=0, atol=1e-9)
     assert_allclose(np.r_[first.times, second.times], expected.times, rtol=0, atol=1e-9)
 
 
@@ -424,8 +424,8 @@ def test_aligned(simulated, kind):
     expected, times = causal_reference(
         hmm, x, rest.info, calibration, 0.1, "minimum", alignment.to_mean
     )
-    found, found_times = in_blocks(decoder, x, [7, 300, 1])
-    assert_allclose(found, expected, rtol=0, atol=1e-6)
+    online, found_times = in_blocks(decoder, x, [7, 300, 1])
+    assert_allclose(online, expected, rtol=0, atol=1e-6)
     assert_allclose(found_times, times, rtol=0, atol=1e-9)
     # With offline's filter and all samples, states are offline's.
     decoder = hmm.online(raws[2].info, calibration=raws[2], lag=1.0, phase="zero")
@@ -460,7 +460,7 @@ def test_slow_streams():
     decoder = hmm.online(mne.create_info(list(prepared.preparation.ch_names_), 0.5, "misc"), lag=0)
     times = 1000 + 2 * np.arange(60.0)
     states = [decoder.process(x[:, a : a + 7], times[a : a + 7]) for a in range(0, 60, 7)]
-    assert_allclose(np.concatenate([one.times for one in states]), times, rtol=0, atol=1e-9)
+    assert_allclose(np.concatenate([block.times for block in states]), times, rtol=0, atol=1e-9)
     with pytest.raises(ValueError, match=r"times jump from 1118\.000 to 1122\.000 s"):
         decoder.process(x[:, :1], times[-1:] + 4)
 

@@ -65,20 +65,20 @@ def test_definition(n_states, n_samples, lag, scale, stay, sizes, seed):
     """Whatever the blocks, and also where data are sure and steps next to impossible."""
     initial, transition, rows = chain(n_states, n_samples, scale, stay, np.random.default_rng(seed))
     smoother = FixedLagSmoother(initial, transition, lag)
-    found = in_blocks(smoother, rows, sizes)
+    smoothed = in_blocks(smoother, rows, sizes)
     # Logarithms of some 1e6 have 16 digits, so probabilities have 9 at the least.
-    assert_allclose(found, by_definition(initial, transition, rows, lag), rtol=0, atol=1e-8)
+    assert_allclose(smoothed, by_definition(initial, transition, rows, lag), rtol=0, atol=1e-8)
     # After the flush another chain begins.
     again = in_blocks(smoother, rows, [])
-    assert_allclose(again, found, rtol=0, atol=1e-8)
+    assert_allclose(again, smoothed, rtol=0, atol=1e-8)
 
 
 def test_long_block():
     """Blocks longer than what goes through at once."""
     initial, transition, rows = chain(3, 4300, 2.0, 0.95, np.random.default_rng(0))
-    found = in_blocks(FixedLagSmoother(initial, transition, 3), rows, [4200])
+    smoothed = in_blocks(FixedLagSmoother(initial, transition, 3), rows, [4200])
     expected = by_definition(initial, transition, rows, 3)
-    assert_allclose(found, expected, rtol=0, atol=1e-10)
+    assert_allclose(smoothed, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("lag", [0, 3])
@@ -87,10 +87,10 @@ def test_nothing_builds_up_in_a_long_stream(size, lag):
     """What all densities share adds up, within blocks and from one to the next: no digit goes."""
     initial, transition, rows = chain(3, 2000, 1.0, 0.9, np.random.default_rng(2))
     sizes = [size] * (2000 // size)
-    found = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, sizes)
+    smoothed = in_blocks(FixedLagSmoother(initial, transition, lag), rows - 1e6, sizes)
     # Of each density 1e-10 is lost to rounding; of the sum of all it would be 1e-7 and more.
     expected = by_definition(initial, transition, rows, lag)
-    assert_allclose(found, expected, rtol=0, atol=1e-8)
+    assert_allclose(smoothed, expected, rtol=0, atol=1e-8)
 
 
 def test_what_comes_when():
@@ -115,9 +115,9 @@ def test_states_out_of_reach_come_back(lag):
     transition = np.array([[1.0, 0.0], [0.0, 1.0]])
     rows = np.zeros((40, 2))
     rows[:20, 1], rows[20:, 0] = -1000.0, -2000.0
-    found = in_blocks(FixedLagSmoother(np.array([0.5, 0.5]), transition, lag), rows, [1, 7])
+    smoothed = in_blocks(FixedLagSmoother(np.array([0.5, 0.5]), transition, lag), rows, [1, 7])
     # Until as much speaks for the second state; steps count as next to impossible, not as 0.
     expected = by_definition(np.array([0.5, 0.5]), transition, rows, lag)
-    assert_allclose(found, expected, rtol=0, atol=1e-9)
-    assert found[10, 0] > 0.999
-    assert found[-1, 1] > 0.999
+    assert_allclose(smoothed, expected, rtol=0, atol=1e-9)
+    assert smoothed[10, 0] > 0.999
+    assert smoothed[-1, 1] > 0.999

@@ -63,7 +63,7 @@ def test_states_of_a_stream(played, fitted):
         if len(parts) == 12:
             break
     data, stamps = stream.get_data(exclude=())
-    found = np.concatenate([part.probabilities for part in parts], axis=1)
+    online = np.concatenate([part.probabilities for part in parts], axis=1)
     times = np.concatenate([part.times for part in parts])
     assert_allclose(np.diff(times), 1 / 250, atol=1e-6)
     # The first sample that was decoded, by the time of the first state.
@@ -72,7 +72,7 @@ def test_states_of_a_stream(played, fitted):
     assert abs(stamps[first] - times[0] - shift) < 1e-6
     again = fitted.online(raw.info, calibration=raw, lag=0.04)
     expected = again.process(data[:, first:]).probabilities[:, : len(times)]
-    assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert_allclose(online, expected, rtol=0, atol=1e-6)
 
 
 @pytest.fixture
@@ -147,8 +147,8 @@ def test_gaps_of_a_stream(outlet, simulated, fitted):
     again = fitted.online(raw.info, calibration=raw, lag=0.04)
     alone = [again.process(raw.get_data(start=410, stop=910)), again.finish()]
     alone = np.concatenate([part.probabilities for part in alone], axis=1)
-    found = np.concatenate([part.probabilities for part in parts], axis=1)
-    assert_allclose(found[:, -alone.shape[1] :], alone, rtol=0, atol=1e-6)
+    online = np.concatenate([part.probabilities for part in parts], axis=1)
+    assert_allclose(online[:, -alone.shape[1] :], alone, rtol=0, atol=1e-6)
 
 
 class Continued:
@@ -172,9 +172,9 @@ class Continued:
         return n_new
 
     def get_data(self, **kwargs):
-        found = [one.copy() for one in self.stream.get_data(**kwargs)]
+        arrays = [array.copy() for array in self.stream.get_data(**kwargs)]
         self._go_on()
-        return found
+        return arrays
 
 
 def test_who_is_slow_misses_nothing(outlet, simulated, fitted):

@@ -90,7 +90,7 @@ def test_means_are_those_of_closed_forms():
     assert_allclose(riemannian, expm(np.mean([logm(c) for c in covariances], axis=0)), rtol=1e-10)
     # Of variances alone it is the geometric mean, which no logarithm of a matrix is needed for.
     variances = np.array([[1.0, 4.0, 9.0], [4.0, 1.0, 1.0]])
-    got = mean_covariance([np.diag(one) for one in variances], 3, "riemannian")
+    got = mean_covariance([np.diag(diagonal) for diagonal in variances], 3, "riemannian")
     assert_allclose(got, np.diag([2.0, 2.0, 3.0]), rtol=1e-12, atol=1e-14)
 
 
@@ -117,7 +117,7 @@ def test_the_same_dimensions_are_left_as_they_are():
     """With a common null space the map is that within the rest, as by SciPy in its basis."""
     basis = null_space(np.ones((1, 5)))
     small = [spd(seed, 4) for seed in range(3)]
-    covariances = [basis @ one @ basis.T for one in small]
+    covariances = [basis @ covariance @ basis.T for covariance in small]
     for kind in KINDS:
         mean = mean_covariance(covariances, 4, kind)
         within = mean_covariance(small, 4, kind)
@@ -136,7 +136,7 @@ def test_other_dimensions_are_turned_to_those_of_the_mean(kind):
         x = signals(seed)
         x -= x.mean(axis=0)
         covariances.append(np.corrcoef(x))
-    assert {rank_of(one) for one in covariances} == {4}
+    assert {rank_of(covariance) for covariance in covariances} == {4}
     assert rank_of(np.mean(covariances, axis=0)) == 5
     mean = mean_covariance(covariances, 4, kind)
     assert rank_of(mean, of_mean=True) == 4
@@ -145,11 +145,13 @@ def test_other_dimensions_are_turned_to_those_of_the_mean(kind):
         assert_allclose(got.to_mean @ covariance @ got.to_mean.T, mean, rtol=0, atol=1e-10)
         # Back and forth is the identity within the recording's own dimensions.
         values, vectors = np.linalg.eigh(covariance)
-        own = vectors[:, values > 1e-10]
-        assert_allclose(got.from_mean @ got.to_mean @ own, own, rtol=0, atol=1e-10)
+        eigenvectors = vectors[:, values > 1e-10]
+        assert_allclose(
+            got.from_mean @ got.to_mean @ eigenvectors, eigenvectors, rtol=0, atol=1e-10
+        )
         # The turn is the smallest: its angles are those between the two spaces.
-        turned = np.linalg.svd(own.T @ np.linalg.eigh(mean)[1][:, -4:])[1]
-        angles = subspace_angles(own, np.linalg.eigh(mean)[1][:, -4:])
+        turned = np.linalg.svd(eigenvectors.T @ np.linalg.eigh(mean)[1][:, -4:])[1]
+        angles = subspace_angles(eigenvectors, np.linalg.eigh(mean)[1][:, -4:])
         assert_allclose(np.sort(np.arccos(np.clip(turned, -1, 1))), np.sort(angles), atol=1e-6)
 
 
@@ -174,12 +176,12 @@ def test_every_recording_has_the_covariance_of_the_mean(kind, standardize):
     settings = replace(BARE, align=kind, standardize=standardize)
     prepared = arrays(settings)
     mean = prepared.preparation.aligned_to_
-    own = []
+    covariances = []
     for i, (features, alignment) in enumerate(zip(prepared.data, prepared.alignments, strict=True)):
         x = signals(i)
         if standardize:
             x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
-        own.append(np.cov(x, bias=True))
+        covariances.append(np.cov(x, bias=True))
         aligned = alignment.apply(x.T)
         assert aligned.dtype == np.float32
         assert_allclose(covariance_of(aligned), mean, rtol=0, atol=1e-5 * np.abs(mean).max())
@@ -188,9 +190,9 @@ def test_every_recording_has_the_covariance_of_the_mean(kind, standardize):
         expected = mean / np.outer(deviations, deviations)
         assert_allclose(covariance_of(features), expected, rtol=0, atol=1e-5 * expected.max())
     expected = (
-        np.mean(own, axis=0)
+        np.mean(covariances, axis=0)
         if kind == "euclidean"
-        else expm(np.mean([logm(one) for one in own], axis=0))
+        else expm(np.mean([logm(covariance) for covariance in covariances], axis=0))
     )
     # Signals were rounded to float32.
     assert_allclose(mean, expected, rtol=0, atol=1e-5 * expected.max())
@@ -375,14 +377,14 @@ def test_bad_spans_of_what_is_aligned_on(rejects):
     raws = [mne.io.RawArray(signals(i), info, verbose="ERROR") for i in range(2)]
     got = prepare(raws, BARE, align_on=marked, reject_by_annotation=rejects)
     expected = prepare(raws, BARE, align_on=cropped if rejects else rest)
-    for one, other in zip(got.alignments, expected.alignments, strict=True):
-        assert_array_equal(one.content(), other.content())
+    for alignment, other in zip(got.alignments, expected.alignments, strict=True):
+        assert_array_equal(alignment.content(), other.content())
 
 
 def test_one_recording_to_align_on(tmp_path):
     """A folder of several is none: which of them is meant?"""
-    for number in range(2):
-        np.save(tmp_path / f"rest-{number}.npy", signals(number))
+    for i_recording in range(2):
+        np.save(tmp_path / f"rest-{i_recording}.npy", signals(i_recording))
     with pytest.raises(ValueError, match="align_on must be one recording, got 2; give a list"):
         arrays(align_on=tmp_path)
 
@@ -406,7 +408,7 @@ def test_different_ranks_are_told_of():
     xs[1] = basis @ basis.T @ xs[1]
     with pytest.warns(RuntimeWarning) as caught:
         prepared = prepare(xs, BARE, sfreq=SFREQ)
-    first, second = (str(one.message) for one in caught)
+    first, second = (str(warning.message) for warning in caught)
     assert "between 4 and 5 dimensions" in first
     assert "fewest in recording 1" in first
     assert "The 5 channels have rank 4" in second
@@ -551,14 +553,14 @@ def test_damaged_maps_and_moments(tmp_path, fnames):
     """They are found, and made anew with the same bits."""
     folder = tmp_path / "folder"
     expected = prepare(fnames, SETTINGS, cache_dir=folder, group=[0, 0, 1, 2])
-    for number in (0, 2):
-        path = folder / f"alignment-{number:05d}.npy"
+    for i_recording in (0, 2):
+        path = folder / f"alignment-{i_recording:05d}.npy"
         content = bytearray(path.read_bytes())
         content[-1] ^= 1
         path.write_bytes(content)
         with pytest.raises(OSError, match=f"{path.name}, the map of .* is missing or damaged"):
             mne_hmm.read_prepared(folder)
-        if number == 0:  # what is left of an earlier call is not whole
+        if i_recording == 0:  # what is left of an earlier call is not whole
             (folder / "moments-00000.npz").write_bytes(b"PK\x03\x04 cut off")
         assert_same_prepared(
             prepare(fnames, SETTINGS, cache_dir=folder, group=[0, 0, 1, 2]), expected

@@ -168,31 +168,31 @@ def test_jobs_change_no_bit(tmp_path, raws, fnames):
         *(f"recording-0000{i}.tfrecord" for i in range(4)),
     ]
     for name in names[2:]:
-        one = (tmp_path / "one" / name).read_bytes()
-        assert (tmp_path / "three" / name).read_bytes() == one
-        assert (tmp_path / "memory" / name).read_bytes() == one
+        content = (tmp_path / "one" / name).read_bytes()
+        assert (tmp_path / "three" / name).read_bytes() == content
+        assert (tmp_path / "memory" / name).read_bytes() == content
 
 
 def test_warnings_of_jobs_are_told(tmp_path):
     # MNE-Python warns of filters that are longer than the signals.
     raws = [simulated_raw(i, duration=2.0) for i in range(2)]
     for n_jobs in (1, 2):
-        with pytest.warns(RuntimeWarning, match="filter_length") as told:
+        with pytest.warns(RuntimeWarning, match="filter_length") as warned:
             prepare(raws, SETTINGS, cache_dir=tmp_path / str(n_jobs), n_jobs=n_jobs)
-        assert len(told) == 4  # two recordings, two passes
+        assert len(warned) == 4  # two recordings, two passes
 
 
 def test_warnings_are_those_of_memory(tmp_path):
     raw = simulated_raw(0)
     raw._data[:, -100:] = 0
     raw._data -= raw._data.mean(0)
-    told = []
+    messages = []
     for folder in (None, tmp_path):
         with pytest.warns(RuntimeWarning) as warned:
             prepare(raw, SETTINGS, cache_dir=folder)
-        told.append([str(one.message) for one in warned])
-    assert told[0] == told[1]
-    assert [text[:6] for text in told[0]] == ["0.40 s", "The 4 "]
+        messages.append([str(warning.message) for warning in warned])
+    assert messages[0] == messages[1]
+    assert [text[:6] for text in messages[0]] == ["0.40 s", "The 4 "]
 
 
 # One at a time
@@ -208,7 +208,7 @@ def test_signals_of_one_recording_are_in_memory(tmp_path, fnames, monkeypatch, k
 
     def watched(recording, *args):
         assert not recording.raw.preload
-        assert [one for one in alive if one() is not None] == []
+        assert [reference for reference in alive if reference() is not None] == []
         signals = original(recording, *args)
         alive.extend(map(weakref.ref, [signals, *signals.spans]))
         order.append(recording.label)
@@ -226,7 +226,7 @@ def test_signals_of_one_recording_are_in_memory(tmp_path, fnames, monkeypatch, k
         gc.enable()
     labels = [f"recording {i} ({fname.name})" for i, fname in enumerate(fnames)]
     assert order == 2 * labels
-    assert [one for one in alive if one() is not None] == []
+    assert [reference for reference in alive if reference() is not None] == []
 
 
 def test_signals_of_as_many_as_jobs_are_in_memory(tmp_path, fnames, monkeypatch):
@@ -236,7 +236,7 @@ def test_signals_of_as_many_as_jobs_are_in_memory(tmp_path, fnames, monkeypatch)
         nonlocal most
         signals = original(*args)
         alive.append(weakref.ref(signals))
-        most = max(most, sum(one() is not None for one in alive))
+        most = max(most, sum(reference() is not None for reference in alive))
         return signals
 
     original = prepare_module.Signals
@@ -268,6 +268,7 @@ def test_what_a_reader_has_to_load_is_not_kept(raws, fnames, monkeypatch):
 
 
 def test_nothing_is_read_before_it_is_asked_for(filled, in_memory, monkeypatch):
+    # Every reading of rows goes through it.
     monkeypatch.setattr(Shards, "_read", no_reading)
     got = read_prepared(filled)
     assert isinstance(got.data, Shards)
@@ -288,7 +289,7 @@ def test_several_at_once_stay_where_they_are(tmp_path, filled, raws, in_memory, 
     second = prepare(raws[2], first.preparation, cache_dir=tmp_path / "second")
     third = prepare(raws[0], first.preparation)
     with monkeypatch.context() as context:
-        context.setattr(Shards, "_read", no_reading)
+        context.setattr(Shards, "_read", no_reading)  # through which every reading goes
         joined = as_prepared([first, second, third])
         assert len(joined) == len(joined.data) == 6
         assert joined.n_samples == in_memory.n_samples + second.n_samples + third.n_samples
@@ -325,9 +326,9 @@ def test_training_and_prediction_are_those_in_memory(filled, fnames, in_memory):
     for method in ("posterior", "viterbi"):
         states = hmm.predict(prepared, method=method)
         expected = hmm.predict(in_memory, method=method)
-        for one, other in zip(states, expected, strict=True):
-            assert_array_equal(one.probabilities, other.probabilities)
-            assert_array_equal(one.labels, other.labels)
+        for course, other in zip(states, expected, strict=True):
+            assert_array_equal(course.probabilities, other.probabilities)
+            assert_array_equal(course.labels, other.labels)
     assert hmm.score(prepared) == hmm.score(in_memory)
 
 

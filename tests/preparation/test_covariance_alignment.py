@@ -175,12 +175,12 @@ def check_states(case, states, good):
         assert (off <= case.step / 2 + 0.1).all()
     modeled = labels >= 0
     for start, stop in good:
-        own = np.flatnonzero(modeled[start:stop])
+        modeled_samples = np.flatnonzero(modeled[start:stop])
         modeled[start:stop] = False
         if (stop - start - 1) / case.step < case.n_embeddings + 2:
             continue  # may be too short
-        assert_array_equal(np.diff(own), 1)
-        lost = np.array([own[0], stop - start - 1 - own[-1]])
+        assert_array_equal(np.diff(modeled_samples), 1)
+        lost = np.array([modeled_samples[0], stop - start - 1 - modeled_samples[-1]])
         least = case.n_embeddings // 2 * case.step - case.step / 2
         assert (lost >= least - 1e-6).all()
         assert (lost < least + case.step + 1).all()
@@ -190,13 +190,13 @@ def check_states(case, states, good):
 def check_annotations(raw, states, good):
     """Annotations that were read back cover each modeled sample once, with its state."""
     starts, stops, descriptions = state_annotations(raw)
-    found = np.full(raw.n_times, -1)
+    labels = np.full(raw.n_times, -1)
     for start, stop, description in zip(starts, stops, descriptions, strict=True):
         assert start < stop
         assert any(a <= start and stop <= b for a, b in good)
-        assert (found[start:stop] == -1).all()
-        found[start:stop] = NAMES.index(description.removeprefix("hmm/"))
-    assert_array_equal(found, states.labels)
+        assert (labels[start:stop] == -1).all()
+        labels[start:stop] = NAMES.index(description.removeprefix("hmm/"))
+    assert_array_equal(labels, states.labels)
     assert raw.annotations.orig_time == raw.info["meas_date"]
 
 
@@ -336,14 +336,14 @@ def test_predicted_states_find_a_burst():
     for annotations in (hmm.annotations_[0], hmm.predict(raw).to_annotations()):
         annotated = raw.copy().set_annotations(raw.annotations + annotations)
         starts, stops, descriptions = state_annotations(annotated)
-        found = [
+        segments = [
             (int(a), int(b))
             for a, b, name in zip(starts, stops, descriptions, strict=True)
             if name == f"hmm/state_{bursting}"
         ]
-        assert len(found) == 1
+        assert len(segments) == 1
         # A row sees samples up to half of the lags away.
-        assert abs(found[0][0] - onset) <= half
-        assert abs(found[0][1] - stop) <= half
+        assert abs(segments[0][0] - onset) <= half
+        assert abs(segments[0][1] - stop) <= half
         assert (starts.min(), stops.max()) == (half, n_times - half)
         check_no_overlap(annotated)

@@ -134,9 +134,9 @@ def test_one_lag_is_no_embedding():
 def test_components_are_ordered_and_their_signs_defined():
     vectors = np.linalg.qr(np.random.default_rng(3).standard_normal((6, 6)))[0]
     true_values = np.array([3.0, 40.0, 1.0, 7.0, 200.0, 20.0])
-    values, found = principal_components(vectors * true_values @ vectors.T)
+    values, columns = principal_components(vectors * true_values @ vectors.T)
     assert_allclose(values, [200, 40, 20, 7, 3, 1], rtol=1e-12, atol=0)
-    for column, state in zip(found.T, [4, 1, 5, 3, 0, 2], strict=True):
+    for column, state in zip(columns.T, [4, 1, 5, 3, 0, 2], strict=True):
         assert column[np.abs(column).argmax()] > 0
         assert_allclose(abs(column @ vectors[:, state]), 1, rtol=1e-12, atol=0)
 

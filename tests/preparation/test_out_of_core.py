@@ -64,10 +64,10 @@ def assert_same_model(ours, theirs):
 def test_the_model_is_that_of_memory(both, kwargs):
     in_memory, _ = both
     assert in_memory.n_samples == sum(N_SAMPLES) - 100  # two bad spans of half a second
-    ours, theirs = (mne_hmm.fit_hmm(one, 3, random_state=1, **kwargs) for one in both)
+    ours, theirs = (mne_hmm.fit_hmm(data, 3, random_state=1, **kwargs) for data in both)
     assert_same_model(ours, theirs)
     assert len(ours.annotations_) == len(N_SAMPLES)
-    assert {name for one in ours.annotations_ for name in one.description} == {
+    assert {name for annotations in ours.annotations_ for name in annotations.description} == {
         f"hmm/state_{k}" for k in range(3)
     }
 
@@ -76,7 +76,7 @@ def test_what_a_model_says_is_that_of_memory(both):
     in_memory, in_folder = both
     hmm = mne_hmm.fit_hmm(in_memory, 3, n_init=1, refine=False, random_state=1)
     for method in ("posterior", "viterbi"):
-        ours, theirs = (hmm.predict(one, method=method) for one in both)
+        ours, theirs = (hmm.predict(data, method=method) for data in both)
         assert len(ours) == len(theirs) == len(N_SAMPLES)
         for a, b in zip(ours, theirs, strict=True):
             assert_array_equal(a.probabilities, b.probabilities)
@@ -84,7 +84,7 @@ def test_what_a_model_says_is_that_of_memory(both):
             assert_array_equal(a.times, b.times)
     assert hmm.free_energy(in_memory) == hmm.free_energy(in_folder)
     states = hmm.predict(in_folder)
-    assert [one.to_annotations() for one in states] == hmm.annotations_
+    assert [course.to_annotations() for course in states] == hmm.annotations_
 
 
 def test_folders_join(both, tmp_path):
@@ -92,7 +92,7 @@ def test_folders_join(both, tmp_path):
     in_memory, _ = both
     more = mne_hmm.prepare([recording(500, 9)], in_memory.preparation)
     kwargs = {"n_init": 1, "refine": False, "random_state": 1}
-    ours, theirs = (mne_hmm.fit_hmm([one, more], 3, **kwargs) for one in both)
+    ours, theirs = (mne_hmm.fit_hmm([recording, more], 3, **kwargs) for recording in both)
     assert_same_model(ours, theirs)
     assert len(ours.annotations_) == len(N_SAMPLES) + 1
 
@@ -112,10 +112,10 @@ def test_two_recordings_are_in_memory_at_most(tmp_path, monkeypatch, batches):
     def watched(*args):
         rows = original(*args)
         alive.append(weakref.ref(rows))
-        counts.append(sum(one() is not None for one in alive))
+        counts.append(sum(reference() is not None for reference in alive))
         return rows
 
-    original = Shards._read
+    original = Shards._read  # through which every reading of rows goes
     monkeypatch.setattr(Shards, "_read", watched)
     gc.disable()  # nothing may wait for it
     try:
@@ -132,7 +132,7 @@ def test_two_recordings_are_in_memory_at_most(tmp_path, monkeypatch, batches):
         gc.enable()
     assert len(alive) > 4 * len(hmm.history_["free_energy"])  # every pass reads all of them
     assert max(counts) <= 2
-    assert [one for one in alive if one() is not None] == []
+    assert [reference for reference in alive if reference() is not None] == []
 
 
 # Says how many rows were trained on, and how much memory was needed at most, in kB.

@@ -100,7 +100,7 @@ def test_edges_are_not_filtered_across():
     first, second = noise_raw(2000), noise_raw(3001, seed=1)
     second._data += 1e-3  # a jump that would ring into both
     raw = mne.concatenate_raws([first.copy(), second.copy()])
-    parts = [one.copy().filter(1, 45).get_data().T for one in (first, second)]
+    parts = [raw.copy().filter(1, 45).get_data().T for raw in (first, second)]
     got = prepare(raw, step(l_freq=1, h_freq=45))
     assert got.spans == [[(0, 2000), (2000, 5001)]]
     assert_float32_close(got.data[0], np.concatenate(parts))
@@ -111,7 +111,7 @@ def test_edges_are_not_filtered_across():
 def test_a_bad_span_without_numbers_is_not_filtered_across():
     raw = annotate(noise_raw(), (2000, 2050, "BAD_nan"))
     parts = [raw.copy().crop(tmax=1999 / SFREQ), raw.copy().crop(tmin=2050 / SFREQ)]
-    expected = [one.filter(1, 45).get_data().T for one in parts]
+    expected = [segment.filter(1, 45).get_data().T for segment in parts]
     raw._data[0, 2010:2020] = np.nan
     got = prepare(raw, step(l_freq=1, h_freq=45))
     assert_float32_close(got.data[0], np.concatenate(expected))
@@ -167,8 +167,8 @@ def test_resampling_starts_anew_behind_an_edge():
     first, second = noise_raw(1501), noise_raw(2003, seed=1)
     raw = mne.concatenate_raws([first.copy(), second.copy()])
     got = prepare(raw, step(sfreq=100.0))
-    alone = [prepare(one, step(sfreq=100.0)) for one in (first, second)]
-    assert_array_equal(got.data[0], np.concatenate([one.data[0] for one in alone]))
+    alone = [prepare(recording, step(sfreq=100.0)) for recording in (first, second)]
+    assert_array_equal(got.data[0], np.concatenate([prepared.data[0] for prepared in alone]))
     behind = got.spans[0][1][0]
     assert got.times[0][behind] == 1501 / SFREQ
 
@@ -345,9 +345,9 @@ def test_short_spans_are_left_out_and_counted():
 def test_short_pieces_are_not_filtered_in_vain():
     # MNE-Python warns of filters longer than the signal, here for nothing.
     raw = mne.concatenate_raws([noise_raw(), noise_raw(10, seed=1)])
-    with pytest.warns(RuntimeWarning) as told:
+    with pytest.warns(RuntimeWarning) as warned:
         got = prepare(raw, Preparation(n_components=5))
-    assert [str(one.message)[:11] for one in told] == ["1 good span"]
+    assert [str(warning.message)[:11] for warning in warned] == ["1 good span"]
     assert got.spans == [[(0, 4986)]]
 
 

@@ -33,8 +33,8 @@ def structure(seed, n_times=3000, n_channels=6, mixing_seed=0):
     mixing = np.random.default_rng(mixing_seed).standard_normal((2, n_channels, n_channels))
     rng = np.random.default_rng(seed)
     sources = rng.standard_normal((n_channels, n_times + 2))
-    own = rng.standard_normal((n_channels, n_times))
-    return mixing[0] @ sources[:, 2:] + mixing[1] @ sources[:, :-2] + own
+    noise = rng.standard_normal((n_channels, n_times))
+    return mixing[0] @ sources[:, 2:] + mixing[1] @ sources[:, :-2] + noise
 
 
 def group(n_recordings=5, n_channels=6):
@@ -250,10 +250,12 @@ def test_recordings_are_never_changed(tmp_path):
     full = []
     for i, raw in enumerate(raws):
         data = np.vstack([np.arange(raw.n_times), raw.get_data()])
-        one = parcels_raw(data, first_samp=1000 * i)
-        one.set_meas_date(date)
-        one.set_annotations(mne.Annotations(1.0 + 4 * i, 2.0, "BAD_move", one.info["meas_date"]))
-        full.append(one)
+        recording = parcels_raw(data, first_samp=1000 * i)
+        recording.set_meas_date(date)
+        recording.set_annotations(
+            mne.Annotations(1.0 + 4 * i, 2.0, "BAD_move", recording.info["meas_date"])
+        )
+        full.append(recording)
     fname = tmp_path / "one_raw.fif"
     full[2].save(fname, fmt="double", verbose="ERROR")
     full[2] = mne.io.read_raw_fif(fname, verbose="ERROR")
@@ -436,7 +438,7 @@ def test_preparation_tells_of_signs(parcels, random_flips, tmp_path):
     for options in ({}, {"cache_dir": tmp_path / "features"}):
         with pytest.warns(RuntimeWarning, match=r"signs.* recording .*align_signs") as caught:
             mne_hmm.prepare(raws, PREPARATION, **options)
-        assert sum("signs" in str(one.message) for one in caught) == 1
+        assert sum("signs" in str(warning.message) for warning in caught) == 1
 
 
 def test_preparation_tells_of_one_recording(parcels):

@@ -12,11 +12,11 @@ from mne_hmm.simulation.autoregression import (
 )
 
 
-def companion_radius(one):
+def companion_radius(model):
     """Radius of the slowest mode of an autoregression."""
-    order, n = one.coefficients.shape[:2]
+    order, n = model.coefficients.shape[:2]
     companion = np.eye(order * n, k=-n)
-    companion[:n] = np.concatenate(one.coefficients, axis=1)
+    companion[:n] = np.concatenate(model.coefficients, axis=1)
     return np.abs(np.linalg.eigvals(companion)).max()
 
 
@@ -59,15 +59,15 @@ def test_the_autoregression_has_the_covariances(monkeypatch):
         power = companion @ power
     covariances = [stationary[:n, lag * n : (lag + 1) * n] for lag in range(order)]
     covariances.append((companion @ stationary[:, -n:])[:n])
-    found = fit_autoregression(np.array(covariances))
-    np.testing.assert_allclose(found.coefficients, true.coefficients, atol=1e-8)
-    np.testing.assert_allclose(found.factor, true.factor, atol=1e-8)
+    estimate = fit_autoregression(np.array(covariances))
+    np.testing.assert_allclose(estimate.coefficients, true.coefficients, atol=1e-8)
+    np.testing.assert_allclose(estimate.factor, true.factor, atol=1e-8)
 
 
 def test_every_state_is_stable(fitted):
     """No state runs away, however long it is on."""
-    for one in autocovariances(fitted):
-        assert companion_radius(fit_autoregression(one)) < 1
+    for autocovariance in autocovariances(fitted):
+        assert companion_radius(fit_autoregression(autocovariance)) < 1
 
 
 def test_covariances_of_the_signals(fitted):
@@ -81,10 +81,10 @@ def test_covariances_of_the_signals(fitted):
     for state, wanted in enumerate(autocovariances(hmm)):
         on = np.flatnonzero(states.labels[14:] == state) + 14
         for lag in (0, 1, 5):
-            found = x[:, on] @ x[:, on - lag].T / len(on)
+            covariance = x[:, on] @ x[:, on - lag].T / len(on)
             expected = wanted[lag] + (lag == 0) * 0.01 * np.trace(wanted[0]) / 8 * np.eye(8)
             # Some 150 s for each state, of signals that are alike for a tenth of a second.
-            np.testing.assert_allclose(found, expected, atol=0.15 * np.trace(wanted[0]) / 8)
+            np.testing.assert_allclose(covariance, expected, atol=0.15 * np.trace(wanted[0]) / 8)
 
 
 def test_same_seed(fitted):
@@ -102,8 +102,8 @@ def test_same_seed(fitted):
 def test_states_are_the_models(fitted):
     """The model finds its own states in what it makes."""
     raw, states = mne_hmm.simulate_raw(model=fitted, duration=60.0, random_state=0)
-    found = fitted.predict(raw).labels
-    assert np.mean(found[7:-7] == states.labels[7:-7]) > 0.8
+    decoded = fitted.predict(raw).labels
+    assert np.mean(decoded[7:-7] == states.labels[7:-7]) > 0.8
 
 
 def test_errors(fitted):

@@ -71,11 +71,11 @@ def test_lifetimes_and_occupancies_of_each_state():
         sfreq=100.0,
         random_state=0,
     )
-    found = states.statistics()
+    statistics = states.statistics()
     # The rarest state has 500 visits, half of a lifetime by chance: known to 2 %, and to 5 % in
     # their number.
-    assert_allclose(found.mean_lifetime, lifetimes, rtol=0.07)
-    assert_allclose(found.fractional_occupancy, occupancy, rtol=0.15)
+    assert_allclose(statistics.mean_lifetime, lifetimes, rtol=0.07)
+    assert_allclose(statistics.fractional_occupancy, occupancy, rtol=0.15)
     # Lifetimes alone: all states are entered as often.
     _, states = mne_hmm.simulate_raw(
         n_channels=2, mean_lifetime=[0.2, 0.4], duration=600.0, sfreq=100.0, random_state=0
@@ -115,8 +115,8 @@ def test_transitions():
 def test_chains_side_by_side():
     """Counts of many chains are those of samples drawn one by one."""
     n_times, n_chains = 80, 8000
-    found = markov_statistics(CHAIN, n_times, n_chains, np.random.default_rng(0))
-    assert_array_equal(found.occupied.sum(1), n_times)
+    counts = markov_statistics(CHAIN, n_times, n_chains, np.random.default_rng(0))
+    assert_array_equal(counts.occupied.sum(1), n_times)
     rng = np.random.default_rng(1)
     several = [markov_labels(CHAIN, n_times, rng) for _ in range(1500)]
     names = ("a", "b", "c")
@@ -124,25 +124,28 @@ def test_chains_side_by_side():
         mne_hmm.states.visits.compute_statistics(labels, [(0, n_times)], 1.0, names)
         for labels in several
     ]
-    whole = np.array([one.n_visits - one.n_censored for one in expected])
+    whole = np.array([statistics.n_visits - statistics.n_censored for statistics in expected])
     # So short that visits which are cut off count: a third of all. Means over 8000 and 1500
     # chains; the standard error of the latter is some 3 to 4 %.
-    occupancy = np.mean([one.fractional_occupancy for one in expected], axis=0)
-    assert_allclose(found.occupied.mean(0) / n_times, occupancy, rtol=0.12)
-    assert_allclose(found.n_whole.mean(0), whole.mean(0), rtol=0.12)
-    lifetimes = [np.nansum(one.mean_lifetime * w) for one, w in zip(expected, whole, strict=True)]
-    assert found.whole_samples.sum() / n_chains == pytest.approx(np.mean(lifetimes), rel=0.1)
+    occupancy = np.mean([statistics.fractional_occupancy for statistics in expected], axis=0)
+    assert_allclose(counts.occupied.mean(0) / n_times, occupancy, rtol=0.12)
+    assert_allclose(counts.n_whole.mean(0), whole.mean(0), rtol=0.12)
+    lifetimes = [
+        np.nansum(statistics.mean_lifetime * w)
+        for statistics, w in zip(expected, whole, strict=True)
+    ]
+    assert counts.whole_samples.sum() / n_chains == pytest.approx(np.mean(lifetimes), rel=0.1)
     # In the long run: what the stationary distribution says.
     stationary = np.linalg.matrix_power(CHAIN, 1000)[0]
-    assert_allclose(found.occupied.mean(0) / n_times, stationary, rtol=0.05)
+    assert_allclose(counts.occupied.mean(0) / n_times, stationary, rtol=0.05)
 
 
 def test_a_state_that_is_never_left():
     labels = markov_labels(np.array([[1.0, 0.0], [0.5, 0.5]]), 50, np.random.default_rng(0))
     assert_array_equal(labels, 0)
-    found = markov_statistics(np.eye(2), 50, 8, np.random.default_rng(0))
-    assert_array_equal(np.sort(found.occupied, axis=1), [[0, 50]] * 8)
-    assert not found.n_whole.any()
+    counts = markov_statistics(np.eye(2), 50, 8, np.random.default_rng(0))
+    assert_array_equal(np.sort(counts.occupied, axis=1), [[0, 50]] * 8)
+    assert not counts.n_whole.any()
 
 
 def test_frequencies_and_patterns():
@@ -159,7 +162,7 @@ def test_frequencies_and_patterns():
     )
     data = raw.get_data()
     inside = [np.convolve(states.labels == k, np.ones(60), mode="same") == 60 for k in range(3)]
-    variance = np.array([data[:, one].var(axis=1) for one in inside])
+    variance = np.array([data[:, rows].var(axis=1) for rows in inside])
     shares = variance / variance.sum(axis=0)
     # Snr is high, and noise the same in all.
     assert (shares[0, :2] > 0.8).all()
@@ -179,13 +182,15 @@ def test_presets(preset):
     """Names, channels, shares of time and places are those that are documented."""
     chosen = PRESETS[preset]
     raw, states = mne_hmm.simulate_raw(preset=preset, duration=240.0, random_state=0)
-    assert states.state_names == tuple(one.name for one in chosen.networks)
+    assert states.state_names == tuple(network.name for network in chosen.networks)
     assert tuple(raw.ch_names) == chosen.channels
-    assert sum(one.occupancy for one in chosen.networks) == pytest.approx(1)
-    found = states.statistics()
+    assert sum(network.occupancy for network in chosen.networks) == pytest.approx(1)
+    statistics = states.statistics()
     # Some 100 visits and more to each.
-    assert_allclose(found.mean_lifetime, [n.mean_lifetime for n in chosen.networks], rtol=0.2)
-    assert_allclose(found.fractional_occupancy, [n.occupancy for n in chosen.networks], rtol=0.35)
+    assert_allclose(statistics.mean_lifetime, [n.mean_lifetime for n in chosen.networks], rtol=0.2)
+    assert_allclose(
+        statistics.fractional_occupancy, [n.occupancy for n in chosen.networks], rtol=0.35
+    )
     assert f'"{preset}"' in mne_hmm.simulate_raw.__doc__
     assert raw.get_data().std() == pytest.approx(chosen.scale)
 
@@ -219,7 +224,7 @@ def test_parcels_are_those_of_the_atlas(test_data):
     labels = mne.read_labels_from_annot(
         "fsaverage5", "aparc", subjects_dir=test_data / "subjects", verbose="ERROR"
     )
-    assert [one.name for one in labels if "unknown" not in one.name] == list(PARCELS)
+    assert [label.name for label in labels if "unknown" not in label.name] == list(PARCELS)
 
 
 def test_presets_can_be_changed():

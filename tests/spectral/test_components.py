@@ -45,8 +45,8 @@ def test_order_is_that_of_the_peaks():
     coherence = noise(n_states=3)
     for state, (center, strength) in enumerate([(30.0, 0.8), (6.0, 0.5), (16.0, 0.3)]):
         coherence[state, 0, 1:] += strength * bump(center)
-    found = find_spectral_components(spectra_of(coherence), 3, random_state=0)
-    np.testing.assert_allclose(found.peaks, [6.0, 16.0, 30.0], atol=0.5)
+    estimate = find_spectral_components(spectra_of(coherence), 3, random_state=0)
+    np.testing.assert_allclose(estimate.peaks, [6.0, 16.0, 30.0], atol=0.5)
 
 
 def test_explained_share(spectra, components):
@@ -67,16 +67,16 @@ def test_recordings_go_in_one_by_one():
     fast[1, 4, 5:] += 0.6 * bump(22.0)
     flat = 0.1 + noise(seed=3)
     together = spectra_of(flat, recordings=(spectra_of(slow), spectra_of(fast)))
-    found = find_spectral_components(together, random_state=0)
-    assert correlation(found.profiles[0], bump(10.0)) > 0.95
-    assert correlation(found.profiles[1], bump(22.0)) > 0.95
+    estimate = find_spectral_components(together, random_state=0)
+    assert correlation(estimate.profiles[0], bump(10.0)) > 0.95
+    assert correlation(estimate.profiles[1], bump(22.0)) > 0.95
 
 
 def test_states_that_are_never_on_are_left_out(components):
     """They change nothing."""
     coherence = np.concatenate([two_rhythms(), np.full((1, 8, 8, len(FREQS)), np.nan)])
-    found = find_spectral_components(spectra_of(coherence, weights=[60, 60, 0]), random_state=0)
-    np.testing.assert_array_equal(found.profiles, components.profiles)
+    estimate = find_spectral_components(spectra_of(coherence, weights=[60, 60, 0]), random_state=0)
+    np.testing.assert_array_equal(estimate.profiles, components.profiles)
 
 
 def test_power_and_coherence_are_weighted_means(spectra, components):
@@ -86,11 +86,11 @@ def test_power_and_coherence_are_weighted_means(spectra, components):
     power, coherence = components.power(spectra), components.coherence(spectra)
     assert power.shape == (2, 2, 8)
     assert coherence.shape == (2, 2, 8, 8)
-    for number, profile in enumerate(components.profiles):
+    for i_component, profile in enumerate(components.profiles):
         expected = np.average(psd, axis=-1, weights=profile)
-        np.testing.assert_allclose(power[number], expected, rtol=1e-12)
+        np.testing.assert_allclose(power[i_component], expected, rtol=1e-12)
         expected = np.average(spectra.coherence, axis=-1, weights=profile)
-        np.testing.assert_allclose(coherence[number], expected, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(coherence[i_component], expected, rtol=0, atol=1e-12)
 
 
 def test_reference_conventions(reference):
@@ -99,12 +99,12 @@ def test_reference_conventions(reference):
     spectra = mne_hmm.StateSpectra(
         arrays["f"], arrays["cpsd"], spectra_of(noise(2, 4)).info, ("a", "b"), np.ones(2)
     )
-    found = find_spectral_components(spectra, random_state=0)
-    profiles = found.profiles
+    estimate = find_spectral_components(spectra, random_state=0)
+    profiles = estimate.profiles
     expected = np.einsum("nf,kijf->nkij", profiles, arrays["coh"])
     expected /= profiles.sum(axis=1)[:, None, None, None]
     # The reference is in complex64.
-    np.testing.assert_allclose(found.coherence(spectra), expected, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(estimate.coherence(spectra), expected, rtol=0, atol=1e-6)
 
 
 def test_same_seed_same_bits(spectra):
@@ -192,8 +192,8 @@ def test_figure_and_text(components):
     assert len(lines) == 2
     np.testing.assert_array_equal(lines[1].get_data(), [FREQS, components.profiles[1]])
     assert fig.axes[0].get_xlabel() == "Frequency (Hz)"
-    given, axes = plt.subplots()
-    assert mne_hmm.viz.plot_components(components, axes=axes, show=False) is given
+    figure, axes = plt.subplots()
+    assert mne_hmm.viz.plot_components(components, axes=axes, show=False) is figure
     plt.close("all")
     said = dataclasses.replace(components, explained=0.9)
     assert repr(said) == (

@@ -78,12 +78,12 @@ def test_result_as_the_reference(reference):
         preparation,
         learned=Learned(False),
     )
-    found = mne_hmm.model_autocovariance(hmm)
-    assert_allclose(found.lags, arrays["tau"], rtol=0, atol=1e-15)
+    model = mne_hmm.model_autocovariance(hmm)
+    assert_allclose(model.lags, arrays["tau"], rtol=0, atol=1e-15)
     # Components are made to have norm 1 in float64; in float32 they have it to 1e-7.
-    near(found.values, arrays["autocovariance"], 1e-6)
-    near(found.power, arrays["channel_power"], 1e-6)
-    assert str(found) == "<ModelAutocovariance | 2 states, 4 channels, lags up to ±56 ms>"
+    near(model.values, arrays["autocovariance"], 1e-6)
+    near(model.power, arrays["channel_power"], 1e-6)
+    assert str(model) == "<ModelAutocovariance | 2 states, 4 channels, lags up to ±56 ms>"
 
 
 @pytest.mark.parametrize("whiten", [False, True])
@@ -107,21 +107,21 @@ def test_preparation_is_undone(simulated, whiten, standardize):
 def test_no_components(simulated):
     """Without components the features are the embedded channels."""
     hmm = one_state(simulated[0], n_components=None)
-    found = mne_hmm.model_autocovariance(hmm)
-    assert_allclose(found.power, 1, rtol=0, atol=1e-6)  # standardized
+    model = mne_hmm.model_autocovariance(hmm)
+    assert_allclose(model.power, 1, rtol=0, atol=1e-6)  # standardized
     x = mne_hmm.prepare(simulated[0], Preparation(n_embeddings=1, n_components=None)).data[0]
     later = x[3:, 0] @ x[:-3, 1] / len(x)
-    assert_allclose(found.values[0, 0, 1, 14 + 3], later, rtol=0, atol=5e-3)  # as above
+    assert_allclose(model.values[0, 0, 1, 14 + 3], later, rtol=0, atol=5e-3)  # as above
 
 
 def test_scales_without_eigenvalues(simulated):
     """Variances of components are found again, as far as channels tell them."""
     hmm = one_state(simulated[0], n_components=12)
-    known = feature_patterns(hmm.preparation_)
-    found = feature_patterns(replace(hmm.preparation_, eigenvalues_=None))
-    variances = [(p**2).sum(axis=0) for p in (known, found)]
+    from_eigenvalues = feature_patterns(hmm.preparation_)
+    from_components = feature_patterns(replace(hmm.preparation_, eigenvalues_=None))
+    variances = [(p**2).sum(axis=0) for p in (from_eigenvalues, from_components)]
     assert np.corrcoef(np.log(variances))[0, 1] > 0.9
-    assert_allclose((found**2).sum(axis=1).mean(), 1, rtol=0, atol=0.1)
+    assert_allclose((from_components**2).sum(axis=1).mean(), 1, rtol=0, atol=0.1)
     # Whitened components have lengths that tell them.
     whitened = one_state(simulated[0], n_components=12, whiten=True).preparation_
     assert_allclose(
@@ -180,10 +180,10 @@ def test_phase_and_coherence():
     spectra = mne_hmm.compute_model_spectra(hmm)
     freqs, expected = csd(data[0], data[1], fs=250.0, nperseg=500)
     inside = (freqs >= 10) & (freqs <= 30)
-    found = spectra.csd[0, 0, 1][spectra.band(10, 30)]
+    cross_spectrum = spectra.csd[0, 0, 1][spectra.band(10, 30)]
     # 20,000 samples are 40 windows or more of each frequency: 0.1 is three standard errors.
-    assert_allclose(np.angle(found * expected[inside].conj()), 0, atol=0.1)
-    assert_allclose(np.angle(found), -2 * np.pi * freqs[inside] * 3 / 250, atol=0.15)
+    assert_allclose(np.angle(cross_spectrum * expected[inside].conj()), 0, atol=0.1)
+    assert_allclose(np.angle(cross_spectrum), -2 * np.pi * freqs[inside] * 3 / 250, atol=0.15)
     assert spectra.coherence[0, 0, 1][spectra.band(10, 30)].mean() > 0.7
     assert spectra.coherence[0, 0, 2].mean() < 0.1
     assert np.all(spectra.coherence <= 1 + 1e-9)
@@ -195,8 +195,8 @@ def test_units_do_not_matter(simulated):
     raw, _ = simulated
     in_volts = raw.copy().apply_function(lambda x: 1e-6 * x, picks="all")
     spectra, small = (
-        mne_hmm.compute_model_spectra(one_state(one, n_components=40, standardize=False))
-        for one in (raw, in_volts)
+        mne_hmm.compute_model_spectra(one_state(recording, n_components=40, standardize=False))
+        for recording in (raw, in_volts)
     )
     assert not spectra.standardized
     near(1e12 * small.csd, spectra.csd, 1e-3)  # features are in float32
@@ -225,10 +225,10 @@ def test_weights_are_times(fitted, simulated):
     spectra = mne_hmm.compute_model_spectra(fitted)
     assert_allclose(spectra.weights, occupancy * 59.9, rtol=0.1)
     dual = fitted.dual_estimate(raw)
-    own = mne_hmm.compute_model_spectra(fitted, dual=dual)
-    assert_allclose(own.weights, dual.weights)
+    individual = mne_hmm.compute_model_spectra(fitted, dual=dual)
+    assert_allclose(individual.weights, dual.weights)
     # The model was trained on this recording.
-    near(own.csd, spectra.csd, 0.02)
+    near(individual.csd, spectra.csd, 0.02)
     assert spectra.ch_names == raw.ch_names
     assert spectra.state_names == fitted.state_names
 
@@ -240,11 +240,11 @@ def test_estimate_of_a_recording(fitted):
     covariances[2] = np.nan
     dual = DualEstimate(fitted.means_, covariances, np.array([2.0, 3.0, 0.0]), fitted.state_names)
     spectra = mne_hmm.compute_model_spectra(fitted)
-    found = mne_hmm.compute_model_spectra(fitted, dual=dual)
-    assert_allclose(found.csd[0], spectra.csd[0], rtol=1e-6)
+    individual = mne_hmm.compute_model_spectra(fitted, dual=dual)
+    assert_allclose(individual.csd[0], spectra.csd[0], rtol=1e-6)
     # More power, but the few steps end before it has grown everywhere.
-    assert 1.2 < found.psd[1].sum() / spectra.psd[1].sum() < 2
-    assert np.isnan(found.csd[2]).all()
+    assert 1.2 < individual.psd[1].sum() / spectra.psd[1].sum() < 2
+    assert np.isnan(individual.csd[2]).all()
     assert np.isnan(mne_hmm.model_autocovariance(fitted, dual=dual).power[2]).all()
 
 
@@ -283,13 +283,13 @@ def test_canonical_models(test_data):
     spectra = mne_hmm.compute_model_spectra(hmm, fmin=3, fmax=40)
     published = published[..., (freqs >= 3) & (freqs <= 40)]
     assert spectra.psd.shape == published.shape == (8, 38, 75)
-    for found, expected in zip(spectra.psd, published, strict=True):
+    for psd, expected in zip(spectra.psd, published, strict=True):
         # Over channels and frequencies, and of the mean over channels.
-        assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= 0.9
-        assert np.corrcoef(found.mean(0), expected.mean(0))[0, 1] >= 0.95  # 0.975 and more
+        assert np.corrcoef(psd.ravel(), expected.ravel())[0, 1] >= 0.9
+        assert np.corrcoef(psd.mean(0), expected.mean(0))[0, 1] >= 0.95  # 0.975 and more
     # Where channels have their power, state by state against the mean of states.
     power, expected = (
-        one.sum(axis=2) - one.sum(axis=2).mean(0) for one in (spectra.psd, published)
+        psd.sum(axis=2) - psd.sum(axis=2).mean(0) for psd in (spectra.psd, published)
     )
     assert np.corrcoef(power.ravel(), expected.ravel())[0, 1] > 0.9
 

@@ -20,11 +20,11 @@ def course(weights, sfreq, spans=None, ch_names=()):
     weights = np.array(weights, float)
     n_states, n_times = weights.shape
     spans = [(0, n_times)] if spans is None else spans
-    known = np.zeros(n_times, bool)
+    decoded = np.zeros(n_times, bool)
     for start, stop in spans:
-        known[start:stop] = True
-    weights[:, ~known] = np.nan
-    labels = np.where(known, np.nan_to_num(weights).argmax(0), -1)
+        decoded[start:stop] = True
+    weights[:, ~decoded] = np.nan
+    labels = np.where(decoded, np.nan_to_num(weights).argmax(0), -1)
     names = tuple(f"state_{k}" for k in range(n_states))
     return mne_hmm.StateTimeCourse(
         weights, labels, Timeline(sfreq, n_times), spans, names, ch_names
@@ -76,12 +76,12 @@ def test_agrees_with_osl_dynamics(osl):
 def test_bands_agree_with_osl_dynamics(osl):
     """Both ends of a band are in it."""
     theirs, ours, _ = osl
-    for number, band in enumerate(theirs["bands"]):
+    for i_band, band in enumerate(theirs["bands"]):
         mean, integral = (ours.power(*band, mode=mode) for mode in ("mean", "integral"))
-        assert_allclose(mean, theirs["band_power_mean"][number], rtol=2e-6)
-        assert_allclose(integral, theirs["band_power_integral"][number], rtol=2e-6)
+        assert_allclose(mean, theirs["band_power_mean"][i_band], rtol=2e-6)
+        assert_allclose(integral, theirs["band_power_integral"][i_band], rtol=2e-6)
         coherence = ours.coherence[..., ours.band(*band)].mean(-1)
-        assert_allclose(coherence, theirs["band_coherence"][number], rtol=0, atol=2e-6)
+        assert_allclose(coherence, theirs["band_coherence"][i_band], rtol=0, atol=2e-6)
 
 
 def test_welch_of_one_state_is_scipys():
@@ -90,10 +90,10 @@ def test_welch_of_one_state_is_scipys():
     x = rng.standard_normal((2, 2000))
     states = course(np.ones((1, 2000)), 100.0)
     options = {"method": "welch", "fmin": 0, "fmax": 50, "window": 2.0, "sfreq": 100.0}
-    found = mne_hmm.compute_state_spectra(x, states, **options)
+    spectra = mne_hmm.compute_state_spectra(x, states, **options)
     freqs, theirs = welch(x - x.mean(1, keepdims=True), 100.0, nperseg=200, detrend=False)
-    assert_allclose(found.freqs, freqs, rtol=1e-12)
-    assert_allclose(found.psd[0], theirs, rtol=1e-10)
+    assert_allclose(spectra.freqs, freqs, rtol=1e-12)
+    assert_allclose(spectra.psd[0], theirs, rtol=1e-10)
 
 
 def test_connectivity_agrees_with_mne_connectivity(simulated):
@@ -114,7 +114,7 @@ def test_connectivity_agrees_with_mne_connectivity(simulated):
         assert mine.names == raw.ch_names
         assert_allclose(mine.freqs, other.freqs, rtol=1e-12)
         rows, columns = np.tril_indices(8, -1)
-        dense = [one.get_data("dense")[rows, columns] for one in (mine, other)]
+        dense = [spectrum.get_data("dense")[rows, columns] for spectrum in (mine, other)]
         # Other weights of tapers, and means of epochs: little beside values up to 0.9.
         assert_allclose(*dense, rtol=0, atol=0.04)
         assert np.corrcoef(*map(np.ravel, dense))[0, 1] > 0.995
@@ -161,13 +161,13 @@ def test_spectra_integrate_to_the_variance(method):
     amplitudes = np.where(on[0], 1.0, 3.0)
     x = 1e-5 * amplitudes * np.sin(2 * np.pi * np.where(on[0], 10, 21) * t + phases)
     x = x + 1e-6 * rng.standard_normal(n_times)
-    found = mne_hmm.compute_state_spectra(
+    spectra = mne_hmm.compute_state_spectra(
         raw_of(x[np.newaxis], sfreq), course(on, sfreq), method=method, fmin=0, fmax=50
     )
     variances = [np.mean(x[state] ** 2) for state in on]
-    assert_allclose(found.power(mode="integral")[:, 0], variances, rtol=0.02)
-    assert_allclose(found.freqs[found.psd[:, 0].argmax(-1)], [10, 21], atol=0.5)
-    assert_allclose(found.weights, on.sum(1) / sfreq, rtol=1e-12)
+    assert_allclose(spectra.power(mode="integral")[:, 0], variances, rtol=0.02)
+    assert_allclose(spectra.freqs[spectra.psd[:, 0].argmax(-1)], [10, 21], atol=0.5)
+    assert_allclose(spectra.weights, on.sum(1) / sfreq, rtol=1e-12)
 
 
 def test_simulated_states_peak_where_they_should(truth):
@@ -185,8 +185,8 @@ def test_simulated_states_peak_within_half_a_hertz():
     phases = np.repeat(rng.uniform(0, 2 * np.pi, n_times // length), length)
     x = np.sin(2 * np.pi * (np.array(FREQUENCIES) @ on) * t + phases)
     x = x + 0.3 * rng.standard_normal((2, n_times))
-    found = mne_hmm.compute_state_spectra(x, course(on, sfreq), sfreq=sfreq)
-    peaks = found.freqs[found.psd.mean(1).argmax(-1)]
+    spectra = mne_hmm.compute_state_spectra(x, course(on, sfreq), sfreq=sfreq)
+    peaks = spectra.freqs[spectra.psd.mean(1).argmax(-1)]
     assert_allclose(peaks, FREQUENCIES, atol=0.5)
 
 
@@ -197,7 +197,7 @@ def test_an_offset_does_not_leak():
     states = course(switching(2000, 20), 100.0, [(0, 900), (1000, 2000)])
     offset = x + np.where(np.arange(2000) < 950, 1000.0, -500.0)
     plain, shifted = (
-        mne_hmm.compute_state_spectra(one, states, sfreq=100.0) for one in (x, offset)
+        mne_hmm.compute_state_spectra(signal, states, sfreq=100.0) for signal in (x, offset)
     )
     # Rounding: 16 digits less the 3 of the offset, squared into the smallest of the values.
     assert_allclose(shifted.csd, plain.csd, rtol=0, atol=1e-9 * np.abs(plain.csd).max())
@@ -209,7 +209,7 @@ def test_nothing_crosses_a_span():
     x = rng.standard_normal((2, 1500))
     weights, spans = rng.random((2, 1500)), [(0, 400), (600, 1100), (1100, 1250)]
     options = {"sfreq": 100.0, "window": 1.0}
-    found = mne_hmm.compute_state_spectra(x, course(weights, 100.0, spans), **options)
+    spectra = mne_hmm.compute_state_spectra(x, course(weights, 100.0, spans), **options)
     total, covered = 0, 0
     for start, stop in spans:
         windows = Windows.of(100.0, window=1.0)
@@ -218,13 +218,13 @@ def test_nothing_crosses_a_span():
         sums.add(part - part.mean(1, keepdims=True), weights[:, start:stop])
         total = total + sums.density() * sums.covered[:, None, None, None]
         covered = covered + sums.covered
-    assert_allclose(found.csd, total / covered[:, None, None, None], rtol=1e-10)
+    assert_allclose(spectra.csd, total / covered[:, None, None, None], rtol=1e-10)
     other = x.copy()
     other[:, 400:600] = np.nan
     again = mne_hmm.compute_state_spectra(
         raw_of(other, 100.0), course(weights, 100.0, spans), window=1.0
     )
-    assert_array_equal(again.csd, found.csd)
+    assert_array_equal(again.csd, spectra.csd)
 
 
 def test_standardized_is_scaled(simulated, truth):
@@ -260,9 +260,9 @@ def test_channels_are_those_of_the_states(simulated, truth):
     raw, states = simulated
     mixed = raw.copy().reorder_channels(raw.ch_names[::-1])
     mixed.add_channels([raw.copy().pick([0]).rename_channels({"parcel_00": "extra"})])
-    found = mne_hmm.compute_state_spectra(mixed, states)
-    assert found.ch_names == raw.ch_names
-    assert_array_equal(found.csd, truth.csd)
+    spectra = mne_hmm.compute_state_spectra(mixed, states)
+    assert spectra.ch_names == raw.ch_names
+    assert_array_equal(spectra.csd, truth.csd)
 
 
 def test_epochs(simulated, fitted):
@@ -270,13 +270,13 @@ def test_epochs(simulated, fitted):
     raw, _ = simulated
     epochs = mne.make_fixed_length_epochs(raw, 5.0, preload=True, verbose="ERROR")
     states = fitted.predict(epochs)
-    found = mne_hmm.compute_state_spectra(epochs, states)
-    assert_array_equal(found.csd, mne_hmm.compute_state_spectra(epochs, fitted).csd)
+    spectra = mne_hmm.compute_state_spectra(epochs, states)
+    assert_array_equal(spectra.csd, mne_hmm.compute_state_spectra(epochs, fitted).csd)
     ends = np.concatenate(list(epochs.get_data()), axis=1)
     gamma = np.concatenate(list(states.probabilities), axis=1)
     flat = course(gamma, 250.0, states.spans)
     by_array = mne_hmm.compute_state_spectra(ends, flat, sfreq=250.0)
-    assert_allclose(found.csd, by_array.csd, rtol=1e-10, atol=1e-14)
+    assert_allclose(spectra.csd, by_array.csd, rtol=1e-10, atol=1e-14)
     with pytest.raises(ValueError, match=r"window=6 seconds is longer than every span.*4\.944"):
         mne_hmm.compute_state_spectra(epochs, states, window=6.0)
 
@@ -287,12 +287,12 @@ def test_bad_spans_are_left_out(simulated):
     marked = raw.copy()
     marked.set_annotations(mne.Annotations([10.0], [20.0], ["BAD_jump"]))
     marked._data[:, 2500:7500] *= 1000.0
-    found = mne_hmm.compute_state_spectra(marked, states)
+    spectra = mne_hmm.compute_state_spectra(marked, states)
     spans = [(0, 2500), (7500, 15_000)]
     expected = mne_hmm.compute_state_spectra(raw, replace(states, spans=spans))
-    assert_array_equal(found.csd, expected.csd)
+    assert_array_equal(spectra.csd, expected.csd)
     everything = mne_hmm.compute_state_spectra(marked, states, reject_by_annotation=False)
-    assert (everything.psd / found.psd).min() > 1000
+    assert (everything.psd / spectra.psd).min() > 1000
     marked.set_annotations(mne.Annotations([0.0], [60.0], ["BAD_all"]))
     with pytest.raises(ValueError, match="no good sample whose states are known"):
         mne_hmm.compute_state_spectra(marked, states)
@@ -313,43 +313,45 @@ def three(simulated):
 def test_average_over_recordings(three):
     """Weighted by the time in good data."""
     raws, courses = three
-    found = mne_hmm.compute_state_spectra(raws, courses)
+    spectra = mne_hmm.compute_state_spectra(raws, courses)
     single = [mne_hmm.compute_state_spectra(r, c) for r, c in zip(raws, courses, strict=True)]
-    expected = np.average([one.csd for one in single], axis=0, weights=[3, 5, 7])
-    assert_allclose(found.csd, expected, rtol=1e-10)
-    assert_allclose(found.weights, np.sum([one.weights for one in single], axis=0), rtol=1e-12)
-    assert len(found.recordings) == 3
-    for mine, one in zip(found.recordings, single, strict=True):
+    expected = np.average([alone.csd for alone in single], axis=0, weights=[3, 5, 7])
+    assert_allclose(spectra.csd, expected, rtol=1e-10)
+    assert_allclose(
+        spectra.weights, np.sum([alone.weights for alone in single], axis=0), rtol=1e-12
+    )
+    assert len(spectra.recordings) == 3
+    for mine, recording in zip(spectra.recordings, single, strict=True):
         assert mine.csd.dtype == np.complex64
-        assert_allclose(mine.csd, one.csd, rtol=1e-6)
+        assert_allclose(mine.csd, recording.csd, rtol=1e-6)
         assert mine.recordings == ()
     joined = mne_hmm.average_state_spectra(single)
-    assert_array_equal(joined.csd, found.csd)
+    assert_array_equal(joined.csd, spectra.csd)
     alone = mne_hmm.compute_state_spectra(raws, courses, keep_recordings=False)
     assert alone.recordings == ()
-    assert_array_equal(alone.csd, found.csd)
-    one = mne_hmm.compute_state_spectra(raws[:1], courses[:1])
-    assert_array_equal(one.csd, single[0].csd)
-    assert one.recordings == ()
+    assert_array_equal(alone.csd, spectra.csd)
+    recording = mne_hmm.compute_state_spectra(raws[:1], courses[:1])
+    assert_array_equal(recording.csd, single[0].csd)
+    assert recording.recordings == ()
 
 
 def test_jobs_give_the_same(three):
     """Other processes have other numbers of threads, which may round otherwise."""
-    one, two = (mne_hmm.compute_state_spectra(*three, n_jobs=n) for n in (1, 2))
-    assert_allclose(two.csd, one.csd, rtol=1e-9, atol=1e-12)
-    assert_allclose(two.recordings[2].csd, one.recordings[2].csd, rtol=1e-5, atol=1e-8)
+    serial, parallel = (mne_hmm.compute_state_spectra(*three, n_jobs=n) for n in (1, 2))
+    assert_allclose(parallel.csd, serial.csd, rtol=1e-9, atol=1e-12)
+    assert_allclose(parallel.recordings[2].csd, serial.recordings[2].csd, rtol=1e-5, atol=1e-8)
 
 
 def test_a_model_goes_through_a_list(simulated, fitted):
     """It finds the states of one recording after another; arrays are fine, too."""
     raws = [simulated[0].copy().crop(start, start + 10.0) for start in (0.0, 30.0)]
-    found = mne_hmm.compute_state_spectra(raws, fitted)
+    spectra = mne_hmm.compute_state_spectra(raws, fitted)
     by_states = mne_hmm.compute_state_spectra(raws, fitted.predict(raws))
     # Features are in single precision.
-    assert_allclose(found.csd, by_states.csd, rtol=1e-6, atol=1e-9)
+    assert_allclose(spectra.csd, by_states.csd, rtol=1e-6, atol=1e-9)
     arrays = [raw.get_data() for raw in raws]
     by_arrays = mne_hmm.compute_state_spectra(arrays, fitted, sfreq=250.0)
-    assert_allclose(by_arrays.csd, found.csd, rtol=1e-6, atol=1e-9)
+    assert_allclose(by_arrays.csd, spectra.csd, rtol=1e-6, atol=1e-9)
 
 
 def test_states_that_are_never_on(three):
@@ -359,12 +361,12 @@ def test_states_that_are_never_on(three):
     weights[0] += weights[1]
     weights[1] = 0
     changed = [course(weights, 250.0, ch_names=courses[0].ch_names), courses[1]]
-    found = mne_hmm.compute_state_spectra(raws[:2], changed)
-    assert found.never_on == ()
-    assert found.recordings[0].never_on == ("state_1",)
-    assert np.isnan(found.recordings[0].coherence[1]).all()
+    spectra = mne_hmm.compute_state_spectra(raws[:2], changed)
+    assert spectra.never_on == ()
+    assert spectra.recordings[0].never_on == ("state_1",)
+    assert np.isnan(spectra.recordings[0].coherence[1]).all()
     other = mne_hmm.compute_state_spectra(raws[1], courses[1])
-    assert_allclose(found.csd[1], other.csd[1], rtol=1e-12)
+    assert_allclose(spectra.csd[1], other.csd[1], rtol=1e-12)
     with pytest.warns(RuntimeWarning, match=r"never on have no spectra \(NaN\): state_1"):
         alone = mne_hmm.compute_state_spectra(raws[0], changed[0])
     assert np.isnan(alone.psd[1]).all()
@@ -382,8 +384,8 @@ def test_rates_may_differ_where_frequencies_do_not(three):
         rng.standard_normal((8, 1000)), mne.create_info(raws[0].ch_names, 200.0, "misc")
     )
     weights = course(rng.dirichlet(np.ones(3), 1000).T, 200.0, ch_names=courses[0].ch_names)
-    found = mne_hmm.compute_state_spectra([raws[0], slow], [courses[0], weights])
-    assert_allclose(found.freqs, np.arange(1, 45.5, 0.5), rtol=1e-12)
+    spectra = mne_hmm.compute_state_spectra([raws[0], slow], [courses[0], weights])
+    assert_allclose(spectra.freqs, np.arange(1, 45.5, 0.5), rtol=1e-12)
     with pytest.raises(ValueError, match="recordings of a list must have the same frequencies"):
         mne_hmm.compute_state_spectra(
             [raws[0], slow], [courses[0], weights], window=1.234, fmin=2, fmax=40
@@ -398,21 +400,21 @@ def test_spectrum(simulated):
     raw, states = simulated
     eeg = raw.copy().apply_function(lambda x: 1e-5 * x, picks="all")
     eeg.set_channel_types(dict.fromkeys(raw.ch_names, "eeg"), on_unit_change="ignore")
-    found = mne_hmm.compute_state_spectra(eeg, states)
-    spectrum = found.to_spectrum("state_1")
+    spectra = mne_hmm.compute_state_spectra(eeg, states)
+    spectrum = spectra.to_spectrum("state_1")
     assert isinstance(spectrum, mne.time_frequency.SpectrumArray)
-    assert_array_equal(spectrum.get_data(), found.psd[1])
-    assert_array_equal(spectrum.freqs, found.freqs)
+    assert_array_equal(spectrum.get_data(), spectra.psd[1])
+    assert_array_equal(spectrum.freqs, spectra.freqs)
     assert spectrum.ch_names == raw.ch_names
-    assert_array_equal(found.to_spectrum(1).get_data(), spectrum.get_data())
+    assert_array_equal(spectra.to_spectrum(1).get_data(), spectrum.get_data())
     of_parcels = mne_hmm.compute_state_spectra(raw, states).to_spectrum(1)
     assert_allclose(of_parcels.get_data(), 1e10 * spectrum.get_data(), rtol=1e-9)
     assert of_parcels.ch_names == raw.ch_names
     assert of_parcels.get_channel_types(unique=True) == ["seeg"]
     with pytest.raises(ValueError, match="state='rest' is none of the states; they are state_0"):
-        found.to_spectrum("rest")
+        spectra.to_spectrum("rest")
     with pytest.raises(ValueError, match="number, from 0 to 2, got 3"):
-        found.to_spectrum(3)
+        spectra.to_spectrum(3)
 
 
 def test_connectivity_without_the_package(truth, monkeypatch):
@@ -425,7 +427,7 @@ def test_figures(truth):
     """One line per state, in its color; the mean over channels, or pairs of them."""
     import matplotlib.pyplot as plt
 
-    from mne_hmm.viz._drawing import state_colors
+    from mne_hmm.viz._drawing import state_colors  # has no public name
 
     fig = truth.plot(show=False)
     axes = fig.axes[0]
@@ -451,12 +453,12 @@ def test_figure_of_mixed_channels():
     rng = np.random.default_rng(0)
     raw = raw_of(1e-6 * rng.standard_normal((2, 1000)), 100.0, ["eeg", "mag"])
     states = course(np.ones((1, 1000)), 100.0)
-    found = mne_hmm.compute_state_spectra(raw, states)
+    spectra = mne_hmm.compute_state_spectra(raw, states)
     with pytest.raises(ValueError, match=r"different units \(types eeg, mag.*picks='eeg'"):
-        found.plot(show=False)
-    axes = found.plot(picks="eeg", show=False).axes[0]
+        spectra.plot(show=False)
+    axes = spectra.plot(picks="eeg", show=False).axes[0]
     assert axes.get_ylabel() == "Power (µV²/Hz)"
-    assert_allclose(axes.lines[0].get_ydata(), 1e12 * found.psd[0, 0], rtol=1e-12)
+    assert_allclose(axes.lines[0].get_ydata(), 1e12 * spectra.psd[0, 0], rtol=1e-12)
     scaled = mne_hmm.compute_state_spectra(raw, states, standardize=True)
     assert scaled.plot(show=False).axes[0].get_ylabel() == "Power (1/Hz)"
     plt.close("all")

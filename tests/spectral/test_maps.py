@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm import HMM, DualEstimate, Preparation, StateMaps, StateSpectra
-from mne_hmm._utils.mne_private import topomap_places
+from mne_hmm._utils.mne_private import topomap_places  # rows of pairs, which no figure shows
 from mne_hmm.model.file import Learned
 
 AFFINE = np.array([[-8.0, 0, 0, 24], [0, 8, 0, -16], [0, 0, 8, -16], [0, 0, 0, 1]])
@@ -48,17 +48,17 @@ def test_power_maps():
     power = [[1.0, 8.0], [5.0, 4.0], [np.nan, np.nan]]
     spectra = spectra_of(power, [30.0, 10.0, 0.0])
     mean = np.array([2.0, 7.0])  # three parts of one, one of the other
-    found = mne_hmm.power_maps(spectra, 2, 10, mode="power")
-    assert_allclose(found.values, power)
-    assert found.label == "Power (1/Hz)"
-    found = mne_hmm.power_maps(spectra, 11, 20, mode="difference")
-    assert_allclose(found.values, 10 * (np.array(power) - mean))
-    assert found.label == "Power, difference from mean (1/Hz)"
-    found = mne_hmm.power_maps(spectra)
-    assert_allclose(found.values, 100 * (np.array(power) / mean - 1))
-    assert str(found) == "<StateMaps | 3 states, 2 channels, Power, change from mean (%)>"
-    assert found.state_names == spectra.state_names
-    assert found.ch_names == spectra.ch_names
+    maps = mne_hmm.power_maps(spectra, 2, 10, mode="power")
+    assert_allclose(maps.values, power)
+    assert maps.label == "Power (1/Hz)"
+    maps = mne_hmm.power_maps(spectra, 11, 20, mode="difference")
+    assert_allclose(maps.values, 10 * (np.array(power) - mean))
+    assert maps.label == "Power, difference from mean (1/Hz)"
+    maps = mne_hmm.power_maps(spectra)
+    assert_allclose(maps.values, 100 * (np.array(power) / mean - 1))
+    assert str(maps) == "<StateMaps | 3 states, 2 channels, Power, change from mean (%)>"
+    assert maps.state_names == spectra.state_names
+    assert maps.ch_names == spectra.ch_names
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_means_are_those_of_the_channels(simulated, n_components):
     x = raw.get_data()
     x = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
     expected = [half.mean(axis=1) for half in np.array_split(x, 2, axis=1)]
-    found = mne_hmm.mean_maps(hmm)
-    assert_allclose(found.values, expected, rtol=0, atol=1e-5)  # features are in float32
-    assert found.label == "Mean (standard deviations)"
-    assert found.ch_names == raw.ch_names
+    maps = mne_hmm.mean_maps(hmm)
+    assert_allclose(maps.values, expected, rtol=0, atol=1e-5)  # features are in float32
+    assert maps.label == "Mean (standard deviations)"
+    assert maps.ch_names == raw.ch_names
     dual = DualEstimate(2 * hmm.means_, hmm.covariances_, np.ones(2), hmm.state_names)
-    assert_allclose(mne_hmm.mean_maps(hmm, dual=dual).values, 2 * found.values)
+    assert_allclose(mne_hmm.mean_maps(hmm, dual=dual).values, 2 * maps.values)
 
 
 def test_what_has_no_maps(fitted):
@@ -141,8 +141,8 @@ def test_image_of_labels(tmp_path):
     nibabel.save(nibabel.Nifti1Image(labels, AFFINE), tmp_path / "atlas.nii.gz")
     values = [[1.5, 2.5, 3.5], [-1.0, 4.0, 9.0]]
     data = maps_of(values).to_nifti(tmp_path / "atlas.nii.gz").get_fdata()
-    for number, *expected in ((2, 1.5, -1), (7, 2.5, 4), (40, 3.5, 9), (0, 0, 0)):
-        assert_array_equal(data[labels == number], np.tile(expected, (np.sum(labels == number), 1)))
+    for label, *expected in ((2, 1.5, -1), (7, 2.5, 4), (40, 3.5, 9), (0, 0, 0)):
+        assert_array_equal(data[labels == label], np.tile(expected, (np.sum(labels == label), 1)))
 
 
 def test_image_of_the_atlas_of_38_parcels(test_data):
@@ -364,7 +364,7 @@ def test_alpha_of_closed_eyes(eegbci, figures):
         hmm = mne_hmm.fit_hmm(runs, 4, n_init=1, refine=False, random_state=0)
     with pytest.warns(RuntimeWarning, match="without any signal"):
         states = hmm.predict(runs)
-    opened, closed = (one.statistics().fractional_occupancy for one in states)
+    opened, closed = (course.statistics().fractional_occupancy for course in states)
     state = int(np.argmax(closed - opened))
     spectra = mne_hmm.compute_model_spectra(hmm, info=runs[0].info)
     maps = mne_hmm.power_maps(spectra, 8, 13)

@@ -124,10 +124,10 @@ def test_percentile_counts_edges(absolute):
         edges = networks.values[state, first, second]
         size = np.abs(edges) if absolute else edges
         largest = set(np.argsort(size)[-10:].tolist())
-        found = kept.values[state, first, second]
-        assert set(np.flatnonzero(found).tolist()) == largest
-        assert (found < 0).any() == absolute
-        np.testing.assert_array_equal(found[list(largest)], edges[list(largest)])
+        kept_edges = kept.values[state, first, second]
+        assert set(np.flatnonzero(kept_edges).tolist()) == largest
+        assert (kept_edges < 0).any() == absolute
+        np.testing.assert_array_equal(kept_edges[list(largest)], edges[list(largest)])
         np.testing.assert_array_equal(kept.values[state], kept.values[state].T)
     np.testing.assert_array_equal(networks.values, before)
     assert kept.label == networks.label
@@ -163,8 +163,8 @@ def two_groups():
 def test_mixture_finds_the_upper_group(scale):
     """Exactly, in whatever units."""
     kept = with_edges(scale * two_groups()).threshold("mixture", random_state=0)
-    found = kept.values[0][np.triu_indices(40, 1)]
-    np.testing.assert_array_equal(np.flatnonzero(found), np.arange(30))
+    kept_edges = kept.values[0][np.triu_indices(40, 1)]
+    np.testing.assert_array_equal(np.flatnonzero(kept_edges), np.arange(30))
 
 
 def test_mixture_is_cut_between_the_groups():
@@ -173,9 +173,9 @@ def test_mixture_is_cut_between_the_groups():
     edges = 0.1 + 0.01 * rng.standard_normal(780)
     edges[:100] = 0.25 + 0.08 * rng.standard_normal(100)
     kept = with_edges(edges).threshold("mixture", random_state=0)
-    found = kept.values[0][np.triu_indices(40, 1)]
-    assert found[found != 0].min() > edges[found == 0].max()
-    assert 0.11 < found[found != 0].min() < 0.2
+    kept_edges = kept.values[0][np.triu_indices(40, 1)]
+    assert kept_edges[kept_edges != 0].min() > edges[kept_edges == 0].max()
+    assert 0.11 < kept_edges[kept_edges != 0].min() < 0.2
 
 
 @pytest.mark.parametrize("kind", ["normal", "heavy tails", "equal", "zero"])
@@ -199,9 +199,9 @@ def test_mixture_of_absolute_values():
     edges[:15] *= -1
     edges[30:] = np.abs(edges[30:])
     kept = with_edges(edges).threshold("mixture", absolute=True, random_state=0)
-    found = kept.values[0][np.triu_indices(40, 1)]
-    assert (found[:15] < 0).all()
-    assert (found[15:30] > 0).all()
+    kept_edges = kept.values[0][np.triu_indices(40, 1)]
+    assert (kept_edges[:15] < 0).all()
+    assert (kept_edges[15:30] > 0).all()
     kept = with_edges(edges).threshold("mixture", random_state=0)
     assert not (kept.values < 0).any()
 
@@ -232,9 +232,9 @@ def test_unknown_stays_unknown(method):
     networks = coherence_networks(spectra_of(two_rhythms(), psd=psd), 8, 12)
     kept = networks.threshold(method, percentile=80, random_state=0)
     assert np.isnan(kept.values[:, 6, :6]).all()
-    known = np.delete(np.delete(kept.values, 6, 1), 6, 2)
+    without_flat = np.delete(np.delete(kept.values, 6, 1), 6, 2)
     # No pair of channel 6 has the rhythm: 4 of 21 edges, above percentile 80.
-    assert np.count_nonzero(known[0]) == 2 * len(ALPHA_PAIRS)
+    assert np.count_nonzero(without_flat[0]) == 2 * len(ALPHA_PAIRS)
 
 
 def test_table_and_strength():

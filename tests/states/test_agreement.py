@@ -27,40 +27,40 @@ def test_against_scikit_learn(labels):
     """Kappa, the adjusted Rand index and shares are those of scikit-learn."""
     first, second = labels
     shuffled = np.array(CYCLE)[second]  # state k of the first is CYCLE[k] of the other
-    found = mne_hmm.compute_agreement(
+    agreement = mne_hmm.compute_agreement(
         states_of(first), states_of(shuffled, names=["other_0", "other_1", "other_2"])
     )
-    assert_array_equal(found.order, CYCLE)
-    assert found.share_alike == pytest.approx(metrics.accuracy_score(first, second))
-    assert found.kappa == pytest.approx(metrics.cohen_kappa_score(first, second))
-    assert found.adjusted_rand == pytest.approx(metrics.adjusted_rand_score(first, second))
-    assert_allclose(found.overlap, metrics.confusion_matrix(first, shuffled) / 1000)
-    assert_allclose(found.occupancy, np.bincount(first) / 1000)
-    assert_allclose(found.other_occupancy, np.bincount(second) / 1000)
+    assert_array_equal(agreement.order, CYCLE)
+    assert agreement.share_alike == pytest.approx(metrics.accuracy_score(first, second))
+    assert agreement.kappa == pytest.approx(metrics.cohen_kappa_score(first, second))
+    assert agreement.adjusted_rand == pytest.approx(metrics.adjusted_rand_score(first, second))
+    assert_allclose(agreement.overlap, metrics.confusion_matrix(first, shuffled) / 1000)
+    assert_allclose(agreement.occupancy, np.bincount(first) / 1000)
+    assert_allclose(agreement.other_occupancy, np.bincount(second) / 1000)
     expected = [np.corrcoef(first == k, second == k)[0, 1] for k in range(3)]
-    assert_allclose(found.correlation, expected, rtol=1e-12)
-    frame = found.to_data_frame()
+    assert_allclose(agreement.correlation, expected, rtol=1e-12)
+    frame = agreement.to_data_frame()
     assert list(frame["other"]) == ["other_1", "other_2", "other_0"]
     assert_allclose(frame["difference"], np.bincount(first) / 1000 - np.bincount(second) / 1000)
-    assert f"kappa {found.kappa:.3f}" in str(found)
-    assert "other_1" in str(found)
+    assert f"kappa {agreement.kappa:.3f}" in str(agreement)
+    assert "other_1" in str(agreement)
 
 
 def test_more_and_fewer_states(labels):
     """A state without a partner is never alike."""
     first, _ = labels
     split = np.where((first == 2) & (np.arange(1000) % 3 == 0), 3, first)
-    found = mne_hmm.compute_agreement(states_of(split, 4), states_of(first))
-    assert_array_equal(found.order, [0, 1, 2, -1])
-    assert found.share_alike == pytest.approx(np.mean(split != 3))
-    assert found.kappa == pytest.approx(metrics.cohen_kappa_score(split, first))
-    assert np.isnan(found.correlation[3])
-    assert np.isnan(found.other_occupancy[3])
-    assert found.to_data_frame()["other"].isna().tolist() == [False, False, False, True]
-    assert "none" in str(found)
+    agreement = mne_hmm.compute_agreement(states_of(split, 4), states_of(first))
+    assert_array_equal(agreement.order, [0, 1, 2, -1])
+    assert agreement.share_alike == pytest.approx(np.mean(split != 3))
+    assert agreement.kappa == pytest.approx(metrics.cohen_kappa_score(split, first))
+    assert np.isnan(agreement.correlation[3])
+    assert np.isnan(agreement.other_occupancy[3])
+    assert agreement.to_data_frame()["other"].isna().tolist() == [False, False, False, True]
+    assert "none" in str(agreement)
     turned = mne_hmm.compute_agreement(states_of(first), states_of(split, 4))
     assert_array_equal(turned.order, [0, 1, 2])
-    assert turned.kappa == pytest.approx(found.kappa)
+    assert turned.kappa == pytest.approx(agreement.kappa)
 
 
 def test_only_what_both_model(labels):
@@ -68,8 +68,8 @@ def test_only_what_both_model(labels):
     first, second = (x.copy() for x in labels)
     first[:100], second[500:600] = -1, -1
     both = (first >= 0) & (second >= 0)
-    found = mne_hmm.compute_agreement(states_of(first), states_of(second))
-    assert found.share_alike == pytest.approx(np.mean(first[both] == second[both]))
+    agreement = mne_hmm.compute_agreement(states_of(first), states_of(second))
+    assert agreement.share_alike == pytest.approx(np.mean(first[both] == second[both]))
 
 
 def test_several_recordings(labels):
@@ -94,10 +94,10 @@ def test_what_cannot_be_said():
 def test_agreement_of_models(fitted, simulated):
     """Two models, the other's preparation the same or not."""
     raw, _ = simulated
-    found = fitted.agreement(fitted.reorder_states(CYCLE), raw)
-    assert_array_equal(found.order, np.argsort(CYCLE))
-    assert found.share_alike == 1.0
-    assert_allclose(found.correlation, 1.0, rtol=1e-6)  # of float32
+    agreement = fitted.agreement(fitted.reorder_states(CYCLE), raw)
+    assert_array_equal(agreement.order, np.argsort(CYCLE))
+    assert agreement.share_alike == 1.0
+    assert_allclose(agreement.correlation, 1.0, rtol=1e-6)  # of float32
     prepared = mne_hmm.prepare(raw, fitted.preparation_)
     assert str(fitted.agreement(fitted, prepared)) == str(fitted.agreement(fitted, raw))
     elsewhere = mne_hmm.fit_hmm(
@@ -108,10 +108,10 @@ def test_agreement_of_models(fitted, simulated):
         refine=False,
         random_state=0,
     )
-    found = fitted.agreement(elsewhere, raw)
-    assert found.kappa > 0.6  # the same networks, seen through other lags
+    agreement = fitted.agreement(elsewhere, raw)
+    assert agreement.kappa > 0.6  # the same networks, seen through other lags
     expected = mne_hmm.compute_agreement(fitted.predict(raw), elsewhere.predict(raw))
-    assert_array_equal(found.overlap, expected.overlap)
+    assert_array_equal(agreement.overlap, expected.overlap)
 
 
 def test_errors_of_agreement(fitted, simulated):
@@ -137,23 +137,23 @@ def test_consensus(fitted, simulated):
     odd.covariances_[1] *= 1e6  # state 0 of the others, and now hardly ever on
     hmms = [odd, fitted.reorder_states(CYCLE), fitted]
     # Another state takes over what it had, and is no longer quite what it was.
-    found = mne_hmm.compute_consensus(hmms, raw, min_correlation=0.4)
-    assert found.reference == 1
-    assert_array_equal(found.orders[1:], [[0, 1, 2], CYCLE])
+    consensus = mne_hmm.compute_consensus(hmms, raw, min_correlation=0.4)
+    assert consensus.reference == 1
+    assert_array_equal(consensus.orders[1:], [[0, 1, 2], CYCLE])
     shared = [1, 2]  # of fitted, in whose order they are compared here
-    for hmm, order in zip(hmms[1:], found.orders[1:], strict=True):
+    for hmm, order in zip(hmms[1:], consensus.orders[1:], strict=True):
         assert_array_equal(hmm.reorder_states(order).covariances_, hmms[1].covariances_)
     places = [CYCLE.index(state) for state in shared]
-    lined_up = odd.reorder_states(found.orders[0])
+    lined_up = odd.reorder_states(consensus.orders[0])
     assert_array_equal(lined_up.covariances_[places], hmms[1].covariances_[places])
-    assert found.recurs[1:].all()
-    assert found.correlation[0, CYCLE.index(0)] < 0.2
+    assert consensus.recurs[1:].all()
+    assert consensus.correlation[0, CYCLE.index(0)] < 0.2
     assert mne_hmm.compute_consensus(hmms, raw).recurs[0].sum() == 1
-    assert_array_equal(found.recurrence[places], 1.0)
-    assert found.recurrence[CYCLE.index(0)] == 0.5
-    assert_allclose(found.agreement, found.agreement.T)
-    assert found.agreement[1, 2] == 1.0
-    assert found.agreement[0, 1] == pytest.approx(odd.agreement(fitted, raw).kappa)
+    assert_array_equal(consensus.recurrence[places], 1.0)
+    assert consensus.recurrence[CYCLE.index(0)] == 0.5
+    assert_allclose(consensus.agreement, consensus.agreement.T)
+    assert consensus.agreement[1, 2] == 1.0
+    assert consensus.agreement[0, 1] == pytest.approx(odd.agreement(fitted, raw).kappa)
 
 
 def test_states_of_a_consensus(fitted, simulated):
@@ -163,25 +163,25 @@ def test_states_of_a_consensus(fitted, simulated):
     odd = fitted.copy()
     odd.covariances_ *= np.array([0.5, 1, 2])[:, np.newaxis, np.newaxis]
     hmms = [fitted, fitted.reorder_states(CYCLE), odd]
-    found = mne_hmm.compute_consensus(hmms, raw, min_correlation=0.1)
+    consensus = mne_hmm.compute_consensus(hmms, raw, min_correlation=0.1)
     first, last = fitted.predict(raw), odd.predict(raw)
-    (states,), (certainty,) = found.states, found.certainty
-    assert found.reference == 0
+    (states,), (certainty,) = consensus.states, consensus.certainty
+    assert consensus.reference == 0
     assert_allclose(states.probabilities, (2 * first.probabilities + last.probabilities) / 3,
                     rtol=0, atol=1e-6)  # fmt: skip
-    known = first.labels >= 0
-    assert_array_equal(np.isnan(certainty), ~known)
+    decoded = first.labels >= 0
+    assert_array_equal(np.isnan(certainty), ~decoded)
     assert states.spans == first.spans
     votes = 2 * (states.labels == first.labels) + (states.labels == last.labels)
-    assert_allclose(certainty[known], votes[known] / 3)
-    assert np.isin(np.round(certainty[known] * 3), [1, 2, 3]).all()
-    assert 0.5 < certainty[known].mean() < 1
-    frame = found.to_data_frame()
+    assert_allclose(certainty[decoded], votes[decoded] / 3)
+    assert np.isin(np.round(certainty[decoded] * 3), [1, 2, 3]).all()
+    assert 0.5 < certainty[decoded].mean() < 1
+    frame = consensus.to_data_frame()
     assert_allclose(frame["occupancy"], states.statistics().fractional_occupancy)
-    own = [certainty[states.labels == k].mean() for k in range(3)]
-    assert_allclose(frame["certainty"], own)
-    assert "Consensus of 3 fits" in str(found)
-    assert "2 of 2" in str(found)
+    mean_certainty = [certainty[states.labels == k].mean() for k in range(3)]
+    assert_allclose(frame["certainty"], mean_certainty)
+    assert "Consensus of 3 fits" in str(consensus)
+    assert "2 of 2" in str(consensus)
 
 
 @pytest.mark.slow
@@ -190,9 +190,9 @@ def test_consensus_of_epochs(fitted, simulated):
     raw, _ = simulated
     epochs = mne.make_fixed_length_epochs(raw.copy().crop(0, 20), 4.0, preload=True)
     expected = fitted.predict(epochs)
-    found = mne_hmm.compute_consensus([fitted, fitted.reorder_states(CYCLE)], epochs)
-    assert_array_equal(found.states[0].labels, expected.labels)
-    assert found.certainty[0].shape == expected.labels.shape == (5, 1000)
+    consensus = mne_hmm.compute_consensus([fitted, fitted.reorder_states(CYCLE)], epochs)
+    assert_array_equal(consensus.states[0].labels, expected.labels)
+    assert consensus.certainty[0].shape == expected.labels.shape == (5, 1000)
     assert expected.entropy.shape == (5, 1000)
 
 
@@ -233,7 +233,7 @@ def test_entropy():
 
 
 @pytest.fixture(scope="module")
-def known():
+def simulation():
     """A model, a recording drawn from it, and the states it was drawn from."""
     covs = np.array([np.diag([4.0, 1]), np.diag([1.0, 4]), np.diag([1.0, 1])])
     names = ("a", "b")
@@ -250,40 +250,40 @@ def known():
     return hmm, raw, states_of(labels)
 
 
-def test_probabilities_are_what_they_say(known):
+def test_probabilities_are_what_they_say(simulation):
     """Of samples called with probability 0.8, 80 % are right."""
-    hmm, raw, truth = known
+    hmm, raw, truth = simulation
     states = hmm.reorder_states(CYCLE).predict(raw)  # matched with the truth first
-    found = mne_hmm.compute_calibration(states, truth)
-    assert found.n_samples.sum() == 14_986
-    assert (found.n_samples[4:] > 300).all()
-    used = found.n_samples > 300
+    calibration = mne_hmm.compute_calibration(states, truth)
+    assert calibration.n_samples.sum() == 14_986
+    assert (calibration.n_samples[4:] > 300).all()
+    used = calibration.n_samples > 300
     # Three standard errors of some 1000 / 10 visits in the smallest bins.
-    assert_allclose(found.share_right[used], found.probability[used], rtol=0, atol=0.04)
-    assert 0.8 <= found.probability[8] < 0.9
-    assert found.error < 0.015
-    assert list(found.to_data_frame().columns) == ["probability", "share_right", "n_samples"]
-    assert len(str(found).splitlines()) == 1 + np.sum(found.n_samples > 0)
+    assert_allclose(calibration.share_right[used], calibration.probability[used], rtol=0, atol=0.04)
+    assert 0.8 <= calibration.probability[8] < 0.9
+    assert calibration.error < 0.015
+    assert list(calibration.to_data_frame().columns) == ["probability", "share_right", "n_samples"]
+    assert len(str(calibration).splitlines()) == 1 + np.sum(calibration.n_samples > 0)
 
 
-def test_overconfidence_is_seen(known):
+def test_overconfidence_is_seen(simulation):
     """A model that takes every sample twice over says more than it knows."""
-    hmm, raw, truth = known
+    hmm, raw, truth = simulation
     states = hmm.predict(raw)
     sharp = states.probabilities**3 / (states.probabilities**3).sum(0)
     sharper = mne_hmm.StateTimeCourse(
         sharp, states.labels, states.timeline, states.spans, states.state_names
     )
-    found = mne_hmm.compute_calibration(sharper, truth, n_bins=5)
-    assert len(found.probability) == 5
-    assert np.isnan(found.probability[0])  # the most probable of three has a third or more
-    assert found.error > 0.1
-    used = found.n_samples > 300
-    assert (found.probability[used] > found.share_right[used] + 0.05).all()
+    calibration = mne_hmm.compute_calibration(sharper, truth, n_bins=5)
+    assert len(calibration.probability) == 5
+    assert np.isnan(calibration.probability[0])  # the most probable of three has a third or more
+    assert calibration.error > 0.1
+    used = calibration.n_samples > 300
+    assert (calibration.probability[used] > calibration.share_right[used] + 0.05).all()
 
 
-def test_errors_of_calibration(known):
-    _, _, truth = known
+def test_errors_of_calibration(simulation):
+    _, _, truth = simulation
     with pytest.raises(ValueError, match="n_bins must be a whole number from 1 to 10000, got 0"):
         mne_hmm.compute_calibration(truth, truth, n_bins=0)
     with pytest.raises(TypeError, match="states must be a StateTimeCourse"):

@@ -93,12 +93,12 @@ def test_riemannian_with_means():
         ]
         for a, m in zip(first, means[0], strict=True)
     ]
-    found = compare_states(first, second, "riemannian", *means)
-    assert_allclose(found, expected, rtol=1e-10)
+    distances = compare_states(first, second, "riemannian", *means)
+    assert_allclose(distances, expected, rtol=1e-10)
     mixing, shift = rng.standard_normal((4, 4)), rng.standard_normal(4)
     mixed = [mixing @ x @ mixing.T for x in (first, second)]
     moved = [x @ mixing.T + shift for x in means]
-    assert_allclose(compare_states(*mixed, "riemannian", *moved), found, rtol=1e-8)
+    assert_allclose(compare_states(*mixed, "riemannian", *moved), distances, rtol=1e-8)
 
 
 def test_riemannian_without_full_rank():
@@ -108,8 +108,8 @@ def test_riemannian_without_full_rank():
     more = np.diag([1e-6, 1.0, 1e3, 1.0, 1.0, 1.0]) @ np.vstack(
         [np.eye(4), np.ones(4), np.zeros(4)]
     )
-    found = compare_states(more @ first @ more.T, more @ second @ more.T, "riemannian")
-    assert_allclose(found, compare_states(first, second, "riemannian"), rtol=1e-5)
+    distances = compare_states(more @ first @ more.T, more @ second @ more.T, "riemannian")
+    assert_allclose(distances, compare_states(first, second, "riemannian"), rtol=1e-5)
 
 
 def test_wasserstein():
@@ -127,17 +127,17 @@ def test_wasserstein():
         for a, m in zip(first, means[0], strict=True)
     ]
     assert_allclose(compare_states(first, second, "wasserstein", *means), expected, rtol=1e-8)
-    one, four = np.array([[[1.0]]]), np.array([[[4.0]]])
-    found = compare_states(one, four, "wasserstein", np.array([[0.0]]), np.array([[3.0]]))
-    assert found.item() == pytest.approx(np.hypot(2 - 1, 3))
+    narrow, four = np.array([[[1.0]]]), np.array([[[4.0]]])
+    distances = compare_states(narrow, four, "wasserstein", np.array([[0.0]]), np.array([[3.0]]))
+    assert distances.item() == pytest.approx(np.hypot(2 - 1, 3))
 
 
 @pytest.mark.parametrize("metric", ["riemannian", "wasserstein", "frobenius"])
 def test_distance_of_a_state_to_itself(metric):
     covs = covariances(3)
-    found = compare_states(covs, covs, metric)
-    assert_allclose(np.diag(found), 0, atol=1e-6)  # roots of rounding errors
-    assert (found[~np.eye(3, dtype=bool)] > 0.1).all()
+    distances = compare_states(covs, covs, metric)
+    assert_allclose(np.diag(distances), 0, atol=1e-6)  # roots of rounding errors
+    assert (distances[~np.eye(3, dtype=bool)] > 0.1).all()
 
 
 # Orders
@@ -165,8 +165,8 @@ def test_order_by_time_courses(fitted, simulated):
     assert_array_equal(order, np.argsort(CYCLE))
     order = mne_hmm.match_states(shuffled, truth, metric="time_courses", inst=raw)
     labels = shuffled.reorder_states(order).predict(raw).labels
-    known = labels >= 0
-    assert np.mean(labels[known] == truth.labels[known]) > 0.8
+    decoded = labels >= 0
+    assert np.mean(labels[decoded] == truth.labels[decoded]) > 0.8
 
 
 def test_means_tell_states_apart():

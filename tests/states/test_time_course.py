@@ -264,11 +264,11 @@ def test_statistics_of_states(states):
     got = states.statistics()
     assert got.state_names == NAMES
     lengths = [[b - a for k, a, b in VISITS if k == state] for state in range(3)]
-    occupancy = [sum(one) / 27 for one in lengths]
+    occupancy = [sum(intervals) / 27 for intervals in lengths]
     assert_allclose(got.fractional_occupancy, occupancy, rtol=1e-15, atol=0)
     # The first and last visits of both spans are cut off.
     assert_allclose(got.mean_lifetime, [2 / 250, 10 / 750, 7 / 500], rtol=1e-14, atol=0)
-    with_cut = [sum(one) / len(one) / SFREQ for one in lengths]
+    with_cut = [sum(intervals) / len(intervals) / SFREQ for intervals in lengths]
     seen = states.statistics(include_censored=True).mean_lifetime
     assert_allclose(seen, with_cut, rtol=1e-14, atol=0)
     assert_allclose(got.mean_interval, [(6 + 6) / 500, 5 / 250, 7 / 250], rtol=1e-14, atol=0)

@@ -127,14 +127,14 @@ def test_all_events_where_none_are_named(states, events):
 
 
 def test_responses_can_be_saved_and_averaged(states, events, tmp_path):
-    one = mne_hmm.compute_state_evoked(states, events, IDS)
-    mne.write_evokeds(tmp_path / "states-ave.fif", list(one.values()), verbose="ERROR")
+    responses = mne_hmm.compute_state_evoked(states, events, IDS)
+    mne.write_evokeds(tmp_path / "states-ave.fif", list(responses.values()), verbose="ERROR")
     again = mne.read_evokeds(tmp_path / "states-ave.fif", verbose="ERROR")
     assert [evoked.comment for evoked in again] == ["left", "right"]
     # Files are in single precision.
-    assert_allclose(again[1].data, one["right"].data, rtol=0, atol=1e-7)
-    grand = mne.grand_average([one["left"], one["right"]])
-    expected = (one["left"].data + one["right"].data) / 2
+    assert_allclose(again[1].data, responses["right"].data, rtol=0, atol=1e-7)
+    grand = mne.grand_average([responses["left"], responses["right"]])
+    expected = (responses["left"].data + responses["right"].data) / 2
     assert_allclose(grand.data, expected, rtol=0, atol=1e-15)
 
 
@@ -173,9 +173,9 @@ def test_epochs_bring_their_own_events(simulated, fitted):
 
 
 def test_what_is_left_out_is_told(states):
-    some = events_at([100, 400, 700, 1000, 1250])
+    subset = events_at([100, 400, 700, 1000, 1250])
     with mne.utils.catch_logging() as log:
-        mne_hmm.compute_state_evoked(states, some, {"cue": 1}, verbose="INFO")
+        mne_hmm.compute_state_evoked(states, subset, {"cue": 1}, verbose="INFO")
     assert "1 of 5 events left out" in log.getvalue()
     with pytest.warns(RuntimeWarning, match="3 of 5 events left out, because not all data"):
         mne_hmm.compute_state_evoked(states, events_at([3, 400, 700, 1190, 1250]), {"cue": 1})
@@ -222,8 +222,8 @@ def test_wrong_lists(states, events):
 
 def test_clusters_by_hand():
     t = np.array([[3.0, 3, 0, -4, 5, 1], [2, 1, 0, 0, 3, 3], [0, 0, 0, 0, 0, 0]])
-    found = find_clusters(t, 1.5, 0)
-    assert list(zip(*(part.tolist() for part in found), strict=True)) == [
+    clusters = find_clusters(t, 1.5, 0)
+    assert list(zip(*(part.tolist() for part in clusters), strict=True)) == [
         (0, 0, 2, 6.0), (0, 3, 4, -4.0), (0, 4, 5, 5.0), (1, 0, 1, 2.0), (1, 4, 6, 6.0),
     ]  # fmt: skip
     assert find_clusters(t, 1.5, 1)[0].tolist() == [0, 0, 1, 1]
@@ -371,7 +371,7 @@ def with_response(states, events, size=3.0):
 def test_a_response_is_found(unit):
     rng = np.random.default_rng(8)
     events = [events_at(np.arange(60, 2900, 120)) for _ in range(4)]
-    states = [with_response(random_states(seed), some) for seed, some in enumerate(events)]
+    states = [with_response(random_states(seed), cues) for seed, cues in enumerate(events)]
     test = mne_hmm.cluster_test_state_evoked(
         states, events, {"cue": 1}, unit=unit, n_permutations=199, random_state=rng
     )

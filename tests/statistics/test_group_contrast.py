@@ -97,14 +97,14 @@ def test_family_wise_error():
     """Without any difference, some state is found in 5 % of the studies; states depend."""
     rng = np.random.default_rng(0)
     groups = np.repeat([0, 1], 8)
-    found = np.zeros((2, 400), bool)
+    significant = np.zeros((2, 400), bool)
     for study in range(400):
         values = rng.dirichlet([3.0] * 6, 16)
         got = mne_hmm.contrast_groups(values, groups, n_permutations=199, random_state=rng)
-        found[:, study] = got.p.min() <= 0.05, got.p_corrected.min() <= 0.05
+        significant[:, study] = got.p.min() <= 0.05, got.p_corrected.min() <= 0.05
     # 400 studies know a share of 0.05 to 0.011; uncorrected, one in four or so is found.
-    assert 0.05 - 0.033 <= found[1].mean() <= 0.05 + 0.033
-    assert found[0].mean() >= 0.15
+    assert 0.05 - 0.033 <= significant[1].mean() <= 0.05 + 0.033
+    assert significant[0].mean() >= 0.15
 
 
 def test_tables(fitted, simulated):
@@ -135,9 +135,9 @@ def test_what_is_not_known_is_left_out(occupancies):
     values[:, 2] = np.nan
     got = mne_hmm.contrast_groups(values, groups)
     first, second = sorted_groups(values, groups)
-    known = [0, 1, 3]
-    expected = stats.ttest_ind(first[:, known], second[:, known], nan_policy="omit").statistic
-    assert_allclose(got.t[known], expected, rtol=1e-12, atol=0)
+    used = [0, 1, 3]
+    expected = stats.ttest_ind(first[:, used], second[:, used], nan_policy="omit").statistic
+    assert_allclose(got.t[used], expected, rtol=1e-12, atol=0)
     for name in ("difference", "t", "p", "p_corrected"):
         assert_array_equal(np.isnan(getattr(got, name)), [False, False, True, False])
     assert np.isnan(mne_hmm.contrast_groups(values[:, 2:3], groups).p).all()

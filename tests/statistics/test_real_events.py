@@ -57,16 +57,16 @@ pytestmark = pytest.mark.slow
 
 def test_cues_evoke_states(states, events):
     """The cue is seen, whichever hand it is for."""
-    cues = [np.c_[some[:, :2], np.ones(len(some), int)] for some in events]
+    cues = [np.c_[rows[:, :2], np.ones(len(rows), int)] for rows in events]
     test = mne_hmm.cluster_test_state_evoked(
         states, cues, {"cue": 1}, n_permutations=999, random_state=0, **WINDOW
     )
     assert test.evokeds["cue"].nave == sum(map(len, events))
     # 0.022 of 999 permutations was seen: an answer to the cue from 0.16 s on.
     assert test.p_value <= 0.05
-    found = test.p <= 0.05
-    assert (test.times[test.starts[found]] > 0.1).all()
-    assert (test.times[test.stops[found] - 1] < 0.6).all()
+    significant = test.p <= 0.05
+    assert (test.times[test.starts[significant]] > 0.1).all()
+    assert (test.times[test.stops[significant] - 1] < 0.6).all()
     hands = mne_hmm.cluster_test_state_evoked(states, events, HANDS, random_state=0, **WINDOW)
     assert hands.contrast == "T1 - T2"
     assert 0 < hands.p_value <= 1
@@ -76,9 +76,9 @@ def test_shuffled_hands_give_uniform_p_values(states, events):
     rng = np.random.default_rng(0)
     p = []
     for _ in range(200):
-        shuffled = [some.copy() for some in events]
-        for some in shuffled:
-            some[:, 2] = rng.permutation(some[:, 2])
+        shuffled = [rows.copy() for rows in events]
+        for rows in shuffled:
+            rows[:, 2] = rng.permutation(rows[:, 2])
         test = mne_hmm.cluster_test_state_evoked(
             states, shuffled, HANDS, n_permutations=199, random_state=rng, **WINDOW
         )

@@ -53,9 +53,9 @@ def test_statistics_of_recordings():
     assert table["recording"].tolist() == ["a"] * 3 + ["b"] * 3
     assert table["state"].tolist() == list(NAMES) * 2
     for name, states in (("a", FIRST), ("b", SECOND)):
-        own = table[table["recording"] == name]
-        for column in own.columns[2:]:
-            assert_array_equal(own[column], getattr(states.statistics(), column))
+        recording_rows = table[table["recording"] == name]
+        for column in recording_rows.columns[2:]:
+            assert_array_equal(recording_rows[column], getattr(states.statistics(), column))
     with_cut = mne_hmm.summarize_states(FIRST, include_censored=True)
     assert with_cut["recording"].tolist() == [0, 0, 0]
     assert_allclose(with_cut["mean_lifetime"][0], 0.175, rtol=1e-14, atol=0)
@@ -88,11 +88,11 @@ def test_every_visit():
     # The means of the table of statistics are those of these visits.
     statistics = FIRST.statistics()
     first = table[table["recording"] == 0]
-    for number, name in enumerate(NAMES):
-        own = first[first["state"] == name]
-        whole = own[~own["censored"]]
-        assert_allclose(whole["duration"].mean(), statistics.mean_lifetime[number], rtol=1e-13)
-        assert_allclose(own["interval"].mean(), statistics.mean_interval[number], rtol=1e-13)
+    for state, name in enumerate(NAMES):
+        visits = first[first["state"] == name]
+        whole = visits[~visits["censored"]]
+        assert_allclose(whole["duration"].mean(), statistics.mean_lifetime[state], rtol=1e-13)
+        assert_allclose(visits["interval"].mean(), statistics.mean_interval[state], rtol=1e-13)
 
 
 def test_visits_of_epochs():

@@ -8,7 +8,7 @@ import mne_hmm
 from mne_hmm.model.file import Learned
 from mne_hmm.simulation.state_sequences import markov_labels, markov_statistics
 from mne_hmm.states.visits import stationary_occupancy
-from mne_hmm.validation.bootstrap import _count_decoded, _count_visits
+from mne_hmm.validation.bootstrap import _count_decoded, _count_visits  # sums, not shares
 
 SFREQ = 100.0
 CHAIN = np.array([[0.96, 0.03, 0.01], [0.04, 0.94, 0.02], [0.02, 0.03, 0.95]])
@@ -36,14 +36,14 @@ TRUE_OCCUPANCY = np.linalg.matrix_power(CHAIN, 5000)[0]
 TRUE_LIFETIME = 1 / (1 - np.diag(CHAIN)) / SFREQ
 
 
-def held(found):
+def held(bootstrap):
     """Which intervals hold the truth."""
     return np.concatenate(
         [
             (low <= truth) & (truth <= high)
             for (low, high), truth in (
-                (found.occupancy_interval, TRUE_OCCUPANCY),
-                (found.lifetime_interval, TRUE_LIFETIME),
+                (bootstrap.occupancy_interval, TRUE_OCCUPANCY),
+                (bootstrap.lifetime_interval, TRUE_LIFETIME),
             )
         ]
     )
@@ -73,17 +73,17 @@ def test_coverage():
     Of 120 recordings of three states each; with 95 % in truth the standard error of the mean is 1
     to 2 %, as states of a recording are not independent.
     """
-    found = coverage(120, 150, np.random.default_rng(0))
-    assert (found >= 0.90).all(), found
-    assert (found <= 0.99).all(), found
+    shares = coverage(120, 150, np.random.default_rng(0))
+    assert (shares >= 0.90).all(), shares
+    assert (shares <= 0.99).all(), shares
 
 
 @pytest.mark.slow
 def test_coverage_of_many():
     """The same of 1000 recordings; the standard error is less than 0.7 %."""
-    found = coverage(1000, 1000, np.random.default_rng(1))
-    assert (found >= 0.92).all(), found
-    assert (found <= 0.98).all(), found
+    shares = coverage(1000, 1000, np.random.default_rng(1))
+    assert (shares >= 0.92).all(), shares
+    assert (shares <= 0.98).all(), shares
 
 
 @pytest.mark.slow
@@ -109,8 +109,8 @@ def test_coverage_of_models_that_were_fitted():
             verbose="ERROR",
         )
         hmm = hmm.reorder_states(mne_hmm.match_states(hmm, _named_as(truth, hmm)))
-        found = mne_hmm.bootstrap_statistics(hmm, 30.0, n_boot=500, random_state=seed)
-        out.append(held(found))
+        bootstrap = mne_hmm.bootstrap_statistics(hmm, 30.0, n_boot=500, random_state=seed)
+        out.append(held(bootstrap))
     shares = np.mean(out, axis=0).reshape(2, 3).mean(axis=1)
     assert (shares >= 0.90 - 0.08).all(), shares
     assert (shares <= 0.99 + 0.01).all(), shares
@@ -126,31 +126,31 @@ def _named_as(truth, hmm):
 def test_what_is_told():
     """Values of the model, quantiles of the simulations, a row per state."""
     hmm = model(CHAIN).rename_states(["rest", "alpha", "beta"])
-    found = mne_hmm.bootstrap_statistics(
+    bootstrap = mne_hmm.bootstrap_statistics(
         hmm, 60.0, n_boot=400, confidence=0.8, random_state=0, verbose="ERROR"
     )
-    assert_allclose(found.fractional_occupancy, TRUE_OCCUPANCY, rtol=1e-9)
-    assert_allclose(found.mean_lifetime, TRUE_LIFETIME, rtol=1e-9)
-    assert found.simulated_occupancy.shape == found.simulated_lifetime.shape == (400, 3)
-    assert_allclose(found.simulated_occupancy.sum(1), 1)
+    assert_allclose(bootstrap.fractional_occupancy, TRUE_OCCUPANCY, rtol=1e-9)
+    assert_allclose(bootstrap.mean_lifetime, TRUE_LIFETIME, rtol=1e-9)
+    assert bootstrap.simulated_occupancy.shape == bootstrap.simulated_lifetime.shape == (400, 3)
+    assert_allclose(bootstrap.simulated_occupancy.sum(1), 1)
     assert_allclose(
-        found.occupancy_interval, np.quantile(found.simulated_occupancy, [0.1, 0.9], axis=0)
+        bootstrap.occupancy_interval, np.quantile(bootstrap.simulated_occupancy, [0.1, 0.9], axis=0)
     )
-    inside = found.simulated_lifetime[:, 1] <= found.lifetime_interval[1, 1]
+    inside = bootstrap.simulated_lifetime[:, 1] <= bootstrap.lifetime_interval[1, 1]
     assert inside.mean() == pytest.approx(0.9, abs=0.003)
     # The mean of n visits of a geometric duration is known to 1 / sqrt(n) of it: 15 seconds of
     # 0.2 s make about 80 visits and an 80 % interval of 1.28 times 11 %, to either side.
-    half = np.diff(found.lifetime_interval[:, 1])[0] / 2
+    half = np.diff(bootstrap.lifetime_interval[:, 1])[0] / 2
     n_visits = 60 * TRUE_OCCUPANCY[1] / TRUE_LIFETIME[1]
     assert half == pytest.approx(1.28 * TRUE_LIFETIME[1] / np.sqrt(n_visits), rel=0.15)
-    frame = found.to_data_frame()
+    frame = bootstrap.to_data_frame()
     assert frame["state"].tolist() == ["rest", "alpha", "beta"]
-    assert_array_equal(frame["lifetime_high"], found.lifetime_interval[1])
-    assert "400 simulations of 60 s in 1 recording, simulated states, 80 % int" in str(found)
+    assert_array_equal(frame["lifetime_high"], bootstrap.lifetime_interval[1])
+    assert "400 simulations of 60 s in 1 recording, simulated states, 80 % int" in str(bootstrap)
     again = mne_hmm.bootstrap_statistics(
         hmm, 60.0, n_boot=400, confidence=0.8, random_state=0, verbose="ERROR"
     )
-    assert_array_equal(again.simulated_lifetime, found.simulated_lifetime)
+    assert_array_equal(again.simulated_lifetime, bootstrap.simulated_lifetime)
 
 
 def test_longer_is_surer():
@@ -169,14 +169,14 @@ def test_longer_is_surer():
 def test_states_that_are_hardly_seen():
     """Without whole visits nothing is known of lifetimes; a state that is never left lasts."""
     rare = np.array([[0.9999, 0.0001], [0.5, 0.5]])
-    found = mne_hmm.bootstrap_statistics(model(rare), 2.0, n_boot=300, random_state=0)
-    assert found.share_unseen[1] > 0.9
-    assert np.isfinite(found.lifetime_interval[:, 1]).all()
-    found = mne_hmm.bootstrap_statistics(model(np.eye(2)), 2.0, n_boot=50, random_state=0)
-    assert np.isnan(found.lifetime_interval).all()
-    assert_array_equal(found.mean_lifetime, np.inf)
-    assert_array_equal(found.share_unseen, 1)
-    assert "inf" in str(found)
+    bootstrap = mne_hmm.bootstrap_statistics(model(rare), 2.0, n_boot=300, random_state=0)
+    assert bootstrap.share_unseen[1] > 0.9
+    assert np.isfinite(bootstrap.lifetime_interval[:, 1]).all()
+    bootstrap = mne_hmm.bootstrap_statistics(model(np.eye(2)), 2.0, n_boot=50, random_state=0)
+    assert np.isnan(bootstrap.lifetime_interval).all()
+    assert_array_equal(bootstrap.mean_lifetime, np.inf)
+    assert_array_equal(bootstrap.share_unseen, 1)
+    assert "inf" in str(bootstrap)
 
 
 def test_counts_by_hand():
@@ -197,12 +197,12 @@ def test_where_recordings_begin():
     assert not markov_statistics(CHAIN, 2, 1000, np.random.default_rng(0)).n_whole.any()
     told_apart = model(CHAIN, spread=20.0)
     told_apart.initial_probs_ = np.array([1.0, 0.0, 0.0])
-    found = mne_hmm.bootstrap_statistics(
+    bootstrap = mne_hmm.bootstrap_statistics(
         told_apart, [0.01] * 4, n_boot=20, decode=True, random_state=0, verbose="ERROR"
     )
     # Four recordings of a sample each.
-    assert found.simulated_occupancy[:, 0].mean() < 0.9
-    assert set(found.simulated_occupancy.ravel()) >= {0.25, 0.5}
+    assert bootstrap.simulated_occupancy[:, 0].mean() < 0.9
+    assert set(bootstrap.simulated_occupancy.ravel()) >= {0.25, 0.5}
 
 
 def test_decoded_states():
@@ -228,12 +228,12 @@ def test_decoded_states():
 
 def test_decoded_signals(fitted):
     """A model of embedded data makes signals, prepares them, and finds states in them."""
-    found = mne_hmm.bootstrap_statistics(
+    bootstrap = mne_hmm.bootstrap_statistics(
         fitted, 20.0, n_boot=2, decode=True, random_state=0, verbose="ERROR"
     )
-    assert_allclose(found.simulated_occupancy.sum(1), 1)
+    assert_allclose(bootstrap.simulated_occupancy.sum(1), 1)
     assert_allclose(
-        found.fractional_occupancy, stationary_occupancy(fitted.transition_matrix_), rtol=1e-12
+        bootstrap.fractional_occupancy, stationary_occupancy(fitted.transition_matrix_), rtol=1e-12
     )
     # So long as was asked for, although embedding takes samples off.
     occupied, *_ = _count_decoded(fitted, [1000], 1, np.random.default_rng(0))

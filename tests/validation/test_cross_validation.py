@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
 from mne_hmm.states.matching import compare_states
-from mne_hmm.validation.cross_validation import _held_out_names
+from mne_hmm.validation.cross_validation import _held_out_names  # needs no models
 from mne_hmm.validation.folds import describe_folds, make_folds, number_groups
 from mne_hmm.validation.model_pairs import PairSums
 
@@ -82,21 +82,21 @@ def test_evidence_is_that_of_other_software(validated):
 def test_agreement_of_folds(validated):
     """Agreement over all data is that of the models themselves."""
     first, second = validated.hmms
-    found = first.agreement(second, RECORDINGS, sfreq=100.0)
-    assert validated.agreement[0, 1] == pytest.approx(found.kappa, abs=1e-9)
+    agreement = first.agreement(second, RECORDINGS, sfreq=100.0)
+    assert validated.agreement[0, 1] == pytest.approx(agreement.kappa, abs=1e-9)
     assert validated.agreement[0, 1] > 0.9
     # Sums of float32 probabilities in another order.
-    assert validated.correlation[0, 1] == pytest.approx(found.correlation.mean(), abs=1e-6)
+    assert validated.correlation[0, 1] == pytest.approx(agreement.correlation.mean(), abs=1e-6)
     order = mne_hmm.match_states(second, first)
     apart = compare_states(
         first.covariances_, second.covariances_, "riemannian", first.means_, second.means_
     )
     assert validated.distance[0, 1] == pytest.approx(apart[np.arange(3), order].mean())
-    for matrix, own in zip(
+    for matrix, diagonal in zip(
         (validated.agreement, validated.correlation, validated.distance), (1, 1, 0), strict=True
     ):
         assert_array_equal(matrix, matrix.T)
-        assert_array_equal(np.diag(matrix), own)
+        assert_array_equal(np.diag(matrix), diagonal)
 
 
 def test_table_and_text(validated):
@@ -115,21 +115,22 @@ def test_table_and_text(validated):
 def test_means_over_other_folds():
     """The diagonal takes no part, nor does what is unknown."""
     values = np.array([[1, 0.2, 0.4], [0.2, 1, np.nan], [0.4, np.nan, 1]])
-    found = mne_hmm.CrossValidation._with_others(None, values)
-    assert_allclose(found, [0.3, 0.2, 0.4])
+    # By itself, for folds of which nothing is known are rare in a whole cross-validation.
+    means = mne_hmm.CrossValidation._with_others(None, values)
+    assert_allclose(means, [0.3, 0.2, 0.4])
     assert np.isnan(mne_hmm.CrossValidation._with_others(None, np.full((2, 2), np.nan))).all()
 
 
 def test_blocks_of_one_recording():
     """What is held out is told by its times, and what has not settled is no secret."""
     with pytest.warns(RuntimeWarning, match="2 of 2 fits had not settled after max_iter=1 update"):
-        found = mne_hmm.cross_validate(RECORDINGS[0], 3, n_folds=2, max_iter=1, **QUICK)
-    assert found.names == (("the recording 0.0-6.0 s",), ("the recording 6.0-12.0 s",))
-    assert found.folds == "2 folds of blocks of recordings"
-    assert not found.converged.any()
-    assert not any(hmm.converged_ for hmm in found.hmms)
-    assert not found.to_data_frame()["converged"].any()
-    assert str(found).endswith("2 fits had not settled")
+        validation = mne_hmm.cross_validate(RECORDINGS[0], 3, n_folds=2, max_iter=1, **QUICK)
+    assert validation.names == (("the recording 0.0-6.0 s",), ("the recording 6.0-12.0 s",))
+    assert validation.folds == "2 folds of blocks of recordings"
+    assert not validation.converged.any()
+    assert not any(hmm.converged_ for hmm in validation.hmms)
+    assert not validation.to_data_frame()["converged"].any()
+    assert str(validation).endswith("2 fits had not settled")
 
 
 def test_fits_that_are_there(validated, folder):
@@ -159,8 +160,8 @@ def test_fits_of_a_selection(tmp_path):
     options = {**QUICK, "n_folds": 2, "checkpoint_dir": tmp_path / "fits", "verbose": "WARNING"}
     selection = mne_hmm.select_n_states(x, [2], n_repeats=1, **options)
     n_files = len(list((tmp_path / "fits").iterdir()))
-    found = mne_hmm.cross_validate(x, 2, **options)
-    assert_array_equal(found.held_out, selection.held_out[0])
+    validation = mne_hmm.cross_validate(x, 2, **options)
+    assert_array_equal(validation.held_out, selection.held_out[0])
     assert len(list((tmp_path / "fits").iterdir())) == n_files
 
 
@@ -168,14 +169,17 @@ def test_fits_of_a_selection(tmp_path):
 def test_more_states_than_there_are():
     """Held-out evidence is best for the true number, and folds agree on it alone."""
     recordings = [three_states(2000, seed, loudness=5) for seed in range(4)]
-    found = {
+    validations = {
         k: mne_hmm.cross_validate(recordings, k, n_folds=4, n_jobs=2, verbose="WARNING", **QUICK)
         for k in (2, 3, 5)
     }
-    scores = {k: one.score for k, one in found.items()}
+    scores = {k: validation.score for k, validation in validations.items()}
     assert scores[3] > scores[2] + 0.05
     assert scores[3] > scores[5]
-    kappa = {k: one.agreement[np.triu_indices(4, 1)].mean() for k, one in found.items()}
+    kappa = {
+        k: validation.agreement[np.triu_indices(4, 1)].mean()
+        for k, validation in validations.items()
+    }
     assert kappa[3] > 0.9 > kappa[5]
 
 
@@ -263,10 +267,10 @@ def test_pairs_in_any_order():
     for rows in (posteriors[:500], posteriors[500:]):
         sums.add([rows, rows[:, cycle]])
     for metric in ("riemannian", "wasserstein"):
-        found = sums.agreement(metric)
-        assert_allclose(found.kappa, 1)
-        assert_allclose(found.correlation, 1)
-        assert_allclose(found.distance, 0, atol=1e-6)
+        agreement = sums.agreement(metric)
+        assert_allclose(agreement.kappa, 1)
+        assert_allclose(agreement.correlation, 1)
+        assert_allclose(agreement.distance, 0, atol=1e-6)
     # A state that never changes is like none: it counts as 0 beside two of 1.
     sums = PairSums(models, [(0, 1)])
     still = np.column_stack([posteriors[:, :2].sum(1), posteriors[:, 2], np.zeros(900)])

@@ -26,7 +26,7 @@ def recordings(lengths, seed=0):
 
 
 @pytest.fixture(scope="module")
-def one():
+def single():
     """One recording in two spans."""
     return mne_hmm.prepare(recordings([30]), SETTINGS)
 
@@ -59,26 +59,26 @@ def test_folds_of_recordings():
 
 
 @pytest.mark.parametrize("gap", [0.0, 1.0, 1.01])
-def test_blocks_of_one_recording(one, gap):
+def test_blocks_of_one_recording(single, gap):
     """Each row is held out once; what is near to it is not trained on."""
-    folds = make_folds(one, 4, gap)
+    folds = make_folds(single, 4, gap)
     # The embedding reaches 4 rows, at 40 Hz; a gap is not shorter than was asked for.
     n_gap = {0.0: LAGS - 1, 1.0: 40, 1.01: 41}[gap]
     seen = [row for fold in folds for row in sorted(rows_of(fold.held_out))]
-    assert seen == sorted(everything(one))
+    assert seen == sorted(everything(single))
     for fold in folds:
         held_out = np.array([row for _, row in sorted(rows_of(fold.held_out))])
         training = np.array([row for _, row in sorted(rows_of(fold.training))])
         assert_array_equal(np.diff(held_out), 1)
         distance = np.abs(held_out[:, np.newaxis] - training).min(axis=0)
         assert distance.min() == n_gap + 1
-        edges = int(held_out[0] > 0) + int(held_out[-1] < len(one.data[0]) - 1)
-        assert len(training) == len(one.data[0]) - len(held_out) - edges * n_gap
+        edges = int(held_out[0] > 0) + int(held_out[-1] < len(single.data[0]) - 1)
+        assert len(training) == len(single.data[0]) - len(held_out) - edges * n_gap
 
 
-def test_no_signal_on_both_sides(one):
+def test_no_signal_on_both_sides(single):
     """With the shortest gap, no sample of the resampled signal is in rows of both sides."""
-    for fold in make_folds(one, 3, 0.0):
+    for fold in make_folds(single, 3, 0.0):
         inside, outside = (
             {row + lag for _, row in rows_of(parts) for lag in range(-2, 3)}
             for parts in (fold.held_out, fold.training)
@@ -101,10 +101,10 @@ def test_blocks_of_few_recordings(three):
         assert not rows_of(fold.held_out) & rows_of(fold.training)
 
 
-def test_halves(one):
+def test_halves(single):
     """The two halves have a gap between them, and nothing in common."""
-    first, second = (rows_of(half) for half in split_halves(one, 1.0))
-    n = len(one.data[0])
+    first, second = (rows_of(half) for half in split_halves(single, 1.0))
+    n = len(single.data[0])
     assert {min(first), max(second)} | {min(second), max(first)} == {
         (0, 0), (0, n // 2 - 41), (0, n // 2 + 40), (0, n - 1)
     }  # fmt: skip
@@ -115,60 +115,62 @@ def test_halves(one):
 # What is taken
 
 
-def test_features_times_and_chains(one):
+def test_features_times_and_chains(single):
     """Rows keep their features and times, and every run is a chain of its own."""
-    (first, last) = one.spans[0]
+    (first, last) = single.spans[0]
     runs = ((10, 20), (first[1] - 5, first[1] + 7))  # the second one crosses the bad span
-    taken = select_rows(one, [RecordingSegments(0, runs)])
+    taken = select_rows(single, [RecordingSegments(0, runs)])
     rows = [*range(*runs[0]), *range(*runs[1])]
-    assert_array_equal(taken.data[0], one.data[0][rows])
-    assert_array_equal(taken.times[0], one.times[0][rows])
+    assert_array_equal(taken.data[0], single.data[0][rows])
+    assert_array_equal(taken.times[0], single.times[0][rows])
     assert taken.spans == [[(0, 10), (10, 15), (15, 22)]]
     assert last[0] == first[1]
     # What ends with a span has no part of the next one.
-    assert select_rows(one, [RecordingSegments(0, ((first[1] - 5, first[1]),))]).spans == [[(0, 5)]]
+    assert select_rows(single, [RecordingSegments(0, ((first[1] - 5, first[1]),))]).spans == [
+        [(0, 5)]
+    ]
     assert isinstance(taken.data, list)
     assert np.shares_memory(
-        select_rows(one, [RecordingSegments(0, ((10, 20),))]).data[0], one.data[0]
+        select_rows(single, [RecordingSegments(0, ((10, 20),))]).data[0], single.data[0]
     )
 
 
-def test_back_to_their_place(one):
+def test_back_to_their_place(single):
     """Some rows go back to the samples of the recording that they go to among all rows."""
-    rows = np.arange(len(one.data[0]))
-    every = one.time_maps[0].spread(rows, -1)
+    rows = np.arange(len(single.data[0]))
+    every = single.time_maps[0].spread(rows, -1)
     kept = np.r_[100:300, 600:800]
-    taken = select_rows(one, [RecordingSegments(0, ((100, 300), (600, 800)))])
-    some = taken.time_maps[0].spread(kept, -1)
-    known = some >= 0
+    taken = select_rows(single, [RecordingSegments(0, ((100, 300), (600, 800)))])
+    places = taken.time_maps[0].spread(kept, -1)
+    taken_samples = places >= 0
     # 40 of 100 Hz: each row speaks for 2.5 samples, so of a run one more or less.
-    assert 996 <= known.sum() <= 1004
+    assert 996 <= taken_samples.sum() <= 1004
     # A sample halfway between two rows may be without the one it goes to.
-    assert np.abs(some[known] - every[known]).max() <= 1
-    assert np.mean(some[known] == every[known]) > 0.99
-    assert_array_equal(np.unique(some[known]), kept)
-    assert taken.time_maps[0].modeled() == [(a, b) for a, b in _runs(known)]
+    assert np.abs(places[taken_samples] - every[taken_samples]).max() <= 1
+    assert np.mean(places[taken_samples] == every[taken_samples]) > 0.99
+    assert_array_equal(np.unique(places[taken_samples]), kept)
+    assert taken.time_maps[0].modeled() == [(a, b) for a, b in _runs(taken_samples)]
 
 
-def _runs(known):
-    return np.flatnonzero(np.diff(np.concatenate([[0], known, [0]]))).reshape(-1, 2).tolist()
+def _runs(mask):
+    return np.flatnonzero(np.diff(np.concatenate([[0], mask, [0]]))).reshape(-1, 2).tolist()
 
 
 @pytest.mark.slow
-def test_chains_are_not_glued(one):
+def test_chains_are_not_glued(single):
     """The log evidence of runs is the sum of that of each by itself."""
     hmm = mne_hmm.HMM(
         [0.9, 0.1],
         [[0.99, 0.01], [0.02, 0.98]],
         np.zeros((2, 4)),
         np.array([np.eye(4), 2 * np.eye(4)]),
-        one.preparation,
+        single.preparation,
         learned=mne_hmm.model.file.Learned(False),
     )
     runs = (100, 300), (500, 650)
-    together = hmm.score(select_rows(one, [RecordingSegments(0, runs)])) * 350
+    together = hmm.score(select_rows(single, [RecordingSegments(0, runs)])) * 350
     alone = [
-        hmm.score(select_rows(one, [RecordingSegments(0, (run,))])) * (run[1] - run[0])
+        hmm.score(select_rows(single, [RecordingSegments(0, (run,))])) * (run[1] - run[0])
         for run in runs
     ]
     assert together == pytest.approx(sum(alone), rel=1e-9)
@@ -200,9 +202,9 @@ def test_one_recording_of_a_folder(three, tmp_path):
     assert_array_equal(features, np.concatenate([whole[100:200], whole[300:450]]))
 
 
-def test_too_little(one):
+def test_too_little(single):
     with pytest.raises(ValueError, match=r"cannot be cut into 3 blocks with gaps of 30.00 s; use"):
-        make_folds(one, 3, 30.0)
-    tiny = select_rows(one, [RecordingSegments(0, ((0, 3),))])
+        make_folds(single, 3, 30.0)
+    tiny = select_rows(single, [RecordingSegments(0, ((0, 3),))])
     with pytest.raises(ValueError, match="cannot be cut into 4 blocks"):
         make_folds(tiny, 4, 0.0)

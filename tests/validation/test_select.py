@@ -13,7 +13,7 @@ from helpers import three_states
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
-from mne_hmm._utils.arrays import nanmean_of_rows
+from mne_hmm._utils.arrays import nanmean_of_rows  # of nothing NaN, without a warning
 from mne_hmm.model.fit_settings import FitSettings
 from mne_hmm.states.matching import compare_states
 from mne_hmm.validation import many_fits
@@ -41,8 +41,8 @@ def done(tmp_path_factory):
 def assert_same(ours, theirs):
     for name, value in vars(ours).items():
         if name == "occupancy":
-            for one, two in zip(value, theirs.occupancy, strict=True):
-                assert_array_equal(one, two)
+            for ours_of_fold, theirs_of_fold in zip(value, theirs.occupancy, strict=True):
+                assert_array_equal(ours_of_fold, theirs_of_fold)
         else:
             assert_array_equal(value, getattr(theirs, name))
 
@@ -54,9 +54,9 @@ def test_finds_the_truth(done):
     """Three states explain held-out data best, and the rule says so."""
     selection, _ = done
     assert selection.n_states == (2, 3)
-    found = selection.recommend()
-    assert found.n_states == 3
-    text = str(found)
+    choice = selection.recommend()
+    assert choice.n_states == 3
+    text = str(choice)
     assert "3 states\nRule: the fewest states whose held-out log evidence lies within one" in text
     assert "mean over 2 folds of blocks of recordings" in text
     assert "Fewer states (2) explain held-out data less well" in text
@@ -144,9 +144,9 @@ def test_figure(done):
     axes = fig.axes
     titles = ["Held-out log evidence", "Free energy, training data", "Agreement of states"]
     titles += ["Occupancy of the weakest state", "Information criteria", "Distance of states"]
-    assert [one.get_title() for one in axes] == titles
-    for one in axes:
-        (mark,) = [line for line in one.lines if line.get_linestyle() == "--"]
+    assert [ax.get_title() for ax in axes] == titles
+    for ax in axes:
+        (mark,) = [line for line in ax.lines if line.get_linestyle() == "--"]
         assert_array_equal(mark.get_xdata(), [3, 3])
     assert_allclose(axes[0].lines[1].get_ydata(), -selection.below(1)[0])
     assert_allclose(axes[3].lines[0].get_ydata(), 100 * selection.min_occupancy)
@@ -184,9 +184,9 @@ def test_the_same_call_again(done, counted):
     """Finished fits are not done again, not even for another choice of numbers and repeats."""
     selection, folder = done
     assert_same(select(three_states(9000), checkpoint_dir=folder), selection)
-    some = select(three_states(9000), (3, 2), n_repeats=1, checkpoint_dir=folder)
-    assert some.n_states == (2, 3)
-    assert_array_equal(some.held_out, selection.held_out)
+    partial = select(three_states(9000), (3, 2), n_repeats=1, checkpoint_dir=folder)
+    assert partial.n_states == (2, 3)
+    assert_array_equal(partial.held_out, selection.held_out)
     assert counted.calls == []
 
 
@@ -297,12 +297,12 @@ def test_recordings_in_a_folder(tmp_path):
     x = three_states(20_000)
     parts = [x[:, :5000], x[:, 5000:11_000], x[:, 11_000:]]
     kept = mne_hmm.prepare(parts, AS_IS, sfreq=SFREQ, cache_dir=tmp_path / "prepared")
-    found = select(kept, sfreq=None, preparation=None, n_folds=3)
-    assert found.folds == "3 folds of recordings"
-    assert found.n_samples == 20_000
-    assert found.recommend().n_states == 3
+    on_disk = select(kept, sfreq=None, preparation=None, n_folds=3)
+    assert on_disk.folds == "3 folds of recordings"
+    assert on_disk.n_samples == 20_000
+    assert on_disk.recommend().n_states == 3
     in_memory = select(parts, n_folds=3)
-    assert_allclose(found.held_out, in_memory.held_out, rtol=1e-6)
+    assert_allclose(on_disk.held_out, in_memory.held_out, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -316,21 +316,21 @@ def test_finds_other_truths(n_true):
     loud = labels == np.arange(5)[:, np.newaxis]
     x = rng.standard_normal((5, 20_000)) * np.where(loud, 3, 1)
     numbers = range(max(n_true - 1, 2), n_true + 3)
-    found = select(x, numbers, n_folds=3)
-    assert found.recommend().n_states == n_true, str(found.recommend())
+    selection = select(x, numbers, n_folds=3)
+    assert selection.recommend().n_states == n_true, str(selection.recommend())
 
 
 def test_unsettled():
     """Fits that had not settled are counted, and told of once."""
     tasks = many_fits.list_tasks(2, [], [], 3, 0)
-    fits = [{"converged": number == 1, "warnings": []} for number in range(3)]
+    fits = [{"converged": i_fit == 1, "warnings": []} for i_fit in range(3)]
     with pytest.warns(
         RuntimeWarning, match="2 of 3 fits had not settled after max_iter=9 "
     ) as warned:
         many_fits.warn_of_fits(tasks, fits, 9)
     assert len(warned) == 1
-    found = known(EVIDENCE, GOOD, ON, n_unsettled=np.arange(6)).recommend()
-    assert "4 fits with this number had not settled" in str(found)
+    choice = known(EVIDENCE, GOOD, ON, n_unsettled=np.arange(6)).recommend()
+    assert "4 fits with this number had not settled" in str(choice)
 
 
 @pytest.mark.slow
@@ -339,9 +339,9 @@ def test_nothing_settles():
     with pytest.warns(
         RuntimeWarning, match="6 of 6 fits had not settled after max_iter=1 "
     ) as warned:
-        found = select(three_states(3000), (2,), max_iter=1)
+        selection = select(three_states(3000), (2,), max_iter=1)
     assert len(warned) == 1
-    assert_array_equal(found.n_unsettled, [6])
+    assert_array_equal(selection.n_unsettled, [6])
 
 
 def test_warnings_are_told_once():
@@ -382,7 +382,10 @@ def known(held_out, agreement, occupancy, **changes):
         "repeats_distance": np.full((n, 3), 0.1),
         "halves_distance": np.full(n, 0.2),
         "metric": "riemannian",
-        "occupancy": tuple(np.array([one, 1 - one]) for one in occupancy),
+        "occupancy": tuple(
+            np.array([occupancy_of_state, 1 - occupancy_of_state])
+            for occupancy_of_state in occupancy
+        ),
         "n_parameters": np.arange(n),
         "log_evidence": np.zeros(n),
         "log_path": np.zeros(n),
@@ -409,22 +412,22 @@ def test_one_standard_error_within_folds():
     difference, error = selection.below(5)
     assert_allclose(difference, [0.5233, 0.1233, 0.0233, 0.0133, 0.01, 0], atol=5e-5)
     assert error[3] == pytest.approx(np.std([0.01, 0.02, 0.01], ddof=1) / np.sqrt(3))
-    found = selection.recommend()
-    assert found.n_states == 6
-    assert "With 6 states it is lower by 0.01, within the standard error" in str(found)
-    assert "Fewer states (2, 3, 4, 5) explain held-out data less well: 5 by 0.013" in str(found)
+    choice = selection.recommend()
+    assert choice.n_states == 6
+    assert "With 6 states it is lower by 0.01, within the standard error" in str(choice)
+    assert "Fewer states (2, 3, 4, 5) explain held-out data less well: 5 by 0.013" in str(choice)
 
 
 def test_states_must_recur_and_be_on():
     """Numbers that do not meet the conditions are no part of the rule, and it says why."""
     agreement = [0.95, 0.9, 0.9, 0.55, 0.9, 0.2]
-    found = known(EVIDENCE, agreement, [0.1, 0.1, 0.1, 0.1, 0.004, 0.1]).recommend()
-    assert found.n_states == 4
-    text = str(found)
+    choice = known(EVIDENCE, agreement, [0.1, 0.1, 0.1, 0.1, 0.004, 0.1]).recommend()
+    assert choice.n_states == 4
+    text = str(choice)
     assert "Held-out log evidence is highest with 4 states" in text
     assert "Repeats do not agree well enough with 5, 7 states (0.55, 0.20)" in text
     assert "A state is hardly ever on with 6 states (0.4 %)" in text
-    assert "kappa of at least 0.6 and all states are on for at least 1 %" in found.rule
+    assert "kappa of at least 0.6 and all states are on for at least 1 %" in choice.rule
     looser = known(EVIDENCE, agreement, ON).recommend(min_agreement=0.5)
     assert looser.n_states == 5  # 6 are better by 0.0033 ± 0.0067
     # 6 come close to 7, but do not recur.
@@ -435,16 +438,16 @@ def test_states_must_recur_and_be_on():
 
 def test_nothing_meets_the_conditions():
     """The rule goes on without them, and warns."""
-    found = known(EVIDENCE, [0.1] * 6, ON).recommend()
-    assert found.n_states == 6
-    assert found.reasons[0].startswith("No number meets the conditions")
+    choice = known(EVIDENCE, [0.1] * 6, ON).recommend()
+    assert choice.n_states == 6
+    assert choice.reasons[0].startswith("No number meets the conditions")
 
 
 def test_edges_of_what_was_tried():
     """At an end of the range, try further; but there is nothing below two states."""
     rising = np.arange(6)[:, np.newaxis] * np.array([1.0, 1.1, 0.9])
-    found = known(rising, GOOD, ON).recommend()
-    assert (found.n_states, found.reasons[-1][:40]) == (
+    choice = known(rising, GOOD, ON).recommend()
+    assert (choice.n_states, choice.reasons[-1][:40]) == (
         7,
         "7 is the largest number that was tried; ",
     )
@@ -457,11 +460,11 @@ def test_nothing_is_known_of_repeats():
     """With one repeat the rule does not speak of them."""
     selection = known(EVIDENCE, GOOD, ON, repeats_agreement=np.empty((6, 0)))
     assert np.isnan(nanmean_of_rows(selection.repeats_agreement)).all()
-    found = selection.recommend()
-    assert found.n_states == 6
-    assert "repeats" not in found.rule
-    assert "No number meets the conditions" not in str(found)
-    assert "Nothing is known of whether its states recur" in str(found)
+    choice = selection.recommend()
+    assert choice.n_states == 6
+    assert "repeats" not in choice.rule
+    assert "No number meets the conditions" not in str(choice)
+    assert "Nothing is known of whether its states recur" in str(choice)
     fig = selection.plot(show=False)
     matplotlib.pyplot.close(fig)
 

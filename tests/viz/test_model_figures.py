@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import mne_hmm
 from mne_hmm.preparation.patterns import feature_patterns
 from mne_hmm.states.visits import stationary_occupancy
-from mne_hmm.viz._drawing import figure_and_grid, state_colors
+from mne_hmm.viz._drawing import figure_and_grid, state_colors  # have no public names
 from mne_hmm.viz.model import next_state
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -110,13 +110,13 @@ def test_transition_graph(four):
     assert seen.sum() >= 3
     assert_allclose(areas[seen] / areas[0], occupancy[seen] / occupancy[0], rtol=1e-12)
     arrows = [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
-    found = {}
+    widths = {}
     for arrow in arrows:
-        one, other = (np.linalg.norm(places - end, axis=1).argmin() for end in arrow._posA_posB)
-        found[int(one), int(other)] = arrow.get_linewidth()
-        assert_allclose(arrow.get_edgecolor(), state_colors(4)[one])
-    assert set(found) == {(0, 1), (1, 0), (1, 3), (2, 1), (3, 0), (3, 1)}
-    assert found[2, 1] > found[0, 1] > found[1, 3]
+        origin, other = (np.linalg.norm(places - end, axis=1).argmin() for end in arrow._posA_posB)
+        widths[int(origin), int(other)] = arrow.get_linewidth()
+        assert_allclose(arrow.get_edgecolor(), state_colors(4)[origin])
+    assert set(widths) == {(0, 1), (1, 0), (1, 3), (2, 1), (3, 0), (3, 1)}
+    assert widths[2, 1] > widths[0, 1] > widths[1, 3]
     assert axes.texts[0].get_text() == f"rest\n{100 * occupancy[0]:.0f} %"
     assert axes.texts[2].get_text() == "b\n<1 %"
 
@@ -171,10 +171,10 @@ def test_channels_at_zero_lag(whiten, standardize):
     x = raw.get_data()
     x = x / x.std(1, keepdims=True) if standardize else x
     back = at_zero_lag(prepared.preparation)
-    found = back @ np.cov(prepared.data[0].T.astype(float)) @ back.T
+    covariance = back @ np.cov(prepared.data[0].T.astype(float)) @ back.T
     expected = np.cov(x[:, 1:-1])
     # Features are in float32, and means of the embedding differ from zero by an edge.
-    assert_allclose(found, expected, rtol=0, atol=1e-3 * expected.max())
+    assert_allclose(covariance, expected, rtol=0, atol=1e-3 * expected.max())
 
 
 def test_channels_without_components():
@@ -221,8 +221,10 @@ def test_states_with_data(simulated, states):
     """Behind each sample is the color of its state; signals are those of the recording."""
     raw = simulated[0]
     fig, axes = plt.subplots()
-    found = states.plot_with_data(raw, picks=[2, 0], start=4.0, duration=3.0, axes=axes, show=False)
-    assert found is fig
+    figure = states.plot_with_data(
+        raw, picks=[2, 0], start=4.0, duration=3.0, axes=axes, show=False
+    )
+    assert figure is fig
     colored = np.full(raw.n_times, -1)
     for state, bars in enumerate(axes.collections):
         assert_allclose(bars.get_facecolor()[0, :3], state_colors(3)[state, :3])
@@ -254,7 +256,7 @@ def test_channels_and_units(eegbci):
     from mne_hmm.io.timeline import Timeline
     from mne_hmm.states.time_course import StateTimeCourse
 
-    found = StateTimeCourse(
+    course = StateTimeCourse(
         np.equal.outer(np.arange(3), labels).astype(float),
         labels,
         Timeline(raw.info["sfreq"], raw.n_times),
@@ -262,13 +264,13 @@ def test_channels_and_units(eegbci):
         ("a", "b", "c"),
         tuple(raw.ch_names[:20]),
     )
-    (axes,) = mne_hmm.viz.plot_states_with_data(found, raw, duration=2.0, show=False).axes
+    (axes,) = mne_hmm.viz.plot_states_with_data(course, raw, duration=2.0, show=False).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [raw.ch_names[i] for i in (0, 3, 5, 8, 11, 14, 16, 19)]
     height = float(axes.get_ylabel().removeprefix("Channels, ").removesuffix(" µV each"))
     signal = raw.get_data([0], stop=321)[0]
     assert_allclose(height, 1e6 * np.ptp(signal) / np.ptp(axes.lines[0].get_ydata()), rtol=0.01)
-    (axes,) = found.plot_with_data(raw.get_data(), picks=[1], sfreq=160.0, show=False).axes
+    (axes,) = course.plot_with_data(raw.get_data(), picks=[1], sfreq=160.0, show=False).axes
     assert len(axes.lines) == 1
 
 

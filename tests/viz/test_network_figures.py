@@ -33,7 +33,7 @@ def canonical(test_data):
     folder = test_data / "Canonical-HMM-Networks/models/Giles38/08_states"
     if not folder.is_dir():
         pytest.skip("the canonical models are not among the test data")
-    info = mne.create_info([f"parcel_{number:02}" for number in range(38)], 250.0, "misc")
+    info = mne.create_info([f"parcel_{i_parcel:02}" for i_parcel in range(38)], 250.0, "misc")
     names = tuple(f"state_{state}" for state in range(8))
     return StateNetworks(np.load(folder / "coh_nets.npy"), info, names, "Coherence")
 
@@ -161,11 +161,11 @@ def test_connectome_at_given_positions(eeg):
     """Positions in millimeters, or an atlas with numbers for parcels."""
     positions = np.random.default_rng(0).uniform(-60, 60, (10, 3))
     fig, axes = plt.subplots()
-    found = mne_hmm.viz.plot_connectome(eeg.threshold(), positions, "rest", axes=axes, show=False)
-    assert found is fig
+    figure = mne_hmm.viz.plot_connectome(eeg.threshold(), positions, "rest", axes=axes, show=False)
+    assert figure is fig
     labels = np.zeros((12, 4, 4), np.int16)
-    for number in range(10):
-        labels[number, 1:3, 1:3] = number + 1
+    for i_parcel in range(10):
+        labels[i_parcel, 1:3, 1:3] = i_parcel + 1
     img = nibabel.Nifti1Image(labels, np.diag([8.0, 8, 8, 1]))
     img.header.set_sform(img.affine, 4)
     fig = eeg.relative().threshold(absolute=True).plot_connectome(img, 0, show=False)

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 import mne_hmm
 from mne_hmm import viz
-from mne_hmm.viz._drawing import state_colors
+from mne_hmm.viz._drawing import state_colors  # has no public name
 
 plt = pytest.importorskip("matplotlib.pyplot")
 pytest.importorskip("pandas")

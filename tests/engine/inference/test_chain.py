@@ -23,11 +23,12 @@ from mne_hmm.engine.inference.chunks import ChunkLayout
 from mne_hmm.engine.inference.compilation import (
     GROUP_SIZES_ALONE,
     GROUP_SIZES_TOGETHER,
+    # How often a shape is compiled, only the caches know.
     _compiled,
     _traced_on_groups,
 )
 from mne_hmm.engine.inference.forward_backward import TINY
-from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf  # without start-up notes
 
 # Every shape of the chunks is compiled once, which takes a second or two. So tests put
 # many chains into one call, and share shapes where they can.
@@ -262,9 +263,9 @@ def test_single_precision_densities_are_taken_as_they_are():
     log_b = _log_densities(rng, sum(CHAINS), 3).astype(np.float32)
     got = smooth(log_b, CHAINS, transition, initial, chunk_length=3)
     same = smooth(log_b.astype(float), CHAINS, transition, initial, chunk_length=3)
-    for one, other in zip(got, same, strict=True):
-        assert one.dtype == np.float64
-        assert_array_equal(one, other)
+    for array, other in zip(got, same, strict=True):
+        assert array.dtype == np.float64
+        assert_array_equal(array, other)
 
 
 def _rows(log_b, dtype=np.float32):

@@ -10,6 +10,7 @@ from mne_hmm.engine import Data, Emission, Samples
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.inference.gaussian import (
     MIN_SAMPLES_PER_FEATURE,
+    # How often a function is traced, only the caches know.
     _log_density_function,
     _moment_function,
     weighted_moments,
@@ -91,9 +92,9 @@ def test_the_oracle_agrees_with_scipy(case):
 def test_diagonal_densities_ignore_what_is_off_the_diagonal(case):
     samples, _, means, covariances = case
     data = _data(samples)
-    one = Emission(means, covariances, "diag").log_densities(data)
+    densities = Emission(means, covariances, "diag").log_densities(data)
     other = Emission(means, covariances * np.eye(samples.n_features), "diag").log_densities(data)
-    assert_array_equal(one, other)
+    assert_array_equal(densities, other)
 
 
 def test_a_covariance_that_is_none_is_an_error(case):

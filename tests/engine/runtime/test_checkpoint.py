@@ -38,22 +38,22 @@ def state_files(journal):
     return sorted(journal.directory.glob("*.state"))
 
 
-def assert_identical(one, two):
+def assert_identical(first, second):
     """Assert same types and same bits, all the way down."""
-    assert type(one) is type(two)
-    if isinstance(one, dict):
-        assert list(one) == list(two)
-        for key in one:
-            assert_identical(one[key], two[key])
-    elif isinstance(one, list):
-        assert len(one) == len(two)
-        for a, b in zip(one, two, strict=True):
+    assert type(first) is type(second)
+    if isinstance(first, dict):
+        assert list(first) == list(second)
+        for key in first:
+            assert_identical(first[key], second[key])
+    elif isinstance(first, list):
+        assert len(first) == len(second)
+        for a, b in zip(first, second, strict=True):
             assert_identical(a, b)
-    elif isinstance(one, (np.ndarray, np.generic)):
-        assert (one.dtype, one.shape) == (two.dtype, two.shape)
-        assert one.tobytes() == two.tobytes()
+    elif isinstance(first, (np.ndarray, np.generic)):
+        assert (first.dtype, first.shape) == (second.dtype, second.shape)
+        assert first.tobytes() == second.tobytes()
     else:
-        assert repr(one) == repr(two)  # tells -0.0 from 0.0, and finds NaN like itself
+        assert repr(first) == repr(second)  # tells -0.0 from 0.0, and finds NaN like itself
 
 
 # What a training may want to keep
@@ -142,15 +142,15 @@ def test_steps_do_not_mix(journal):
     """Names that differ only in what a file name cannot say are different steps."""
     steps = ["start 1", "start-1", "Start 1", "start 11", "start 1.", "../start 1", "", "a" * 300]
     steps.append("a" * 301)
-    for number, step in enumerate(steps):
-        journal.update(step, {"number": number})
-    for number, step in enumerate(steps[::2]):
-        journal.finish(step, {"result": number})
+    for i_step, step in enumerate(steps):
+        journal.update(step, {"number": i_step})
+    for i_step, step in enumerate(steps[::2]):
+        journal.finish(step, {"result": i_step})
     journal = reopened(journal)
-    for number, step in enumerate(steps):
-        finished = number % 2 == 0
-        assert journal.result(step) == ({"result": number // 2} if finished else None)
-        assert journal.state(step) == (None if finished else {"number": number})
+    for i_step, step in enumerate(steps):
+        finished = i_step % 2 == 0
+        assert journal.result(step) == ({"result": i_step // 2} if finished else None)
+        assert journal.state(step) == (None if finished else {"number": i_step})
     assert [path.name for path in journal.directory.parent.iterdir()] == ["run"]
 
 
@@ -158,10 +158,10 @@ def test_newest_states_are_kept(tmp_path):
     """As many as asked for, and the newest is the one that is read."""
     for keep in (1, 3):
         journal = Journal(tmp_path / f"keep {keep}", FACTS, keep=keep, seconds=0)
-        for number in range(12):
-            journal.update(OVERRELAXATION, {"number": number})
-            assert journal.state(OVERRELAXATION) == {"number": number}
-            assert len(state_files(journal)) == min(number + 1, keep)
+        for iteration in range(12):
+            journal.update(OVERRELAXATION, {"number": iteration})
+            assert journal.state(OVERRELAXATION) == {"number": iteration}
+            assert len(state_files(journal)) == min(iteration + 1, keep)
     journal = Journal(journal.directory, FACTS, seconds=0)
     journal.update(OVERRELAXATION, {"number": 12})  # a resumed training counts on
     assert journal.state(OVERRELAXATION) == {"number": 12}
@@ -198,8 +198,8 @@ def test_at_most_one_state_in_so_many_seconds(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "monotonic", lambda: now)
     journal = Journal(tmp_path / "run", FACTS, seconds=2.0)
 
-    def written(number, **kwargs):
-        journal.update(OVERRELAXATION, {"number": number}, **kwargs)
+    def written(iteration, **kwargs):
+        journal.update(OVERRELAXATION, {"number": iteration}, **kwargs)
         return journal.state(OVERRELAXATION)["number"]
 
     assert written(0) == 0  # the first one always
@@ -256,8 +256,8 @@ def damages(data):
 
 def test_damaged_newest_state_falls_back(journal):
     """To the one before, with a warning that names the file."""
-    for number in range(3):
-        journal.update(OVERRELAXATION, {"number": number, "array": np.arange(20.0) + number})
+    for iteration in range(3):
+        journal.update(OVERRELAXATION, {"number": iteration, "array": np.arange(20.0) + iteration})
     older, newer, newest = state_files(journal)
     intact = newest.read_bytes()
     for what, damaged in damages(intact):

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from mne_hmm.engine import Log, NoLog
-from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf  # without start-up notes
 
 
 def read_back(log_dir):
@@ -22,10 +22,10 @@ def read_back(log_dir):
             for value in event.summary.value:
                 assert value.metadata.plugin_data.plugin_name == "scalars"
                 assert value.metadata.data_class == 1  # DATA_CLASS_SCALAR
-                number = tf.make_ndarray(value.tensor)
-                assert number.shape == ()
+                scalar = tf.make_ndarray(value.tensor)
+                assert scalar.shape == ()
                 assert event.step not in run.setdefault(value.tag, {})
-                run[value.tag][event.step] = float(number)
+                run[value.tag][event.step] = float(scalar)
     return out
 
 

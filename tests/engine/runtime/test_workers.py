@@ -18,7 +18,7 @@ from local_workers import free_addresses, tf_config
 
 import mne_hmm
 from mne_hmm.engine import WorkerError, Workers, multi_worker_strategy
-from mne_hmm.engine.runtime._tensorflow import tf
+from mne_hmm.engine.runtime._tensorflow import tf  # without start-up notes
 from mne_hmm.engine.runtime.cluster import GREETING_TIMEOUT, Cluster, find_troubles
 
 # What every worker's script begins with. TensorFlow's own notes go to stderr.
@@ -73,12 +73,15 @@ class Worker:
 
 
 @contextlib.contextmanager
-def started(code, number):
+def started(code, n_workers):
     """Start workers that run the same script."""
-    addresses = free_addresses(number)
+    addresses = free_addresses(n_workers)
     with contextlib.ExitStack() as stack:
         yield (
-            [stack.enter_context(Worker(code, **tf_config(addresses, i))) for i in range(number)],
+            [
+                stack.enter_context(Worker(code, **tf_config(addresses, i)))
+                for i in range(n_workers)
+            ],
             addresses,
         )
 
@@ -197,8 +200,8 @@ def test_sums(size):
         outs = [worker.end()[0][1:] for worker in workers]
     assert all(out[:3] == outs[0][:3] for out in outs)
     rngs = [np.random.default_rng(rank) for rank in range(size)]
-    for number, line in enumerate(outs[0][:3]):
-        shapes = [(2, 3), (), (0, 4), (4, number + 1)]
+    for i_worker, line in enumerate(outs[0][:3]):
+        shapes = [(2, 3), (), (0, 4), (4, i_worker + 1)]
         drawn = [
             [rng.normal(size=shape) * 10.0 ** rng.integers(-9, 9, shape) for shape in shapes]
             for rng in rngs
@@ -381,14 +384,14 @@ def test_who_is_named():
     assert (cluster.rank, cluster.size) == (4, 5)
     with listening(there, b"here"), listening(also, b"here"):
         both = str(cluster.lost("aborted"))
-        one = str(cluster.lost("/job:chief/replica:0/task:0 says: /job:worker/replica:0/task:1"))
+        peer = str(cluster.lost("/job:chief/replica:0/task:0 says: /job:worker/replica:0/task:1"))
         with listening(gone, b"here"), listening(lost, b"here"):
-            told = str(cluster.lost("from /job:worker/replica:0/task:2 while"))
+            message = str(cluster.lost("from /job:worker/replica:0/task:2 while"))
             untold = str(cluster.lost("aborted"))
     names = ["chief 0", "worker 0", "worker 1", "worker 2", "worker 3"]
     assert [name for name in names if name in both] == ["worker 1", "worker 2"]
-    assert [name for name in names if name in one] == ["worker 1"]
-    assert [name for name in names if name in told] == ["worker 2"]
+    assert [name for name in names if name in peer] == ["worker 1"]
+    assert [name for name in names if name in message] == ["worker 2"]
     assert [name for name in names if name in untold] == names[:4]
 
 

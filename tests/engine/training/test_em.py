@@ -14,7 +14,7 @@ from oracle import (
 
 from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
 from mne_hmm.engine.inference import samples as samples_module
-from mne_hmm.engine.inference.compilation import _compiled
+from mne_hmm.engine.inference.compilation import _compiled  # its cache counts
 from mne_hmm.engine.inference.gaussian import Moments
 from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training.em import (
@@ -26,7 +26,7 @@ from mne_hmm.engine.training.em import (
     EMRun,
     PassMonitor,
     Statistics,
-    _extrapolate,
+    _extrapolate,  # what training does with sums that no data have cannot be seen in a fit
     converge,
     expect,
     has_converged,
@@ -133,17 +133,17 @@ def test_states_renamed_in_a_3_cycle():
         parameters.covariances[order],
     )
     rule = UpdateRule(learn_means=True)
-    one, other = (
+    original, other = (
         converge(_data(x), EMRun(p), rule, max_iter=3, tol=-1).parameters
         for p in (parameters, renamed)
     )
     # The same sums, of three states in another order.
     close = {"rtol": 1e-6, "atol": 1e-7}
-    assert_allclose(other.initial_probs, one.initial_probs[order], **close)
-    transition = one.transition_matrix[np.ix_(order, order)]
+    assert_allclose(other.initial_probs, original.initial_probs[order], **close)
+    transition = original.transition_matrix[np.ix_(order, order)]
     assert_allclose(other.transition_matrix, transition, **close)
-    assert_allclose(other.means, one.means[order], **close)
-    assert_allclose(other.covariances, one.covariances[order], **close)
+    assert_allclose(other.means, original.means[order], **close)
+    assert_allclose(other.covariances, original.covariances[order], **close)
 
 
 def _float64_update(x, expected, parameters, rule):
@@ -240,7 +240,7 @@ def test_sums_over_batches_are_those_of_the_oracle(monkeypatch, covariance_type,
     n_batches = {2**15: 1, 400: 3, 1: 6}[batch_length]
     assert len(list(data)) == n_batches
     # Every recording is met once, in order, and so is every row.
-    assert [number for batch in data for number in batch.recordings] == list(range(6))
+    assert [i_recording for batch in data for i_recording in batch.recordings] == list(range(6))
     rows = np.concatenate([block for batch in data for block in batch.blocks])
     assert_array_equal(rows, x.astype(np.float32))
     lengths = [n for of_recording in RECORDINGS for n in of_recording]
@@ -264,20 +264,20 @@ def test_many_short_recordings_at_once_are_as_one_by_one():
         _oracle_statistics(part, [len(part)], parameters)
         for part in np.split(x, np.cumsum(lengths)[:-1])
     ]
-    moments = Moments(*map(sum, zip(*(one.moments for one in alone), strict=True)))
+    moments = Moments(*map(sum, zip(*(inference.moments for inference in alone), strict=True)))
     want = Statistics(*map(sum, list(zip(*alone, strict=True))[:3]), moments)
     _check_statistics(got, want, len(x))
     each = posterior(data, parameters)
-    evidence = [one.log_evidence for one in alone]
+    evidence = [inference.log_evidence for inference in alone]
     assert_allclose(each.log_evidence, evidence, rtol=0, atol=2e-5)
     # The engine, too, must not know who shares a batch: to the bit, but for the sums.
-    for number in (0, 57, 199):
-        first = int(lengths[:number].sum())
-        part = x[first : first + lengths[number]].astype(np.float32)
-        one = infer(Samples([part], [[len(part)]]), parameters)
-        assert_allclose(each.log_evidence[number], one.log_evidence[0], rtol=0, atol=2e-5)
+    for i_chain in (0, 57, 199):
+        first = int(lengths[:i_chain].sum())
+        part = x[first : first + lengths[i_chain]].astype(np.float32)
+        by_itself = infer(Samples([part], [[len(part)]]), parameters)
+        assert_allclose(each.log_evidence[i_chain], by_itself.log_evidence[0], rtol=0, atol=2e-5)
         same = each.probabilities[first : first + len(part)]
-        assert_allclose(same, one.probabilities, rtol=0, atol=1e-6)
+        assert_allclose(same, by_itself.probabilities, rtol=0, atol=1e-6)
 
 
 def test_recursions_are_compiled_once_for_lengths_alike():
@@ -505,10 +505,10 @@ def test_a_run_goes_on_where_it_stopped():
     for max_iter in (0, 2, 2, 5):
         converge(data, parts, rule, max_iter=max_iter, tol=-1, monitor=Watching())
         assert parts.n_updates == max_iter
-    for name, one, other in zip(
+    for name, expected, other in zip(
         Parameters._fields, whole.parameters, parts.parameters, strict=True
     ):
-        assert_array_equal(one, other, err_msg=name)
+        assert_array_equal(expected, other, err_msg=name)
     assert whole.free_energy == parts.free_energy
     assert seen == list(enumerate(whole.free_energy))
     assert len(parts.seconds) == 6
@@ -519,8 +519,8 @@ def test_statistics_and_free_energy_are_those_of_the_last_parameters():
     data, rule = _data(x), UpdateRule(learn_means=True)
     run = converge(data, EMRun(parameters), rule, max_iter=2, tol=-1)
     again = expect(data, run.parameters, rule)
-    for one, other in zip(_flat(run.statistics), _flat(again), strict=True):
-        assert_array_equal(one, other)
+    for first, other in zip(_flat(run.statistics), _flat(again), strict=True):
+        assert_array_equal(first, other)
     assert run.free_energy[-1] == -again.log_evidence / N_SAMPLES
     assert again.log_evidence == posterior(data, run.parameters).log_evidence.sum()
 

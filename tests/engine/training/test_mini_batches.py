@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, random_model
 from training_settings import settings_for
 
-from mne_hmm._utils.feature_sequence import FeatureSequence
+from mne_hmm._utils.feature_sequence import FeatureSequence  # a base to count readings
 from mne_hmm.engine import (
     Data,
     MiniBatches,
@@ -27,6 +27,7 @@ from mne_hmm.engine.training.em import EMRun, converge, expect, update
 from mne_hmm.engine.training.mini_batches import (
     MAX_EPOCHS,
     N_SHUFFLED,
+    # Which samples a mini-batch has cannot be seen in what is trained on them.
     _mini_batches,
     _n_steps,
     train_on_batches,
@@ -98,8 +99,8 @@ def test_one_mini_batch_of_all_chains_is_an_update_of_em(monkeypatch, rule, prio
     statistics = expect(data, start, rule)
     want = update(start, statistics, rule, prior)
     # The same sums, of sequences in another order: rounding of single precision.
-    for name, one, other in zip(Parameters._fields, trained.parameters, want, strict=True):
-        assert_allclose(one, other, rtol=0, atol=2e-6, err_msg=name)
+    for name, value, other in zip(Parameters._fields, trained.parameters, want, strict=True):
+        assert_allclose(value, other, rtol=0, atol=2e-6, err_msg=name)
     assert len(trained.free_energy) == trained.n_passes == 1
     evidence = -statistics.log_evidence / 1500
     assert_allclose(trained.free_energy, [evidence], rtol=1e-6, atol=0)
@@ -121,9 +122,9 @@ def test_mini_batches_hold_every_sample_once(lengths, length, per_worker, seed):
     assert len(batches) == _n_steps(data, per_worker, length)
     starts = np.cumsum([0, *data.chains])[:-1]
     sequences = []
-    for number, batch in enumerate(batches):
+    for i_batch, batch in enumerate(batches):
         # All are full but the last.
-        assert len(batch.layout.lengths) == per_worker or number == len(batches) - 1
+        assert len(batch.layout.lengths) == per_worker or i_batch == len(batches) - 1
         met = np.concatenate(batch.blocks)[:, 0].astype(int)
         assert len(met) == batch.n_samples
         sequences += np.split(met, np.cumsum(batch.layout.lengths)[:-1])
@@ -179,7 +180,7 @@ def test_mini_batches_lead_to_where_em_does(lengths):
     n_epochs = int(trained.n_passes)
     assert 2 <= n_epochs <= MAX_EPOCHS
     assert [report[:2] for report in reports] == [
-        ("mini-batches", number) for number in range(1, n_epochs + 1)
+        ("mini-batches", epoch) for epoch in range(1, n_epochs + 1)
     ]
     n_steps = _n_steps(data, 8, 100)
     assert len(trained.free_energy) == n_epochs * n_steps
@@ -192,42 +193,44 @@ def test_chains_shorter_than_a_sequence_are_sequences():
     # Two hundred chains of thirty samples, and sequences of as many or of hundreds: all the same.
     samples, start = _simulated(6000, [[30] * 100, [30] * 100])
     data = _data(samples)
-    one, other = (_trained(data, start, MiniBatches(50, length)) for length in (30, 500))
+    short, other = (_trained(data, start, MiniBatches(50, length)) for length in (30, 500))
     full = converge(data, EMRun(start), RULE, max_iter=100, tol=1e-5)
     got = -expect(data, other.parameters, RULE).log_evidence / 6000
     assert got < full.free_energy[-1] + 0.05
     # Only what is gathered before the first update is counted in whole sequences: here one
     # mini-batch is enough for either.
-    assert one.free_energy == other.free_energy
-    for a, b in zip(one.parameters, other.parameters, strict=True):
+    assert short.free_energy == other.free_energy
+    for a, b in zip(short.parameters, other.parameters, strict=True):
         assert_array_equal(a, b)
 
 
 def test_the_same_seed_gives_the_same_bits():
     samples, start = _simulated(6000, [[6000]])
     plan = settings_for(N_STATES, RULE, init=start, batches=MiniBatches(8, 100), max_iter=5)
-    one, same, other = (train(samples, plan, rng=np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert one.batches == same.batches != other.batches
-    assert one.free_energy == same.free_energy
-    for a, b in zip(one.parameters, same.parameters, strict=True):
+    first, same, other = (
+        train(samples, plan, rng=np.random.default_rng(seed)) for seed in (1, 1, 2)
+    )
+    assert first.batches == same.batches != other.batches
+    assert first.free_energy == same.free_energy
+    for a, b in zip(first.parameters, same.parameters, strict=True):
         assert_array_equal(a, b)
     # Passes over mini-batches, then over all data; numbers in nats per sample of the features.
-    n_epochs = len(one.batches) / 8
-    assert one.n_passes == n_epochs + len(one.free_energy)
-    assert one.free_energy[0] == pytest.approx(np.mean(one.batches[-8:]), abs=0.1)
-    assert one.rise == 0
+    n_epochs = len(first.batches) / 8
+    assert first.n_passes == n_epochs + len(first.free_energy)
+    assert first.free_energy[0] == pytest.approx(np.mean(first.batches[-8:]), abs=0.1)
+    assert first.rise == 0
 
 
 def test_streamed_data_give_the_same_bits(monkeypatch):
     monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1000)
     samples, start = _simulated(6000, [[2000], [2000], [2000]])
     streamed = _Streamed([2000] * 3, N_FEATURES, lambda index: samples.arrays[index].copy())
-    one, other = (
-        _trained(_data(some), start, MiniBatches(8, 100))
-        for some in (samples, Samples(streamed, samples.lengths))
+    in_memory, other = (
+        _trained(_data(source), start, MiniBatches(8, 100))
+        for source in (samples, Samples(streamed, samples.lengths))
     )
-    assert one.free_energy == other.free_energy
-    for a, b in zip(one.parameters, other.parameters, strict=True):
+    assert in_memory.free_energy == other.free_energy
+    for a, b in zip(in_memory.parameters, other.parameters, strict=True):
         assert_array_equal(a, b)
 
 

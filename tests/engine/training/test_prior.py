@@ -155,10 +155,10 @@ def test_an_update_is_where_nothing_leads_further_up(prior, rule):
         return likelihood + _log_prior(parameters, prior, rule)
 
     at_best = objective(best)
-    for number in range(40):
+    for i_way in range(40):
         way = list(_feasible(rng, rule))
-        if number < 4 * 4:  # each parameter alone, then all at once
-            way = [value * (place == number % 4) for place, value in enumerate(way)]
+        if i_way < 4 * 4:  # each parameter alone, then all at once
+            way = [value * (place == i_way % 4) for place, value in enumerate(way)]
         small = 1e-4 * min(best.initial_probs.min(), best.transition_matrix.min())
         up, down = (
             objective(Parameters(*(a + sign * small * b for a, b in zip(best, way, strict=True))))
@@ -235,8 +235,8 @@ def test_priors_of_no_strength_change_no_bit(rule):
     without = converge(data, EMRun(_start(data, rule, Prior())), rule, max_iter=3, tol=-1)
     for run in runs:
         assert run.free_energy == without.free_energy
-        for one, other in zip(run.parameters, without.parameters, strict=True):
-            assert_array_equal(one, other)
+        for value, other in zip(run.parameters, without.parameters, strict=True):
+            assert_array_equal(value, other)
 
 
 @every_rule

@@ -74,9 +74,9 @@ def _loss(statistics, i, j, rule):
         return 0.5 * weight * np.linalg.slogdet(_covariance(weight, sums, products, rule))[1]
 
     moments = statistics.moments
-    one, other = ([values[k] for values in moments] for k in (i, j))
-    both = [a + b for a, b in zip(one, other, strict=True)]
-    return nats(*both) - nats(*one) - nats(*other)
+    first, other = ([values[k] for values in moments] for k in (i, j))
+    both = [a + b for a, b in zip(first, other, strict=True)]
+    return nats(*both) - nats(*first) - nats(*other)
 
 
 @every_rule
@@ -108,7 +108,7 @@ def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     got = merge_states(statistics, i, j, rule, prior)
     # Every state that stays, in its order, and what it is made of.
     members = [[k, j] if k == i else [k] for k in range(N_STATES) if k != j]
-    initial = [sum(statistics.initial[k] for k in some) + prior.initial for some in members]
+    initial = [sum(statistics.initial[k] for k in group) + prior.initial for group in members]
     assert_allclose(got.initial_probs, np.divide(initial, sum(initial)), rtol=1e-13, atol=0)
     steps = np.array(
         [
@@ -122,8 +122,8 @@ def test_a_merged_state_has_the_sums_of_both(rule, prior, pair):
     rows = steps / steps.sum(1, keepdims=True)
     assert_allclose(got.transition_matrix, rows, rtol=1e-12, atol=0)
     n_means = prior.means * rule.learn_means
-    for place, some in enumerate(members):
-        weight, sums, products = (sum(values[k] for k in some) for values in statistics.moments)
+    for place, group in enumerate(members):
+        weight, sums, products = (sum(values[k] for k in group) for values in statistics.moments)
         products = np.diag(products) if products.ndim == 1 else products
         mean = sums / (weight + n_means) * rule.learn_means
         assert_allclose(got.means[place], mean, rtol=0, atol=1e-12)
@@ -159,18 +159,18 @@ def test_names_of_states_change_nothing(rule):
     renamed = _renamed(statistics, order)
     pairs = [tuple(sorted(order[list(pair)])) for pair in cheapest_merges(renamed, rule)]
     assert pairs == cheapest_merges(statistics, rule)
-    one = merge_states(statistics, 0, 2, rule)  # leaves 0+2, 1, 3
+    merged = merge_states(statistics, 0, 2, rule)  # leaves 0+2, 1, 3
     other = merge_states(renamed, 0, 1, rule)  # leaves 2+0, 1, 3
-    for a, b in zip(one, other, strict=True):
+    for a, b in zip(merged, other, strict=True):
         assert_allclose(a, b, rtol=1e-13, atol=1e-13)
     other = merge_states(renamed, 1, 3, rule)  # of old names: leaves 2, 0+3, 1
-    one = merge_states(statistics, 0, 3, rule)  # leaves 0+3, 1, 2
+    merged = merge_states(statistics, 0, 3, rule)  # leaves 0+3, 1, 2
     back = np.array([1, 2, 0])
-    assert_allclose(one.initial_probs, other.initial_probs[back], rtol=1e-13, atol=0)
+    assert_allclose(merged.initial_probs, other.initial_probs[back], rtol=1e-13, atol=0)
     steps = other.transition_matrix[np.ix_(back, back)]
-    assert_allclose(one.transition_matrix, steps, rtol=1e-13, atol=0)
-    assert_allclose(one.means, other.means[back], rtol=0, atol=1e-13)
-    assert_allclose(one.covariances, other.covariances[back], rtol=0, atol=1e-13)
+    assert_allclose(merged.transition_matrix, steps, rtol=1e-13, atol=0)
+    assert_allclose(merged.means, other.means[back], rtol=0, atol=1e-13)
+    assert_allclose(merged.covariances, other.covariances[back], rtol=0, atol=1e-13)
 
 
 # A state that is divided
@@ -184,7 +184,7 @@ def _halves(statistics, state, rule, share=0.3, of=0.2):
     second = 0.1 * products / weight + (mean**2 if products.ndim == 1 else np.outer(mean, mean))
     first = share * weight, share * weight * mean, share * weight * second
     pairs = zip(first, (weight, sums, products), strict=True)
-    return Moments(*(np.stack([one, whole - one]) for one, whole in pairs))
+    return Moments(*(np.stack([half, whole - half]) for half, whole in pairs))
 
 
 @every_rule
@@ -228,8 +228,8 @@ def test_what_is_divided_is_left_as_it_was():
     statistics = _statistics(11, rule)
     before = [values.copy() for values in (*statistics[1:3], *statistics.moments)]
     split_statistics(statistics, 1, np.ones((2, 2)), _halves(statistics, 1, rule))
-    for one, same in zip((*statistics[1:3], *statistics.moments), before, strict=True):
-        assert_array_equal(one, same)
+    for value, same in zip((*statistics[1:3], *statistics.moments), before, strict=True):
+        assert_array_equal(value, same)
 
 
 # Out of an optimum
@@ -292,11 +292,12 @@ def test_halves_settle_where_power_changes_fast():
     part, states = _model(4, rule, stay=0.6)
     search = SplitMergeSearch(part, N_STATES, rule)
     of_both = (states < 2).astype(float)
+    # The halves as they are when split, before any update of the whole model.
     _, halves = search._split_state(of_both, np.random.default_rng(0))
-    found = halves.products / halves.weights[:, None, None]
+    covariances = halves.products / halves.weights[:, None, None]
     truth = _fitted(part, states, rule).statistics.moments
     truth = (truth.products / truth.weights[:, None, None])[:2]
-    errors = [np.abs(found[order] - truth).max() for order in ([0, 1], [1, 0])]
+    errors = [np.abs(covariances[order] - truth).max() for order in ([0, 1], [1, 0])]
     # Variances are up to 3, and some 1,500 samples of each state overlap a little.
     assert min(errors) < 0.3
 
@@ -319,16 +320,16 @@ def test_the_same_seed_gives_the_same_moves():
     rule = UpdateRule(False)
     part, states = _model(4, rule)
     run = _fitted(part, states, rule, 2)
-    one, same, other = (
+    moves, same, other = (
         SplitMergeSearch(part, N_STATES, rule).best_moves(run, np.random.default_rng(seed))
         for seed in (1, 1, 2)
     )
-    for a, b in zip(one, same, strict=True):
+    for a, b in zip(moves, same, strict=True):
         assert a.move[:2] == b.move[:2]
         assert a[1:] == b[1:]
         for values, again in zip(a.move.parameters, b.move.parameters, strict=True):
             assert_array_equal(values, again)
-    assert [move.free_energy for move in one] != [move.free_energy for move in other]
+    assert [move.free_energy for move in moves] != [move.free_energy for move in other]
 
 
 @every_rule
@@ -378,10 +379,10 @@ def test_passes_are_counted():
     assert {run.n_updates for run in runs} == {N_UPDATES}
     # Those of the proposals, one for where the states are on, and two states' densities of each
     # state's samples; densities of some samples under the model and each proposal.
-    own = sum(part.share * run.n_passes for run in runs) + part.share
-    own += (len(moves) + 1) * part.share / STRIDE
+    n_passes = sum(part.share * run.n_passes for run in runs) + part.share
+    n_passes += (len(moves) + 1) * part.share / STRIDE
     halving = N_HALVING * part.share * 2 / N_STATES
-    assert own + 0.9 * halving < search.n_passes <= own + halving
+    assert n_passes + 0.9 * halving < search.n_passes <= n_passes + halving
 
 
 @pytest.mark.parametrize(("n_states", "n_merges"), [(2, 3), (6, 3), (8, 3), (9, 2), (30, 2)])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from mne_hmm._utils.feature_sequence import FeatureSequence
+from mne_hmm._utils.feature_sequence import FeatureSequence  # a base to count readings
 from mne_hmm.engine import Samples
 from mne_hmm.engine.runtime.workers import ALONE
 from mne_hmm.engine.training import subsample
@@ -64,8 +64,8 @@ def test_windows_are_whole_and_their_rows_those_of_the_data(lengths, n_states):
         part = Subsample.of(samples, Whitening.identity(2), n_states, ALONE)
     assert len(windows) == len(lengths)
     rows = [
-        samples.arrays[number][start:stop]
-        for number, of_recording in enumerate(windows)
+        samples.arrays[i_recording][start:stop]
+        for i_recording, of_recording in enumerate(windows)
         for start, stop in of_recording
     ]
     assert_array_equal(part.samples.arrays[0], np.concatenate(rows))
@@ -75,14 +75,14 @@ def test_windows_are_whole_and_their_rows_those_of_the_data(lengths, n_states):
     # One window is one chain, and lies in one: it begins a whole number of windows after it, and
     # goes on until the next one or the chain's end.
     assert part.data.chains == [len(row) for row in rows]
-    for number, of_recording in enumerate(lengths):
+    for i_recording, of_recording in enumerate(lengths):
         possible = {
             (begin + offset, begin + min(offset + SHORT, length))
             for begin, length in zip(np.cumsum([0, *of_recording]), of_recording, strict=False)
             for offset in range(0, length, SHORT)
         }
-        assert set(windows[number]) <= possible
-        assert windows[number] == sorted(set(windows[number]))
+        assert set(windows[i_recording]) <= possible
+        assert windows[i_recording] == sorted(set(windows[i_recording]))
     # The share is that of the samples in it.
     n = sum(map(len, rows))
     assert part.share == n / samples.n_samples
@@ -132,7 +132,7 @@ def test_a_day_of_data_does_not_fill_the_memory():
     assert most <= sizes[1] <= 1.1 * most
     # And it comes from all over them.
     windows = choose_windows(many, n_states)
-    met = [number for number, of_recording in enumerate(windows) if of_recording]
+    met = [i_recording for i_recording, of_recording in enumerate(windows) if of_recording]
     assert len(met) == sizes[1] // WINDOW
     assert np.ptp(np.diff(met)) <= 1
 
@@ -141,7 +141,10 @@ def test_a_day_of_data_does_not_fill_the_memory():
 def test_a_first_chain_of_one_sample_is_not_all_there_is(chains):
     # Chains of one sample, which some cut leaves over, and others of thousands. Were windows
     # counted, and not their samples, every second might be one of nothing.
-    lengths = [[length if length == 1 else 1000 * length for length in some] for some in chains]
+    lengths = [
+        [length if length == 1 else 1000 * length for length in chain_lengths]
+        for chain_lengths in chains
+    ]
     samples = Samples(_Unread(4), lengths)
     windows = choose_windows(samples, 3)
     taken = sum(b - a for of_recording in windows for a, b in of_recording)
@@ -151,11 +154,12 @@ def test_a_first_chain_of_one_sample_is_not_all_there_is(chains):
 def test_few_features_do_not_make_a_part_of_one_window():
     # Forty recordings, of three features: the part is not the first of them, or two.
     windows = choose_windows(Samples(_Unread(3), [[WINDOW]] * 40), 2)
-    assert [number for number, some in enumerate(windows) if some] == [0, 8, 16, 24, 32]
+    chosen = [index for index, of_recording in enumerate(windows) if of_recording]
+    assert chosen == [0, 8, 16, 24, 32]
     # What is shorter than that is the part as a whole.
     lengths = [[1500], [2500, 40], [MIN_WINDOWS * WINDOW - 4040]]
     windows = choose_windows(Samples(_Unread(3), lengths), 2)
-    assert sum(b - a for some in windows for a, b in some) == MIN_WINDOWS * WINDOW
+    assert sum(b - a for of_recording in windows for a, b in of_recording) == MIN_WINDOWS * WINDOW
 
 
 @pytest.mark.parametrize("size", [2, 3, 7])
@@ -208,7 +212,7 @@ def test_the_part_is_in_the_coordinates_of_training(monkeypatch):
     samples = Samples([x], [[400]])
     whitening = Whitening.fit(samples, centered=True, covariance_type="full")
     part = Subsample.of(samples, whitening, 2, ALONE)
-    rows = [x[a:b] for (some,) in [choose_windows(samples, 2)] for a, b in some]
+    rows = [x[a:b] for (of_recording,) in [choose_windows(samples, 2)] for a, b in of_recording]
     assert 1 < len(rows) < 20
     want = (np.concatenate(rows) - whitening.center) @ whitening.forward
     # Computed in float64, then rounded to single precision.

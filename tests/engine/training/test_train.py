@@ -17,7 +17,7 @@ from oracle import (
 from scipy.optimize import linear_sum_assignment
 from training_settings import settings_for
 
-from mne_hmm._utils.feature_sequence import FeatureSequence
+from mne_hmm._utils.feature_sequence import FeatureSequence  # a base to count readings
 from mne_hmm.engine import (
     InitialParameters,
     Parameters,
@@ -47,7 +47,7 @@ from mne_hmm.engine.training.train import (
     MAX_PASSES_FOR_MORE_MOVES,
     MAX_TRIAL_UPDATES,
     MIN_TRIAL_UPDATES,
-    _Trainer,
+    _Trainer,  # how many moves are tried on all data, alone; whole trainings would be slow
 )
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
@@ -95,10 +95,10 @@ def _simulated(seed=0, **kwargs):
     return x, states, Parameters(initial, transition, means, covariances)
 
 
-def _check_same_bits(one, other):
-    for name, a, b in zip(Parameters._fields, one.parameters, other.parameters, strict=True):
+def _check_same_bits(training, other):
+    for name, a, b in zip(Parameters._fields, training.parameters, other.parameters, strict=True):
         assert_array_equal(a, b, err_msg=name)
-    assert one.free_energy == other.free_energy
+    assert training.free_energy == other.free_energy
 
 
 MEANS, ZERO_MEANS = UpdateRule(learn_means=True), UpdateRule(learn_means=False)
@@ -118,16 +118,16 @@ def test_known_states_are_found(rule):
     training = _train(samples, 4, rule, n_init=2)
     order, share = _match(states, _probabilities(samples, training, rule))
     assert share > 0.97
-    found = training.parameters
+    estimate = training.parameters
     # Some 5,000 samples per state: 0.003 is the standard error of a probability of 0.04 ...
-    transition = found.transition_matrix[np.ix_(order, order)]
+    transition = estimate.transition_matrix[np.ix_(order, order)]
     assert_allclose(transition, CYCLE_4, rtol=0, atol=0.01)
     # ... and 0.015 to 0.03 that of means and covariances of variances of 1 to 2.
     if zero_means:
-        assert_array_equal(found.means, 0)
+        assert_array_equal(estimate.means, 0)
     else:
-        assert_allclose(found.means[order], means, rtol=0, atol=0.1)
-    assert_allclose(found.covariances[order], covariances, rtol=0, atol=0.15)
+        assert_allclose(estimate.means[order], means, rtol=0, atol=0.1)
+    assert_allclose(estimate.covariances[order], covariances, rtol=0, atol=0.15)
     assert training.converged
     assert training.rise == 0
     assert training.lost == []
@@ -144,10 +144,10 @@ def test_diagonal_covariances_are_found():
     training = _train(samples, N_STATES, rule)
     order, share = _match(states, _probabilities(samples, training, rule))
     assert share > 0.97
-    found = training.parameters.covariances[order]
-    assert_array_equal(found * (1 - np.eye(N_FEATURES)), 0)
+    estimate = training.parameters.covariances[order]
+    assert_array_equal(estimate * (1 - np.eye(N_FEATURES)), 0)
     # At least 400 samples per state: standard errors of 7 percent.
-    diagonals = np.einsum("kii->ki", found), np.einsum("kii->ki", covariances)
+    diagonals = np.einsum("kii->ki", estimate), np.einsum("kii->ki", covariances)
     assert_allclose(*diagonals, rtol=0.25, atol=0)
 
 
@@ -176,14 +176,14 @@ def test_free_energy_is_that_of_the_parameters():
 def test_the_same_seed_gives_the_same_bits(init):
     samples = _samples(_simulated()[0])
     kwargs = {"init": init, "n_init": 2, "max_iter": 12}
-    one = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(1), **kwargs)
+    first = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(1), **kwargs)
     same = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(1), **kwargs)
     other = _train(samples, N_STATES, MEANS, rng=np.random.default_rng(2), **kwargs)
-    _check_same_bits(one, same)
-    assert one.starts == same.starts
+    _check_same_bits(first, same)
+    assert first.starts == same.starts
     if init == "random":  # k-means may well find the same clusters from other centers
-        assert one.starts[0]["free_energy"] != other.starts[0]["free_energy"]
-        assert not np.array_equal(one.parameters.means, other.parameters.means)
+        assert first.starts[0]["free_energy"] != other.starts[0]["free_energy"]
+        assert not np.array_equal(first.parameters.means, other.parameters.means)
 
 
 def test_nothing_else_is_random():
@@ -220,7 +220,7 @@ def test_starts_are_recorded_and_the_best_is_kept():
     courses = [start["free_energy"] for start in training.starts]
     assert len({tuple(course) for course in courses}) == 3
     assert max(len(course) for course in courses) == N_BRIEF_UPDATES + 1
-    kept = [number for number, start in enumerate(training.starts) if start["kept"]]
+    kept = [i_start for i_start, start in enumerate(training.starts) if start["kept"]]
     assert kept == [int(np.argmin([course[-1] for course in courses]))]
     assert len(training.seconds) == len(training.free_energy)
     # Every start was told of when it was over, and every pass over all data, in nats per sample
@@ -246,16 +246,16 @@ def test_labels_say_where_to_start():
     assert start["init"] == "given"
     assert start["free_energy"] == training.free_energy
     assert training.n_passes == 1
-    found = training.parameters
+    estimate = training.parameters
     for k in range(N_STATES):
         mine = x[states == k]
         # Sums of single precision over some 500 samples.
         mean, covariance = mine.mean(0), np.cov(mine.T, bias=True)
-        assert_allclose(found.means[order[k]], mean, rtol=0, atol=1e-5)
-        assert_allclose(found.covariances[order[k]], covariance, rtol=0, atol=1e-4)
-    assert_allclose(found.initial_probs, 1 / 3, rtol=1e-14, atol=0)
+        assert_allclose(estimate.means[order[k]], mean, rtol=0, atol=1e-5)
+        assert_allclose(estimate.covariances[order[k]], covariance, rtol=0, atol=1e-4)
+    assert_allclose(estimate.initial_probs, 1 / 3, rtol=1e-14, atol=0)
     want = np.full((3, 3), (1 - STAY) / 2) + (STAY - (1 - STAY) / 2) * np.eye(3)
-    assert_allclose(found.transition_matrix, want, rtol=1e-14, atol=0)
+    assert_allclose(estimate.transition_matrix, want, rtol=1e-14, atol=0)
     # And training from there keeps the names.
     training = _train(_samples(x), N_STATES, MEANS, init=order[states])
     probabilities = _probabilities(_samples(x), training, MEANS)
@@ -292,8 +292,8 @@ def test_parameters_say_where_to_start():
     assert_allclose(training.free_energy, [free_energy], rtol=0, atol=2e-6)
     # Single values replace those of the whole.
     steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
-    given = InitialParameters(transition_matrix=steps)
-    training = _train(samples, N_STATES, MEANS, init=parameters, initial=given, max_iter=0)
+    initial = InitialParameters(transition_matrix=steps)
+    training = _train(samples, N_STATES, MEANS, init=parameters, initial=initial, max_iter=0)
     assert_array_equal(training.parameters.transition_matrix, steps)
     assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
 
@@ -302,18 +302,18 @@ def test_given_values_replace_those_of_the_start():
     x, _, parameters = _simulated()
     steps = np.array([[0.8, 0.1, 0.1], [0.3, 0.6, 0.1], [0.0, 0.5, 0.5]])
     initial = np.array([0.2, 0.5, 0.3])
-    given = InitialParameters(initial, steps, parameters.means)
+    fixed = InitialParameters(initial, steps, parameters.means)
     samples = _samples(x)
-    training = _train(samples, N_STATES, MEANS, initial=given, n_init=2, max_iter=0)
+    training = _train(samples, N_STATES, MEANS, initial=fixed, n_init=2, max_iter=0)
     assert len(training.starts) == 2  # covariances are left to find
     assert_array_equal(training.parameters.initial_probs, initial)
     assert_array_equal(training.parameters.transition_matrix, steps)
     assert_allclose(training.parameters.means, parameters.means, rtol=0, atol=1e-12)
-    own = _train(samples, N_STATES, MEANS, n_init=2, max_iter=0).parameters
-    assert np.abs(own.means - parameters.means).max() > 0.1
+    learned = _train(samples, N_STATES, MEANS, n_init=2, max_iter=0).parameters
+    assert np.abs(learned.means - parameters.means).max() > 0.1
     # With all emissions given there is nothing to search.
-    given = InitialParameters(means=parameters.means, covariances=parameters.covariances)
-    training = _train(samples, N_STATES, MEANS, initial=given, n_init=2, max_iter=0)
+    fixed = InitialParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, MEANS, initial=fixed, n_init=2, max_iter=0)
     assert [start["init"] for start in training.starts] == ["given"]
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=0, atol=1e-12)
     assert_array_equal(training.parameters.transition_matrix, sticky_chain(N_STATES)[1])
@@ -323,23 +323,23 @@ def test_given_values_that_are_not_learned_are_there_afterwards():
     x, _, parameters = _simulated()
     samples = _samples(x)
     rule = UpdateRule(learn_means=False, learn_covariances=False)
-    given = InitialParameters(means=parameters.means, covariances=parameters.covariances)
-    training = _train(samples, N_STATES, rule, initial=given)
+    initial = InitialParameters(means=parameters.means, covariances=parameters.covariances)
+    training = _train(samples, N_STATES, rule, initial=initial)
     assert_array_equal(training.parameters.means, parameters.means)
     # Symmetrized, which is exact here but for the last bit.
     assert_allclose(training.parameters.covariances, parameters.covariances, rtol=1e-15, atol=0)
     assert training.free_energy[-1] < training.free_energy[0] - 1e-3  # the chain was learned
-    given = InitialParameters(
+    initial = InitialParameters(
         initial_probs=parameters.initial_probs, transition_matrix=parameters.transition_matrix
     )
     rule = UpdateRule(learn_means=True, learn_transitions=False)
-    training = _train(samples, N_STATES, rule, initial=given, n_init=1)
+    training = _train(samples, N_STATES, rule, initial=initial, n_init=1)
     assert_array_equal(training.parameters.transition_matrix, parameters.transition_matrix)
     assert_array_equal(training.parameters.initial_probs, parameters.initial_probs)
     # Means that are given, not zero, and not learned: the covariances are about them.
     rule = UpdateRule(learn_means=False)
-    given = InitialParameters(means=parameters.means + 1)
-    training = _train(samples, N_STATES, rule, initial=given, n_init=1)
+    initial = InitialParameters(means=parameters.means + 1)
+    training = _train(samples, N_STATES, rule, initial=initial, n_init=1)
     assert_allclose(training.parameters.means, parameters.means + 1, rtol=0, atol=1e-12)
     gamma = _probabilities(samples, training, rule)
     for k in range(N_STATES):
@@ -418,7 +418,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
     # samples are looked at under the model and each proposal.
     n_rounds = max((move["round"] for move in training.moves), default=0)
     besides = training.n_passes - counted.n_passes
-    in_part = sum(b - a for some in choose_windows(samples, N_STATES) for a, b in some)
+    in_part = sum(b - a for windows in choose_windows(samples, N_STATES) for a, b in windows)
     share = in_part / samples.n_samples
     round_at_most = share * (1 + N_HALVING * 2 / N_STATES)
     proposals = [move for move in training.moves if "all_data" not in move]
@@ -441,9 +441,11 @@ def test_passes_are_counted(monkeypatch, init, refine):
     of_all = [move for move in training.moves if "all_data" in move]
     rounds = sorted({move["round"] for move in of_part})
     assert rounds == list(range(1, len(rounds) + 1))
-    for number in rounds:
-        tried, on_all = ([m for m in some if m["round"] == number] for some in (of_part, of_all))
-        assert counts.pop(f"search, round {number}, moves") == list(range(1, len(tried) + 1))
+    for search_round in rounds:
+        tried, on_all = (
+            [m for m in moves if m["round"] == search_round] for moves in (of_part, of_all)
+        )
+        assert counts.pop(f"search, round {search_round}, moves") == list(range(1, len(tried) + 1))
         # The best few on the part are those that were tried on all data.
         ends = [move["free_energy"] for move in tried]
         assert ends == sorted(ends)
@@ -457,7 +459,7 @@ def test_passes_are_counted(monkeypatch, init, refine):
         ]
         assert sum(move["kept"] for move in on_all) <= 1
         for place in range(1, len(on_all) + 1):
-            n = counts.pop(f"search, round {number}, move {place}")
+            n = counts.pop(f"search, round {search_round}, move {place}")
             assert n == list(range(len(n)))
             assert MIN_TRIAL_UPDATES <= n[-1] <= MAX_TRIAL_UPDATES or training.converged
     # The course is that of the last move that was made, and of none that was not.
@@ -525,9 +527,9 @@ class _Streamed(FeatureSequence):
         raise AssertionError("recordings are streamed")
 
     def stream(self, order):
-        for number in order:
+        for i_recording in order:
             self.n_read += 1
-            yield number, self.rows[number].copy()
+            yield i_recording, self.rows[i_recording].copy()
 
 
 def test_streamed_data_give_the_same_bits(monkeypatch):
@@ -538,8 +540,8 @@ def test_streamed_data_give_the_same_bits(monkeypatch):
     assert streamed.streamed
     assert not samples.streamed
     results = [
-        _train(some, N_STATES, MEANS, init="subset", n_init=2, refine=True)
-        for some in (samples, streamed)
+        _train(source, N_STATES, MEANS, init="subset", n_init=2, refine=True)
+        for source in (samples, streamed)
     ]
     _check_same_bits(*results)
     assert results[0].starts == results[1].starts
@@ -568,8 +570,8 @@ def test_several_workers_come_to_what_one_does(monkeypatch):
         assert len(training.free_energy) == len(alone.free_energy)
         assert_allclose(training.free_energy, alone.free_energy, rtol=1e-6, atol=0)
         for name in Parameters._fields:
-            one, other = (getattr(t.parameters, name) for t in (alone, training))
-            assert_allclose(other, one, rtol=0, atol=1e-4, err_msg=name)
+            expected, other = (getattr(t.parameters, name) for t in (alone, training))
+            assert_allclose(other, expected, rtol=0, atol=1e-4, err_msg=name)
         assert training.n_passes == pytest.approx(alone.n_passes, rel=1e-12)
         assert training.starts == trainings[0].starts
         assert training.moves == trainings[0].moves
@@ -600,23 +602,23 @@ def test_a_duplicate_feature_changes_nothing(rule):
     x, states, _ = _simulated(zero_means=not rule.learn_means)
     rng = np.random.default_rng(3)
     labels = np.where(rng.random(N_SAMPLES) < 0.2, rng.integers(0, 3, N_SAMPLES), states)
-    one = _train(_samples(x), N_STATES, rule, init=labels, tol=0, max_iter=20)
+    single = _train(_samples(x), N_STATES, rule, init=labels, tol=0, max_iter=20)
     double = x[:, [0, 1, 2, 3, 1]] * [1, 1, 1, 1, -1e3]
     other = _train(_samples(double), N_STATES, rule, init=labels, tol=0, max_iter=20)
-    assert one.rank == other.rank == N_FEATURES
+    assert single.rank == other.rank == N_FEATURES
     for value in (*other.parameters, other.free_energy):
         assert np.isfinite(value).all()
     # Both took as many updates, by the same path but for rounding (which may decide when to stop).
     posteriors = [
         _probabilities(_samples(data), training, rule)
-        for data, training in ((x, one), (double, other))
+        for data, training in ((x, single), (double, other))
     ]
     assert_allclose(posteriors[1], posteriors[0], rtol=0, atol=1e-3)
-    assert_allclose(other.parameters.means[:, :4], one.parameters.means, rtol=0, atol=1e-3)
-    copy = -1e3 * one.parameters.means[:, 1]
+    assert_allclose(other.parameters.means[:, :4], single.parameters.means, rtol=0, atol=1e-3)
+    copy = -1e3 * single.parameters.means[:, 1]
     assert_allclose(other.parameters.means[:, 4], copy, rtol=0, atol=1.0)  # 1e-3 of its size
     # What all states are given where the data do not vary is 1e-4 of a feature's variance.
-    extra = other.parameters.covariances[:, :4, :4] - one.parameters.covariances
+    extra = other.parameters.covariances[:, :4, :4] - single.parameters.covariances
     assert_allclose(extra, 0, rtol=0, atol=1e-3)
     # The covariances of all features are fit for use: positive definite.
     scale = np.sqrt(np.einsum("kii->ki", other.parameters.covariances))

@@ -172,9 +172,12 @@ def test_identity_changes_nothing():
 def test_recordings_are_pooled():
     # Several recordings of different sizes count by their samples.
     x = _samples().arrays[0]
-    one = _whitening(_samples())
+    whitening = _whitening(_samples())
     other = _whitening(Samples([x[:100], x[100:101], x[101:]], [[100], [1], [1399]]))
-    assert_allclose(other.center, one.center, rtol=1e-12, atol=0)
+    assert_allclose(other.center, whitening.center, rtol=1e-12, atol=0)
     assert_allclose(
-        other.backward.T @ other.backward, one.backward.T @ one.backward, rtol=1e-11, atol=1e-11
+        other.backward.T @ other.backward,
+        whitening.backward.T @ whitening.backward,
+        rtol=1e-11,
+        atol=1e-11,
     )

@@ -27,7 +27,7 @@ def labels(dtype=np.int16):
 
 def maps():
     """The same parcels as weights, with peaks other than 1, that overlap."""
-    data = np.stack([labels() == number for number in (2, 7, 40)], axis=-1).astype(np.float32)
+    data = np.stack([labels() == label for label in (2, 7, 40)], axis=-1).astype(np.float32)
     data[2, 3, 2] = [3.5, 0.25, 0]
     return data
 
@@ -56,8 +56,8 @@ def test_labels_in_ascending_order():
     """Columns are labels 2, 7 and 40, at the grid points where they were put."""
     places = np.array([[2, 3, 2], [1, 2, 1], [4, 4, 3], [0, 0, 0]])
     positions = places @ AFFINE[:3, :3].T + AFFINE[:3, 3]
-    found = weights_at(read_atlas(image(labels())), positions)
-    assert_array_equal(found, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
+    weights = weights_at(read_atlas(image(labels())), positions)
+    assert_array_equal(weights, [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 0, 0]])
 
 
 @settings(deadline=None, max_examples=50)
@@ -72,10 +72,10 @@ def test_weights_by_scipy(positions, angle):
     affine = turn @ AFFINE
     place = np.asarray(positions) @ np.linalg.inv(affine)[:3, :3].T + np.linalg.inv(affine)[:3, 3]
     between = np.abs(place - np.floor(place) - 0.5).min(axis=1) < 1e-3  # either side is right
-    found = weights_at(image(maps(), affine), positions)
-    for number, column in enumerate(found.T):
-        one = maps()[..., number]
-        expected = map_coordinates(one, place.T, order=0, mode="grid-constant", cval=0.0)
+    weights = weights_at(image(maps(), affine), positions)
+    for i_map, column in enumerate(weights.T):
+        parcel_map = maps()[..., i_map]
+        expected = map_coordinates(parcel_map, place.T, order=0, mode="grid-constant", cval=0.0)
         assert_array_equal(column[~between], expected[~between])
 
 
@@ -85,8 +85,8 @@ def test_noise_does_not_choose_between_grid_points():
     data[:2, ..., 0], data[2:, ..., 1] = 1, 1
     middle = np.array([1.5, 0.0, 0.0])
     noise = np.random.default_rng(0).uniform(-2e-5, 2e-5, (100, 3))
-    found = weights_at(image(data, np.eye(4)), middle + noise)
-    assert_array_equal(found, np.tile([0, 1], (100, 1)))
+    weights = weights_at(image(data, np.eye(4)), middle + noise)
+    assert_array_equal(weights, np.tile([0, 1], (100, 1)))
 
 
 def test_parcels_have_largest_weight_one():

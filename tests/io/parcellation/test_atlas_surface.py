@@ -47,7 +47,7 @@ def test_as_mne_extracts_labels(src, labels, every):
     stc = surface_stc(src, every)
     # Labels of both hemispheres, too, though their flips are one.
     labels = [*labels, labels[0] + labels[5]]
-    labels = [one for one in labels if _n_sources(one, stc)]
+    labels = [label for label in labels if _n_sources(label, stc)]
     parcels = find_parcels(stc, labels, src=src)
     counts = parcels.weights.sum(axis=0)
     assert_array_equal(parcels.flips.indices, parcels.weights.indices)
@@ -96,15 +96,15 @@ def test_real_estimate_without_subject(test_data, src, labels):
     fname = test_data / "source" / "fsaverage_audvis_trunc-meg"
     stc = mne.read_source_estimate(fname)
     assert stc.subject is None
-    found = find_parcels(stc, labels)
+    parcels = find_parcels(stc, labels)
     assert_array_equal(stc.vertices[0], src[0]["vertno"])
     assert_array_equal(
-        found.weights.toarray(), find_parcels(stc, labels, src=src).weights.toarray()
+        parcels.weights.toarray(), find_parcels(stc, labels, src=src).weights.toarray()
     )
     # The sound was heard: some time after it, auditory cortex is above the mean of all parcels.
-    means = (found.weights.T @ stc.data) / found.weights.sum(axis=0)[:, None]
+    means = (parcels.weights.T @ stc.data) / parcels.weights.sum(axis=0)[:, None]
     strength = np.abs(means).max(axis=1) / np.abs(means).max(axis=1).mean()
-    assert strength[found.names.index("transversetemporal-lh")] > 1.5
+    assert strength[parcels.names.index("transversetemporal-lh")] > 1.5
 
 
 def test_what_is_no_cortex_is_left_out(tmp_path, src, labels):
@@ -112,19 +112,19 @@ def test_what_is_no_cortex_is_left_out(tmp_path, src, labels):
     folder = tmp_path / SUBJECT
     (folder / "label").mkdir(parents=True)
     (folder / "surf").mkdir()
-    some = [label for label in labels if "cuneus" in label.name]
+    subset = [label for label in labels if "cuneus" in label.name]
     n_vertices = len(src[0]["rr"])
     for hemi in ("lh", "rh"):
-        inside = [label for label in some if label.hemi == hemi]
-        number = np.zeros(n_vertices, int)
+        inside = [label for label in subset if label.hemi == hemi]
+        label_ids = np.zeros(n_vertices, int)
         names = ["unknown", "Medial_wall", "corpuscallosum"]
-        number[:300], number[300:500] = 1, 2
+        label_ids[:300], label_ids[300:500] = 1, 2
         for label in inside:
-            number[label.vertices] = len(names)
+            label_ids[label.vertices] = len(names)
             names.append(label.name[:-3])
         table = np.array([[9 * i, 40, 200 - 5 * i, 0, 0] for i in range(len(names))])
         nibabel.freesurfer.write_annot(
-            folder / "label" / f"{hemi}.few.annot", number, table, names, fill_ctab=True
+            folder / "label" / f"{hemi}.few.annot", label_ids, table, names, fill_ctab=True
         )
         nibabel.freesurfer.write_geometry(
             folder / "surf" / f"{hemi}.white", 1000 * src[hemi == "rh"]["rr"], np.array([[0, 1, 2]])
@@ -132,8 +132,8 @@ def test_what_is_no_cortex_is_left_out(tmp_path, src, labels):
     everything = mne.read_labels_from_annot(SUBJECT, "few", subjects_dir=tmp_path)
     assert {label.name for label in everything} >= {"unknown-lh", "Medial_wall-rh"}
     stc = surface_stc(src)
-    found = find_parcels(stc, "few", subjects_dir=tmp_path)
-    assert found.names == tuple(label.name for label in some)
+    parcels = find_parcels(stc, "few", subjects_dir=tmp_path)
+    assert parcels.names == tuple(label.name for label in subset)
     assert len(find_parcels(stc, everything).names) == len(everything)
 
 

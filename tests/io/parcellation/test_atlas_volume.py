@@ -90,7 +90,7 @@ def test_giles_parcels(template_src, giles):
     """The weights are those of the nearest voxels, and every parcel holds many sources."""
     stc = volume_stc(template_src, "fsaverage")
     parcels = find_parcels(stc, giles, src=template_src)
-    assert parcels.names == tuple(f"parcel_{number:02d}" for number in range(38))
+    assert parcels.names == tuple(f"parcel_{i_parcel:02d}" for i_parcel in range(38))
     assert parcels.flips is None
     weights = parcels.weights.toarray()
     assert weights.shape == (6379, 38)
@@ -98,9 +98,11 @@ def test_giles_parcels(template_src, giles):
     positions = 1000 * template_src[0]["rr"][template_src[0]["vertno"]]
     # One source in six lies in the middle between voxels, but for the noise of its position.
     place = np.round(apply_trans(np.linalg.inv(img.affine), positions), 4).T
-    for number in range(38):
-        one = map_coordinates(img.get_fdata()[..., number], place, order=0, mode="grid-constant")
-        assert_allclose(weights[:, number], one / one.max(), rtol=1e-12, atol=0)
+    for i_parcel in range(38):
+        parcel_map = map_coordinates(
+            img.get_fdata()[..., i_parcel], place, order=0, mode="grid-constant"
+        )
+        assert_allclose(weights[:, i_parcel], parcel_map / parcel_map.max(), rtol=1e-12, atol=0)
     assert_array_equal(weights.max(axis=0), 1)
     assert np.count_nonzero(weights, axis=0).min() >= 70
     # Parcels of the left and of the right have their weight there.
@@ -153,8 +155,8 @@ def test_source_space_from_a_file(tmp_path, template_src, giles):
     stc = volume_stc(template_src)
     fname = tmp_path / "template-src.fif"
     template_src.save(fname, verbose="ERROR")
-    found = find_parcels(stc, giles, src=fname).weights.toarray()
-    assert_array_equal(found, find_parcels(stc, giles, src=template_src).weights.toarray())
+    weights = find_parcels(stc, giles, src=fname).weights.toarray()
+    assert_array_equal(weights, find_parcels(stc, giles, src=template_src).weights.toarray())
     with pytest.raises(FileNotFoundError, match=r"src='.*none-src.fif': there is no such file"):
         find_parcels(stc, giles, src=str(tmp_path / "none-src.fif"))
 

@@ -23,8 +23,8 @@ def test_reference(reference, name):
     parcels = arrays[f"{name}_parcels"]
     for key, iterate in (("symmetric", False), ("closest_orthogonal", True)):
         expected = arrays[f"{name}_{key}"]
-        found = symmetric(parcels, iterate=iterate)
-        assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+        corrected = symmetric(parcels, iterate=iterate)
+        assert_allclose(corrected, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
 def test_nothing_is_correlated(parcels):
@@ -42,10 +42,10 @@ def orthonormal(x):
 
 def test_it_is_the_closest(parcels):
     """Any small rotation, and any other sizes, lead away from the parcels."""
-    found = symmetric(parcels)
-    sizes = np.linalg.norm(found, axis=0)
-    directions = found / sizes
-    distance = np.linalg.norm(found - parcels)
+    corrected = symmetric(parcels)
+    sizes = np.linalg.norm(corrected, axis=0)
+    directions = corrected / sizes
+    distance = np.linalg.norm(corrected - parcels)
     assert distance < np.linalg.norm(symmetric(parcels, iterate=False) - parcels)
     rng = np.random.default_rng(1)
     for step in (1e-3, 1e-2, 0.1):

@@ -47,15 +47,15 @@ def made_parcels():
 def asked(monkeypatch):
     """Stand in for the atlas: give the parcels, and say what was asked for."""
     calls = []
-    found = SimpleNamespace(parcels=made_parcels(), calls=calls)
+    recorded = SimpleNamespace(parcels=made_parcels(), calls=calls)
 
     def find_parcels(stc, atlas, *, src=None, subjects_dir=None):
         calls.append((stc, atlas, src, subjects_dir))
-        return found.parcels
+        return recorded.parcels
 
     name = "mne_hmm.io.parcellation.atlas"
     monkeypatch.setitem(sys.modules, name, SimpleNamespace(find_parcels=find_parcels))
-    return found
+    return recorded
 
 
 def made_stc(data, tmin=TMIN, kind=mne.SourceEstimate, vertices=VERTICES, **kwargs):
@@ -138,9 +138,9 @@ def expected_course(sources, parcel, method):
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(asked, sources, method):
     """The right sources, where some are in no parcel and some in two."""
-    found = parcellate(made_stc(sources), method=method).get_data()
+    time_courses = parcellate(made_stc(sources), method=method).get_data()
     expected = [expected_course(sources, parcel, method) for parcel in range(N_PARCELS)]
-    assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+    assert_allclose(time_courses, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("orthogonalize", ["none", "symmetric"])
@@ -162,8 +162,8 @@ def test_an_iterator_of_many_dimensions(asked):
     """What cannot be kept small comes back all the same."""
     pieces = in_pieces(np.random.default_rng(2).standard_normal((N_SOURCES, N_TIMES)))
     expected = parcellate(pieces).get_data()
-    found = parcellate(piece for piece in pieces).get_data()
-    assert_allclose(found, expected, rtol=0, atol=1e-12)
+    time_courses = parcellate(piece for piece in pieces).get_data()
+    assert_allclose(time_courses, expected, rtol=0, atol=1e-12)
 
 
 def test_means_keep_nothing_of_an_iterator(asked, sources, monkeypatch):
@@ -184,7 +184,7 @@ def test_pieces_are_let_go(asked, sources):
     def pieces():
         for start in range(0, N_TIMES, 50):
             asked.calls.clear()
-            alive.append(sum(one() is not None for one in made))
+            alive.append(sum(reference() is not None for reference in made))
             stc = made_stc(sources[:, start : start + 50].copy(), TMIN + start / SFREQ)
             made.append(weakref.ref(stc))
             yield stc
@@ -252,8 +252,8 @@ def test_vectors(asked, sources, kind, vertices, method):
     data -= data.mean(axis=-1, keepdims=True) * (method == "spatial_basis")
     pieces = in_pieces(data, **kwargs)
     for inst in (made_stc(data, **kwargs), pieces, iter(pieces)):
-        found = parcellate(inst, method=method).get_data()
-        assert_allclose(found, expected, rtol=0, atol=1e-10)
+        time_courses = parcellate(inst, method=method).get_data()
+        assert_allclose(time_courses, expected, rtol=0, atol=1e-10)
 
 
 @pytest.mark.parametrize("method", ["pca_flip", "mean_flip"])
@@ -268,10 +268,10 @@ def test_kernels_are_not_multiplied_out(asked):
     rng = np.random.default_rng(4)
     kernel, sensors = rng.standard_normal((N_SOURCES, 12)), rng.standard_normal((12, N_TIMES))
     lazy = made_stc((kernel, sensors))
-    found = parcellate(lazy).get_data()
+    time_courses = parcellate(lazy).get_data()
     assert lazy._data is None
     expected = parcellate(made_stc(kernel @ sensors)).get_data()
-    assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert_allclose(time_courses, expected, rtol=0, atol=1e-12)
     lazy.data  # noqa: B018
     assert_allclose(parcellate(lazy).get_data(), expected, rtol=0, atol=1e-12)
 
@@ -282,8 +282,8 @@ def test_types_of_numbers(asked, sources, dtype):
     data = (100 * sources).astype(dtype)
     expected = parcellate(made_stc(data.astype(float))).get_data()
     assert_array_equal(parcellate(made_stc(data)).get_data(), expected)
-    found = parcellate(iter(in_pieces(data))).get_data()
-    assert_allclose(found, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+    time_courses = parcellate(iter(in_pieces(data))).get_data()
+    assert_allclose(time_courses, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
 
 
 def test_the_source_estimate_is_not_changed(asked, sources):
@@ -300,8 +300,8 @@ def surface(test_data):
     rng = np.random.default_rng(5)
     labels = []
     for hemi, space in zip(("lh", "rh"), src, strict=True):
-        for number, used in enumerate(np.array_split(rng.permutation(space["vertno"]), 3)):
-            name = f"{number}-{hemi}"
+        for i_label, used in enumerate(np.array_split(rng.permutation(space["vertno"]), 3)):
+            name = f"{i_label}-{hemi}"
             labels.append(mne.Label(np.sort(used), hemi=hemi, name=name, subject="fsaverage5"))
     n_left = src[0]["nuse"]
     weights = np.zeros((n_left + src[1]["nuse"], 6))
@@ -325,8 +325,8 @@ def test_methods_of_mne(asked, surface, method):
     stc = made_stc(data, **kwargs)
     expected = mne.extract_label_time_course(stc, labels, src, mode=method, verbose="ERROR")
     for inst in (stc, in_pieces(data, (100, 300), **kwargs)):
-        found = parcellate(inst, method=method).get_data()
-        assert_allclose(found, expected, rtol=0, atol=1e-12)
+        time_courses = parcellate(inst, method=method).get_data()
+        assert_allclose(time_courses, expected, rtol=0, atol=1e-12)
 
 
 def test_more_parcels_than_dimensions(asked):

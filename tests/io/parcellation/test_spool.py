@@ -18,9 +18,9 @@ def low_rank(n_blocks=6, dtype=float, seed=0):
     rng = np.random.default_rng(seed)
     mixing = rng.standard_normal((N_SOURCES, RANK)) * np.logspace(0, -4, RANK)
     blocks = []
-    for number in range(n_blocks):
+    for i_block in range(n_blocks):
         sensors = rng.standard_normal((RANK, 30))
-        sensors[-4:] *= number > 2
+        sensors[-4:] *= i_block > 2
         blocks.append((mixing @ sensors).astype(dtype))
     return blocks
 
@@ -35,8 +35,8 @@ def test_few_dimensions_need_little_space(dtype, rounding):
             spool.add(block)
         assert spool.file.tell() <= 6 * RANK * 30 * 8
         for _ in range(2):  # as often as one likes
-            for found, block in zip(spool, blocks, strict=True):
-                error = np.linalg.norm(found - block)
+            for spooled, block in zip(spool, blocks, strict=True):
+                error = np.linalg.norm(spooled - block)
                 assert error <= rounding * np.linalg.norm(block)
     assert spool.basis.shape[1] == RANK
     assert_allclose(spool.basis.T @ spool.basis, np.eye(RANK), atol=1e-13)
@@ -51,10 +51,10 @@ def test_many_dimensions_are_kept_as_they_are():
         for block in blocks:
             spool.add(block)
         assert [compressed for compressed, *_ in spool.blocks] == [True, True, False, False, False]
-        found = list(spool)
-    for ours, theirs in zip(found[:2], blocks, strict=False):
+        spooled = list(spool)
+    for ours, theirs in zip(spooled[:2], blocks, strict=False):
         assert_allclose(ours, theirs, atol=1e-11)
-    assert_array_equal(found[2:], blocks[2:])
+    assert_array_equal(spooled[2:], blocks[2:])
 
 
 def test_silence_has_no_dimensions():

@@ -12,13 +12,13 @@ from mne_hmm.io.parcellation.weights import Moments, parcel_weights, sources_of
 def made_parcels(weights, flips=None):
     """Parcels of an array of weights."""
     weights = np.asarray(weights, dtype=float)
-    names = tuple(f"parcel {number}" for number in range(weights.shape[1]))
+    names = tuple(f"parcel {i_parcel}" for i_parcel in range(weights.shape[1]))
     return Parcels(names, csc_array(weights), None if flips is None else csc_array(flips))
 
 
 def moments_of(x, parcels, cuts=()):
     """Sums over blocks of x (n_sources, n_times)."""
-    members = [sources_of(parcels.weights, number) for number in range(len(parcels.names))]
+    members = [sources_of(parcels.weights, i_parcel) for i_parcel in range(len(parcels.names))]
     used = np.unique(np.concatenate(members))
     assert len(used) == len(x)
     moments = Moments(members)
@@ -43,8 +43,8 @@ def test_reference(reference, name, cuts):
     atol = 1e-10 * np.abs(expected).max()
     assert_allclose(weights.toarray(), expected[used], rtol=0, atol=atol)
     expected = arrays[f"{name}_parcels"]
-    found = (x - moments.mean[:, np.newaxis]).T @ weights.toarray()
-    assert_allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
+    time_courses = (x - moments.mean[:, np.newaxis]).T @ weights.toarray()
+    assert_allclose(time_courses, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("overlap", [False, True])
