@@ -132,5 +132,6 @@ def test_any_bytes_are_no_model(tmp_path_factory, content):
     """Nothing short enough to be drawn by chance is a model."""
     fname = tmp_path_factory.mktemp("bytes") / "model.h5"
     fname.write_bytes(content)
-    with pytest.raises(OSError, match=r"model.h5"):
+    # The first bytes of HDF5 alone are a file that was cut off, or of somebody else.
+    with pytest.raises((OSError, ValueError), match=r"model.h5"):
         mne_hmm.read_hmm(fname)

@@ -325,11 +325,13 @@ def test_on_disk_before_it_takes_its_place(journal, monkeypatch):
     assert calls == ["fsync", "replace"]
 
 
-# The module is loaded alone, since it needs nothing of the package: no need to wait for TensorFlow.
+# The module is loaded without the engine's package: no need to wait for TensorFlow.
 WRITER = """
     import importlib.util, os, signal
     import numpy as np
-    spec = importlib.util.spec_from_file_location("checkpoint", {module!r})
+    spec = importlib.util.spec_from_file_location(
+        "mne_hmm.engine.runtime.checkpoint", {module!r}
+    )
     checkpoint = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(checkpoint)
     journal = checkpoint.Journal({folder!r}, {{"n_states": 6}}, seconds=0)
