@@ -342,6 +342,7 @@ WRITER = """
         if number == {last_words}:
             os.{killer} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         journal.update("training", {{"number": number, "array": np.full(300_000, float(number))}})
+        print("written", flush=True)
 """
 
 
@@ -368,13 +369,14 @@ def last_number(folder):
 def test_killed_at_any_moment(tmp_path):
     """Whenever that is, the last state can be read, and the next process goes on from it."""
     last = 0
-    for milliseconds in (0, 3, 11, 17, 23, 37, 53, 71, 150):
+    for n_written, milliseconds in ((0, 0), (1, 0), (1, 1), (2, 3), (2, 7), (3, 17), (3, 30)):
         with writer(tmp_path / "run") as process:
-            time.sleep(milliseconds / 1000)
+            for _ in range(n_written):
+                assert process.stdout.readline() == b"written\n"
+            time.sleep(milliseconds / 1000)  # somewhere in the next write
             process.kill()
         last, before = last_number(tmp_path / "run"), last
-        assert last >= before
-    assert last > 9
+        assert last >= before + n_written
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
