@@ -56,7 +56,7 @@ MEASURES = {
 @verbose
 @fill_doc
 def add_hmm_to_report(
-    report: mne.Report,
+    report: "mne.Report",
     hmm: HMM,
     inst: Any,
     *,
@@ -180,7 +180,7 @@ def _one_for_each(
 class _Page:
     """A section of a report."""
 
-    def __init__(self, report: mne.Report, section: str) -> None:
+    def __init__(self, report: "mne.Report", section: str) -> None:
         self.report, self.section, self.n_added = report, section, 0
 
     def html(self, title: str, text: str) -> None:

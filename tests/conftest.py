@@ -5,6 +5,12 @@ import os
 import sys
 from pathlib import Path
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Processes side by side share the cores. With a thread for each core, as libraries take them,
+    # every one of them would wait for the others. To be said before any of them is loaded.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        os.environ.setdefault(name, "1")
+
 import mne
 import numpy as np
 import pytest

@@ -9,26 +9,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import pooch
 from mne.utils import ProgressBar, logger
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ProtocolError
-from urllib3.util import Retry
-
-from .._utils.checks import plural
 
 if TYPE_CHECKING:
     from requests import Response, Session
-    from urllib3 import BaseHTTPResponse
 
-# Seconds that waits begin with, from the second repetition on; each is twice the last.
-FIRST_WAIT = 0.5
-# How often a request is made that brings nothing, and how often if nobody answers at all.
+# How often a request is made that brings nothing.
 N_TRIES = 6
-N_TRIES_UNANSWERED = 3
-# Longest time that a server may ask us to wait, in seconds.
-MAX_WAIT = 300.0
 # Seconds to reach a server, and for it to send the next bytes.
 TIMEOUT = (10, 60)
-# Answers after which asking again can help.
-TEMPORARY = (408, 425, 429, 500, 502, 503, 504)
 # Bytes read at a time; fewer than these are lost where a connection is cut.
 CHUNK_SIZE = 1 << 16
 # Fewer bytes are there before a progress bar could be read.
@@ -101,7 +89,11 @@ class _Downloader:
 
     def __call__(self, url: str, output_file: Any, _: Any) -> None:
         """Download a file; tries are counted anew when one brought more bytes than ever before."""
-        retry, largest = _Retry.of(N_TRIES), self._n_bytes()
+        from urllib3.exceptions import MaxRetryError, ProtocolError
+
+        from ._retry import LimitedRetry
+
+        retry, largest = LimitedRetry.of(N_TRIES), self._n_bytes()
         with _unreachable(url):
             while True:
                 try:
@@ -109,7 +101,7 @@ class _Downloader:
                     break
                 except _CutError as error:
                     if self._n_bytes() > largest:
-                        retry, largest = _Retry.of(N_TRIES), self._n_bytes()
+                        retry, largest = LimitedRetry.of(N_TRIES), self._n_bytes()
                     try:
                         retry = retry.increment("GET", url, error=ProtocolError(str(error)))
                     except MaxRetryError:
@@ -152,52 +144,16 @@ class _CutError(Exception):
     """A connection that ended too early."""
 
 
-class _LongWaitError(Exception):
-    """A server that asks to wait for longer than anybody would."""
-
-
-class _Retry(Retry):
-    """When and how often to ask again: urllib3's rules, with a log and a limit to waits."""
-
-    @classmethod
-    def of(cls, n_tries: int, *, answered: bool = True) -> "_Retry":
-        """Rules for a number of tries, or for fewer if nobody has answered and nobody does."""
-        return cls(
-            n_tries - 1,
-            connect=n_tries - 1 if answered else min(n_tries, N_TRIES_UNANSWERED) - 1,
-            status_forcelist=TEMPORARY,
-            backoff_factor=FIRST_WAIT,
-            raise_on_status=False,
-        )
-
-    def get_retry_after(self, response: "BaseHTTPResponse") -> float | None:
-        """Seconds a server asks to wait; headers that say nothing count as none."""
-        try:
-            seconds = super().get_retry_after(response)
-        except InvalidHeader:
-            return None
-        if seconds is not None and seconds > MAX_WAIT:
-            raise _LongWaitError(
-                f"the server asks to wait for {plural(round(seconds), 'second')}; try again then"
-            )
-        return seconds
-
-    def sleep(self, response: "BaseHTTPResponse | None" = None) -> None:
-        """Wait before asking again, and log why."""
-        last = self.history[-1]
-        reason = f"the server answers {last.status}" if last.error is None else last.error
-        logger.info(f"{last.url}: {reason}; asking again")
-        super().sleep(response)
-
-
 def _session(n_tries: int, *, answered: bool = False) -> "Session":
     """Make a session that asks again where that can help."""
     import requests
     from requests.adapters import HTTPAdapter
 
+    from ._retry import LimitedRetry
+
     session = requests.Session()
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=_Retry.of(n_tries, answered=answered)))
+        session.mount(scheme, HTTPAdapter(max_retries=LimitedRetry.of(n_tries, answered=answered)))
     return session
 
 
@@ -205,6 +161,8 @@ def _session(n_tries: int, *, answered: bool = False) -> "Session":
 def _unreachable(url: str) -> Iterator[None]:
     """Raise an error that names the address and the reason when a request has failed."""
     import requests
+
+    from ._retry import TEMPORARY, LongWaitError
 
     try:
         yield
@@ -214,13 +172,15 @@ def _unreachable(url: str) -> Iterator[None]:
         raise UnreachableError(
             f"{url}: the server answers {answer.status_code} {answer.reason}", status
         ) from error
-    except (requests.RequestException, _CutError, _LongWaitError) as error:
+    except (requests.RequestException, _CutError, LongWaitError) as error:
         raise UnreachableError(f"{url}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
     """Say in few words what went wrong."""
-    if isinstance(error, (_CutError, _LongWaitError)):
+    from ._retry import LongWaitError
+
+    if isinstance(error, (_CutError, LongWaitError)):
         return str(error)
     while error.__context__ is not None:  # the system's own words are at the bottom
         error = error.__context__

@@ -87,9 +87,12 @@ def runtime_settings() -> dict[str, str | int | bool | None]:
 
     from .runtime._tensorflow import tf
 
+    threads = tf.config.threading.get_intra_op_parallelism_threads()
+    if not threads:  # TensorFlow takes this variable, and then a thread for each core
+        variable = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
+        threads = int(variable) if variable.isdigit() else 0
     return {
         "tensorflow": tf.__version__,
-        "intra_op_threads": tf.config.threading.get_intra_op_parallelism_threads()
-        or os.cpu_count(),
+        "intra_op_threads": threads or os.cpu_count(),
         "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0",
     }

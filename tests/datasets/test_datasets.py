@@ -20,7 +20,7 @@ import pytest
 from osf_server import Server, wait_for
 
 import mne_hmm
-from mne_hmm.datasets import _download, fetch_atlas, fetch_osf  # its waits are shortened
+from mne_hmm.datasets import _download, _retry, fetch_atlas, fetch_osf  # waits are shortened
 from mne_hmm.datasets._registry import PLACES, fetch_registered, read_registry  # no public list
 
 GILES = "atlas-Giles_nparc-38_space-MNI_res-8x8x8.nii.gz"
@@ -37,7 +37,7 @@ def server(monkeypatch):
     monkeypatch.setenv("MNE_HMM_OSF_API", f"{server.url}/v2")
     monkeypatch.setenv("MNE_HMM_GITHUB", server.url)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(_download, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(_retry, "FIRST_WAIT", 0.01)
     yield server
     server.close()
 
@@ -418,7 +418,7 @@ def test_asked_to_wait_for_long(server, cache):
 
 def test_waits_grow(server, cache, monkeypatch):
     """The first repetition comes at once; from then on each wait is twice the last."""
-    monkeypatch.setattr(_download, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(_retry, "FIRST_WAIT", 0.05)
     server.add("data/note.txt", b"hello")
     server.faults["note.txt"] = [("status", 500, {})] * 3
     began = time.monotonic()
