@@ -18,6 +18,9 @@ from expected_skips import pytest_make_collect_report, pytest_runtest_makereport
 
 import mne_hmm
 
+# So that their assertions say what differs, as those of tests do.
+pytest.register_assert_rewrite("helpers", "input_cases", "oracle")
+
 REFERENCE = Path(__file__).parent / "data" / "reference"
 
 
