@@ -187,7 +187,7 @@ def console(tmp_path):
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
         command += [f"--user-data-dir={tmp_path}/profile", "--enable-logging=stderr", "--v=0"]
         done = subprocess.run(
-            [*command, fname.as_uri()], capture_output=True, text=True, timeout=120, check=True
+            [*command, fname.as_uri()], capture_output=True, text=True, timeout=600, check=True
         )
         return [line for line in done.stderr.splitlines() if "CONSOLE" in line], done.stdout
 

@@ -499,7 +499,7 @@ def test_a_folder_of_features_is_filled_by_one_call(tmp_path):
         time.sleep(1)
         assert not done
         process.kill()
-        thread.join(timeout=60)
+        thread.join(timeout=300)
     prepared, log = done
     assert f"is being filled by another process (process {process.pid}); waiting for it" in log
     np.testing.assert_array_equal(prepared.data[0], x.T.astype(np.float32))

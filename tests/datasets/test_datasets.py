@@ -582,7 +582,7 @@ def test_two_processes_at_once(server, cache, tmp_path):
         time.sleep(0.3)  # for the second to come as far as the first
     finally:
         gate.set()
-        outputs = [process.communicate(timeout=60) for process in both]
+        outputs = [process.communicate(timeout=300) for process in both]
     assert [out.split()[-1] for out, _ in outputs] == ["both", "both"], outputs
     assert len(server.downloads("set.zip")) == 1
 

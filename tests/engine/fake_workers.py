@@ -14,7 +14,7 @@ class _Table:
 
     def __init__(self, size):
         self.size, self.slots = size, [None] * size
-        self.barrier = threading.Barrier(size, timeout=120)
+        self.barrier = threading.Barrier(size, timeout=600)
         self.n_sums = 0
 
 

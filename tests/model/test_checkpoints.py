@@ -183,7 +183,7 @@ def test_killed_and_resumed(undisturbed, step, kind, folder, data, tmp_path, eve
     plan, hmm, moments = undisturbed
     n_writes = moments.index(moment(moments, step, kind)) + 1
     with process(folder, tmp_path / "run", plan, n_writes) as training:
-        assert training.communicate(timeout=120)[0] == "started\n"
+        assert training.communicate(timeout=600)[0] == "started\n"
         assert training.returncode == -signal.SIGKILL
     assert names_in(tmp_path / "run") == names_in(moments[n_writes - 1])
     assert_same_model(fit(data, tmp_path / "run", **plan), hmm)

@@ -303,7 +303,7 @@ def test_bits_do_not_depend_on_the_process(tmp_path, fitted):
         "random_state=3, verbose=False)\n"
         f"hmm.save({str(tmp_path / 'other.h5')!r})\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=600)
     other = mne_hmm.read_hmm(tmp_path / "other.h5")
     for name in ARRAYS:
         assert_array_equal(getattr(other, name), getattr(fitted, name))

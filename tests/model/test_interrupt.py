@@ -320,7 +320,7 @@ def test_from_outside(moment):
             if line.strip() == moment:
                 child.send_signal(signal.SIGINT)
                 break
-        rest, errors = child.communicate(timeout=300)
+        rest, errors = child.communicate(timeout=600)
     if moment == "prepared":
         assert child.returncode == -signal.SIGINT or "KeyboardInterrupt" in errors
         assert "model" not in rest

@@ -206,7 +206,7 @@ def test_processes_that_are_replaced():
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
     }
     run = subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=True, timeout=300
+        command, env=environment, capture_output=True, text=True, check=True, timeout=600
     )
     assert run.stdout.endswith("fits 4 4\n")
     assert "worker" not in run.stderr

@@ -385,7 +385,7 @@ def test_killed_in_the_middle_of_a_write(tmp_path, killer):
     """The state before is whole, and the part that was written is swept away in the end."""
     with writer(tmp_path / "run", 5, killer) as process:
         try:
-            assert process.wait(timeout=60) == -signal.SIGKILL
+            assert process.wait(timeout=300) == -signal.SIGKILL
         finally:
             process.kill()
     # Old states go after the new one has its place.
