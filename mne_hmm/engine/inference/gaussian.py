@@ -8,7 +8,7 @@ are of unit covariance. What a model says of recordings in the end is computed i
 the features as they are: one such pass costs little, and needs no well-conditioned covariances.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -32,13 +32,14 @@ FULL, DIAGONAL = "full", "diag"
 
 # A state with fewer samples per feature than this may hardly vary in some directions. Its
 # moments are added up in float64: rounding in float32 is a share of the largest variance, and
-# would drown the smallest.
+# would drown the smallest. Whoever has few samples in all has few in every batch, so that each
+# batch can say so for itself. Only those few are looked at, so float64 costs next to nothing.
 MIN_SAMPLES_PER_FEATURE = 10
 
-# Where most weights are smaller than this share of the mean of their state's, only the others are
-# looked at. What is left out of a state weighs less than this share of it, which is less than
-# rounding in float32. At nearly every sample one state explains the data far better than any other.
-NEGLIGIBLE = 1e-8
+# Weights smaller than this share of the mean of their state's are left out of moments. What is left
+# out of a state is then less than this share of it, which is less than rounding. At nearly every
+# sample one state explains the data far better than any other, so few weights are left.
+NEGLIGIBLE = {tf.float32: 1e-8, tf.float64: 1e-16}
 
 
 class Parameters(NamedTuple):
@@ -168,49 +169,63 @@ def _column_parts(n_features: int, dtype: "tf.DType") -> list[tuple[int, int]]:
 
 @cache_traced
 def _moment_function(
-    n_states: int, n_features: int, covariance_type: str, with_sums: bool, n_blocks: int
+    n_states: int,
+    n_features: int,
+    covariance_type: str,
+    with_sums: bool,
+    dtype: "tf.DType",
+    n_blocks: int,
 ) -> Callable[..., tuple[Tensor, Tensor]]:
-    """Trace weighted products (or squares) and sums of samples of some blocks, in float64."""
-    specs = tf.TensorSpec((None, n_features), tf.float32), tf.TensorSpec((None, n_states))
+    """Trace weighted products (or squares) and sums of samples of some blocks, in float64.
 
-    def of_block(x: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    Weights count where they are above their state's threshold. Products run in `dtype`.
+    """
+    in_block = tf.TensorSpec((None, n_features)), tf.TensorSpec((None, n_states), dtype)
+    of_states = tf.TensorSpec((n_states,), dtype)
+
+    def of_block(x: Tensor, weights: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+        weights = tf.where(weights > thresholds, weights, tf.zeros((), dtype))
+        sums = tf.zeros((n_states, n_features), dtype)
+        if with_sums:
+            sums = tf.matmul(weights, tf.cast(x, dtype), transpose_a=True)
         if covariance_type == DIAGONAL:
-            products = tf.matmul(weights, x * x, transpose_a=True)
+            products = tf.matmul(weights, tf.square(tf.cast(x, dtype)), transpose_a=True)
         else:
             products = products_of(x, weights)
-        sums = tf.zeros((n_states, n_features))
-        if with_sums:
-            sums = tf.matmul(weights, x, transpose_a=True)
         return tf.cast(products, tf.float64), tf.cast(sums, tf.float64)
 
     def products_of(x: Tensor, weights: Tensor) -> Tensor:
         by_state = tf.transpose(weights)
-        heavy = by_state > NEGLIGIBLE * tf.reduce_mean(by_state, 1, keepdims=True)
+        heavy = by_state > 0
         n_heavy = tf.reduce_sum(tf.cast(heavy, tf.int32), 1)
 
         def of_heavy() -> Tensor:
             places = tf.where(heavy)
-            chosen = tf.gather(x, places[:, 1])
+            chosen = tf.cast(tf.gather(x, places[:, 1]), dtype)
             weighted = chosen * tf.gather_nd(by_state, places)[:, None]
             weighted, chosen = (tf.split(v, n_heavy, num=n_states) for v in (weighted, chosen))
             pairs = zip(weighted, chosen, strict=True)
             return tf.stack([tf.matmul(a, b, transpose_a=True) for a, b in pairs])
 
         def of_all() -> Tensor:
-            weighted = tf.reshape(x[:, None] * weights[:, :, None], (-1, n_states * n_features))
-            products = tf.matmul(weighted, x, transpose_a=True)
+            rows = tf.cast(x, dtype)
+            weighted = tf.reshape(rows[:, None] * weights[:, :, None], (-1, n_states * n_features))
+            products = tf.matmul(weighted, rows, transpose_a=True)
             return tf.reshape(products, (n_states, n_features, n_features))
 
         return tf.cond(2 * tf.reduce_sum(n_heavy) < tf.size(weights), of_heavy, of_all)
 
-    of_one = tf.function(of_block, autograph=False, input_signature=specs)
+    of_one = tf.function(of_block, autograph=False, input_signature=(*in_block, of_states))
 
-    def moments(blocks: list[Tensor], weights: list[Tensor]) -> tuple[Tensor, Tensor]:
-        products, sums = zip(*map_blocks(of_one, blocks, weights), strict=True)
+    def moments(
+        blocks: list[Tensor], weights: list[Tensor], thresholds: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        of_blocks = map_blocks(lambda *block: of_one(*block, thresholds), blocks, weights)
+        products, sums = zip(*of_blocks, strict=True)
         return tf.add_n(products), tf.add_n(sums)
 
-    lists = [[spec] * n_blocks for spec in specs]
-    return tf.function(moments, autograph=False).get_concrete_function(*lists)
+    lists = [[spec] * n_blocks for spec in in_block]
+    return tf.function(moments, autograph=False).get_concrete_function(*lists, of_states)
 
 
 @dataclass(frozen=True)
@@ -305,7 +320,6 @@ def batch_moments(
     covariance_type: str = FULL,
     *,
     with_sums: bool = True,
-    precise: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Add up weighted samples and their products over a batch.
 
@@ -318,34 +332,21 @@ def batch_moments(
     sums = np.zeros((n_states, n_features))
     second = (n_features,) if covariance_type == DIAGONAL else (n_features, n_features)
     products = np.zeros((n_states, *second))
-    lengths = [len(block) for block in blocks]
-    for called in by_calls(blocks, tf.split(tf.cast(weights, tf.float32), lengths)):
-        new_products, new_sums = _moment_function(*kind, len(called[0]))(*called)
-        products += new_products.numpy()
-        sums += new_sums.numpy()
-    for k in precise:
-        of_state = tf.split(weights[:, k], lengths)
-        precise_sums, products[k] = _precise_moments(blocks, of_state, covariance_type)
-        sums[k] = precise_sums if with_sums else 0.0
-    return sums, products
-
-
-def _precise_moments(
-    blocks: list[Tensor], weights: list[Tensor], covariance_type: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted sums and products (or squares) for one state, in float64."""
-    n_features = blocks[0].shape[1]
-    sums = np.zeros(n_features)
-    products = np.zeros(n_features if covariance_type == DIAGONAL else (n_features, n_features))
-    for x, of_block in zip(blocks, weights, strict=True):
-        rows = tf.where(of_block > np.finfo(float).eps)[:, 0]
-        chosen = tf.cast(tf.gather(x, rows), tf.float64)
-        weighted = chosen * tf.cast(tf.gather(of_block, rows), tf.float64)[:, None]
-        sums += tf.reduce_sum(weighted, 0).numpy()
-        if covariance_type == DIAGONAL:
-            products += tf.reduce_sum(weighted * chosen, 0).numpy()
-        else:
-            products += tf.matmul(weighted, chosen, transpose_a=True).numpy()
+    by_block = tf.split(weights, [len(block) for block in blocks])
+    totals = tf.reduce_sum(weights, 0).numpy()
+    is_small = totals < MIN_SAMPLES_PER_FEATURE * n_features
+    for dtype, states in ((tf.float32, ~is_small), (tf.float64, is_small)):
+        if not states.any():
+            continue
+        # No weight of the other states is above.
+        thresholds = np.where(states, NEGLIGIBLE[dtype] * totals / len(weights), np.inf)
+        thresholds = tf.constant(thresholds, dtype)
+        in_dtype = (tf.cast(of_block, dtype) for of_block in by_block)
+        for called in by_calls(blocks, in_dtype):
+            function = _moment_function(*kind, dtype, len(called[0]))
+            new_products, new_sums = function(*called, thresholds)
+            products += new_products.numpy()
+            sums += new_sums.numpy()
     return sums, products
 
 
@@ -357,7 +358,6 @@ def weighted_moments(
     Shapes: ``weights`` (n_samples, n_states).
     """
     (total,) = data.workers.total([weights.sum(0, dtype=float)])
-    precise = find_small_states(total, data.n_features)
     of_sums = (weights.shape[1], data.n_features)
     # Zeros, for a worker may have no recording.
     empty = np.zeros(of_sums if covariance_type == DIAGONAL else (*of_sums, data.n_features))
@@ -365,14 +365,7 @@ def weighted_moments(
     for batch in data:
         rows = tf.constant(weights[start : start + batch.n_samples])
         start += batch.n_samples
-        parts.append(
-            batch_moments(batch, rows, covariance_type, with_sums=with_sums, precise=precise)
-        )
+        parts.append(batch_moments(batch, rows, covariance_type, with_sums=with_sums))
     of_worker = [np.sum(values, 0) for values in zip(*parts, strict=True)]
     sums, products = data.workers.total(of_worker)
     return Moments(total, sums, products)
-
-
-def find_small_states(weights: np.ndarray, n_features: int) -> set[int]:
-    """Find states with so few samples that their moments need float64."""
-    return set(np.flatnonzero(weights < MIN_SAMPLES_PER_FEATURE * n_features).tolist())

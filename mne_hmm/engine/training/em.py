@@ -10,7 +10,7 @@ needs about half of the passes.
 """
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -24,7 +24,6 @@ from ..inference.gaussian import (
     Moments,
     Parameters,
     batch_moments,
-    find_small_states,
 )
 from ..inference.linalg import cholesky, eigh
 from ..inference.samples import Batch, Data
@@ -101,8 +100,6 @@ class EMRun:
     """What `parameters` were made from; None before the first update."""
     n_taken_back: int = 0
     """Updates that raised the free energy, and were made again without going beyond."""
-    n_again: int = 0
-    """Passes that were made again because states turned out to have few samples."""
 
     @property
     def n_updates(self) -> int:
@@ -112,7 +109,7 @@ class EMRun:
     @property
     def n_passes(self) -> int:
         """Number of passes over the data so far."""
-        return len(self.free_energy) + self.n_taken_back + self.n_again
+        return len(self.free_energy) + self.n_taken_back
 
 
 def posterior(
@@ -141,32 +138,13 @@ def _smooth_batch(emission: Emission, batch: Batch, parameters: Parameters) -> S
     )
 
 
-def expect(
-    data: Data,
-    parameters: Parameters,
-    rule: UpdateRule,
-    precise: Collection[int] = (),
-) -> Statistics:
+def expect(data: Data, parameters: Parameters, rule: UpdateRule) -> Statistics:
     """Sum up all data under the posterior of their states (the E-step).
 
     Densities, posterior and sums are computed batch by batch, so that the data are met once
     and no more than a batch of them is needed in memory.
     """
-    return _expect_and_count(data, parameters, rule, precise)[0]
-
-
-def _expect_and_count(
-    data: Data, parameters: Parameters, rule: UpdateRule, precise: Collection[int]
-) -> tuple[Statistics, int]:
-    """Sum up all data as `expect` does, and count the passes that had to be made again."""
-    n_again = 0
-    while True:
-        statistics = expect_batches(data, data, parameters, rule, precise)
-        small = find_small_states(statistics.moments.weights, data.n_features)
-        if not rule.learn_emissions or small <= set(precise):
-            return statistics, n_again
-        precise = small | set(precise)
-        n_again += 1
+    return expect_batches(data, data, parameters, rule)
 
 
 def expect_batches(
@@ -174,7 +152,6 @@ def expect_batches(
     batches: Iterable[Batch],
     parameters: Parameters,
     rule: UpdateRule,
-    precise: Collection[int] = (),
 ) -> Statistics:
     """Sum up some batches of each worker under the posterior of their states."""
     emission = Emission(parameters.means, parameters.covariances, rule.covariance_type)
@@ -191,7 +168,6 @@ def expect_batches(
                     smoothed.posteriors,
                     rule.covariance_type,
                     with_sums=with_sums,
-                    precise=precise,
                 )
         evidence = smoothed.log_evidence.sum(keepdims=True)
         return evidence, smoothed.transitions, smoothed.initial, smoothed.weights, sums, products
@@ -307,7 +283,7 @@ def converge(
     while True:
         began = time.perf_counter()
         if run.statistics is None:
-            run.statistics, objective = _make_pass(data, run, run.parameters, rule, prior)
+            run.statistics, objective = _make_pass(data, run.parameters, rule, prior)
         elif run.converged or run.n_updates >= max_iter or monitor.is_enough(run):
             return run
         else:
@@ -322,15 +298,13 @@ def _update_run(
     data: Data, run: EMRun, latest: Statistics, rule: UpdateRule, prior: Prior
 ) -> float:
     """Update a run from its latest statistics, never upwards; return the new log probability."""
-    # Weights change little from pass to pass: twice as many are few enough.
-    precise = find_small_states(latest.moments.weights / 2, data.n_features)
     limit = run.free_energy[-1] + ROUNDING * abs(run.free_energy[-1])
     beyond = None
     if run.followed is not None and run.step > 1:
         beyond = _extrapolate(run.followed, latest, run.step, rule)
     for target in [latest] if beyond is None else [beyond, latest]:
         parameters = update(run.parameters, target, rule, prior)
-        statistics, objective = _make_pass(data, run, parameters, rule, prior, precise)
+        statistics, objective = _make_pass(data, parameters, rule, prior)
         if target is latest or -objective / data.n_samples <= limit:
             break
         run.n_taken_back += 1
@@ -340,16 +314,10 @@ def _update_run(
 
 
 def _make_pass(
-    data: Data,
-    run: EMRun,
-    parameters: Parameters,
-    rule: UpdateRule,
-    prior: Prior,
-    precise: Collection[int] = (),
+    data: Data, parameters: Parameters, rule: UpdateRule, prior: Prior
 ) -> tuple[Statistics, float]:
     """Sum up all data, and compute the log probability of them and the parameters."""
-    statistics, n_again = _expect_and_count(data, parameters, rule, precise)
-    run.n_again += n_again
+    statistics = expect(data, parameters, rule)
     return statistics, statistics.log_evidence + prior.log_density(parameters, rule)
 
 

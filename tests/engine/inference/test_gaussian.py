@@ -170,6 +170,29 @@ def test_moments_of_states_with_few_samples_are_exact(case, covariance_type):
     assert_allclose(got.sums[1], sums, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag"])
+def test_few_samples_in_all_are_few_in_every_batch(monkeypatch, covariance_type):
+    # Recordings that are batches of their own: in one of them the second state has many samples,
+    # in the other it is far from all others, and has next to none.
+    monkeypatch.setattr(samples_module, "BATCH_LENGTH", 1)
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(2 * N_SAMPLES, 2)).astype(np.float32)
+    x[-3:] += 1e4
+    weights = np.zeros((2 * N_SAMPLES, 2), np.float32)
+    weights[:, 0] = 1.0
+    weights[-3:] = [0.0, 1.0]
+    weights[: N_SAMPLES // 2] = [0.0, 1.0]
+    samples = Samples(np.split(x, 2), [[N_SAMPLES]] * 2)
+    for n_many in (N_SAMPLES // 2, 0):
+        weights[: N_SAMPLES // 2] = [n_many == 0, n_many > 0]
+        got = weighted_moments(_data(samples), weights, covariance_type)
+        products = _float64_moments(x, weights)[1]
+        if covariance_type == "diag":
+            products = np.einsum("kii->ki", products)
+        # The few are summed in float64 in either case, and dwarf the others.
+        assert_allclose(got.products[1], products[1], rtol=1e-9 if n_many else 1e-13)
+
+
 @pytest.mark.parametrize("n_samples", [20, N_SAMPLES])
 def test_sums_are_left_out_on_request(n_samples):
     x = np.random.default_rng(0).normal(size=(n_samples, 4)).astype(np.float32)
@@ -185,6 +208,8 @@ def test_sums_are_left_out_on_request(n_samples):
 # Blocks
 
 
+# Of two features or ten, there is one kind of product: each has functions to trace.
+@pytest.mark.parametrize("case", [10, 40], indirect=True, ids="{} features".format)
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
 @pytest.mark.parametrize("weight", [1.0, 1e-3], ids=["many samples", "few samples"])
 def test_results_do_not_depend_on_the_blocks(case, monkeypatch, covariance_type, weight):
@@ -249,7 +274,8 @@ def test_traces_are_as_few_as_the_kinds_of_work(monkeypatch):
                 assert emission.log_densities(data).shape == (n, n_states)
             weighted_moments(data, weights, covariance_type)
     after = [function.cache_info().misses for function in functions]
-    assert np.subtract(after, before).tolist() == [6, 6]  # 1, 2 and 8 blocks for each form
+    # 1, 2 and 8 blocks for each form; and moments of few samples, which are one block.
+    assert np.subtract(after, before).tolist() == [6, 6 + 2]
 
 
 # Factorizations

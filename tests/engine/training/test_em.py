@@ -16,7 +16,6 @@ from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
 from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.inference.compilation import _compiled  # its cache counts
 from mne_hmm.engine.inference.gaussian import Moments
-from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training.em import (
     MIN_SHARE_LEFT,
     MIN_STATE_WEIGHT,
@@ -232,29 +231,28 @@ RECORDINGS = [[600], [1], [120, 1, 179], [200], [90, 9], [300]]
 
 
 @pytest.mark.parametrize("covariance_type", ["full", "diag"])
-@pytest.mark.parametrize("batch_length", [2**15, 400, 1], ids=["one", "three", "six"])
-def test_sums_over_batches_are_those_of_the_oracle(monkeypatch, covariance_type, batch_length):
-    monkeypatch.setattr(samples_module, "BATCH_LENGTH", batch_length)
+def test_sums_over_batches_are_those_of_the_oracle(monkeypatch, covariance_type):
     x, parameters = _simulated()
-    data = _data(x, RECORDINGS)
-    n_batches = {2**15: 1, 400: 3, 1: 6}[batch_length]
-    assert len(list(data)) == n_batches
-    # Every recording is met once, in order, and so is every row.
-    assert [i_recording for batch in data for i_recording in batch.recordings] == list(range(6))
-    rows = np.concatenate([block for batch in data for block in batch.blocks])
-    assert_array_equal(rows, x.astype(np.float32))
     lengths = [n for of_recording in RECORDINGS for n in of_recording]
-    assert [n for batch in data for n in batch.layout.lengths] == lengths
     rule = UpdateRule(learn_means=True, covariance_type=covariance_type)
     want = _oracle_statistics(x, lengths, parameters, covariance_type)
-    _check_statistics(expect(data, parameters, rule), want, N_SAMPLES)
+    for batch_length, n_batches in ((2**15, 1), (400, 3), (1, 6)):
+        monkeypatch.setattr(samples_module, "BATCH_LENGTH", batch_length)
+        data = _data(x, RECORDINGS)
+        assert len(list(data)) == n_batches
+        # Every recording is met once, in order, and so is every row.
+        assert [i_recording for batch in data for i_recording in batch.recordings] == list(range(6))
+        rows = np.concatenate([block for batch in data for block in batch.blocks])
+        assert_array_equal(rows, x.astype(np.float32))
+        assert [n for batch in data for n in batch.layout.lengths] == lengths
+        _check_statistics(expect(data, parameters, rule), want, N_SAMPLES)
 
 
 def test_many_short_recordings_at_once_are_as_one_by_one():
-    # Two hundred recordings of one to nine samples in one batch.
+    # A hundred recordings of one to nine samples in one batch.
     rng = np.random.default_rng(1)
     x, parameters = _simulated()
-    lengths = rng.integers(1, 10, 200)
+    lengths = rng.integers(1, 10, 100)
     x = x[: lengths.sum()]
     data = _data(x, [[int(n)] for n in lengths])
     assert len(list(data)) == 1
@@ -271,56 +269,28 @@ def test_many_short_recordings_at_once_are_as_one_by_one():
     evidence = [inference.log_evidence for inference in alone]
     assert_allclose(each.log_evidence, evidence, rtol=0, atol=2e-5)
     # The engine, too, must not know who shares a batch: to the bit, but for the sums.
-    for i_chain in (0, 57, 199):
-        first = int(lengths[:i_chain].sum())
-        part = x[first : first + lengths[i_chain]].astype(np.float32)
-        by_itself = infer(Samples([part], [[len(part)]]), parameters)
-        assert_allclose(each.log_evidence[i_chain], by_itself.log_evidence[0], rtol=0, atol=2e-5)
-        same = each.probabilities[first : first + len(part)]
-        assert_allclose(same, by_itself.probabilities, rtol=0, atol=1e-6)
+    for chains in (slice(0, 50), slice(50, 100)):
+        rows = slice(lengths[: chains.start].sum(), lengths[: chains.stop].sum())
+        part = x[rows].astype(np.float32)
+        by_half = infer(Samples([part], [lengths[chains].tolist()]), parameters)
+        assert_allclose(each.log_evidence[chains], by_half.log_evidence, rtol=0, atol=2e-5)
+        assert_allclose(each.probabilities[rows], by_half.probabilities, rtol=0, atol=1e-6)
 
 
 def test_recursions_are_compiled_once_for_lengths_alike():
-    # Recordings of nearly equal lengths, and several passes. No other test has five states.
+    # Recordings of nearly equal lengths, and several passes. Other tests may have compiled it.
     rng = np.random.default_rng(2)
     before = _compiled.cache_info()
     rule, n_calls = UpdateRule(learn_means=True), 0
     for length in (1500, 1494, 1481, 1423):
         x = rng.normal(size=(length, 4))
         data = _data(x, [[length]])
-        run = EMRun(Parameters(*random_model(rng, 5, 4)))
+        run = EMRun(Parameters(*random_model(rng, N_STATES, 4)))
         converge(data, run, rule, max_iter=2, tol=-1)
         n_calls += len(run.free_energy)
     after = _compiled.cache_info()
-    assert after.misses - before.misses == 1
+    assert after.misses - before.misses <= 1
     assert after.hits - before.hits >= n_calls - 1
-
-
-def test_sums_of_few_samples_are_formed_anew_in_double_precision(monkeypatch):
-    # Only where that is needed, and never twice: a pass is what training costs.
-    x, parameters = _simulated()
-    passes = []
-    real = em_module.expect_batches
-
-    def counted(*args):
-        passes.append(set(args[4]))
-        return real(*args)
-
-    monkeypatch.setattr(em_module, "expect_batches", counted)
-    data, rule = _data(x), UpdateRule(learn_means=True)
-    expect(data, parameters, rule)
-    assert passes == [set()]
-    passes.clear()
-    means = parameters.means.copy()
-    means[1] = 1e3
-    expect(data, parameters._replace(means=means), rule)
-    assert passes == [set(), {1}]
-    passes.clear()
-    # A run knows the weights of the pass before.
-    start = parameters._replace(means=means, covariances=1.5 * parameters.covariances)
-    run = converge(data, EMRun(start), rule, max_iter=3, tol=-1)
-    assert len(run.free_energy) > 1
-    assert passes == [set(), {1}] + [{1}] * run.n_updates
 
 
 # What an update must not do
@@ -331,7 +301,7 @@ def test_sums_of_few_samples_are_formed_anew_in_double_precision(monkeypatch):
 def test_free_energy_never_rises(rule, seed):
     data = _data(_random_data(seed))
     start = _start(data, _random_labels(seed), rule)
-    run = converge(data, start, rule, max_iter=40, tol=0)
+    run = converge(data, start, rule, max_iter=25, tol=0)
     _check_never_rises(run)
     assert run.n_updates >= 20
     assert run.free_energy[0] - run.free_energy[-1] > 0.05  # there was something to learn
@@ -436,13 +406,32 @@ def _with_few(n_few, spread, seed, n_features=10):
     return _standardized(x), labels
 
 
-@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
-@pytest.mark.parametrize("spread", [0.02, 2.0, 6.0])
-@pytest.mark.parametrize(("n_few", "seed"), [(1, 0), (4, 0), (8, 3), (9, 1), (10, 2), (12, 0)])
-def test_a_state_with_few_samples_stays_finite(rule, n_few, seed, spread):
+# Numbers of few samples and seeds. Were sums in single precision, free energy would rise, for some
+# spreads, where these are eight to ten.
+FEW = [(1, 0), (4, 0), (8, 3), (9, 1), (10, 2), (12, 0)]
+# Of each rule, spreads of these with which its tests are not slow.
+FAST = {
+    "full, means": [[6.0], [2.0], [0.02], [0.02], [0.02], [0.02]],
+    "full, zero means": [[0.02], [6.0], [2.0], [2.0, 6.0], [2.0], []],
+    "diag, means": [[0.02], [], [], [2.0], [], []],
+    "diag, zero means": [[2.0], [], [], [], [], [6.0]],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "n_few", "seed", "spread"),
+    [
+        pytest.param(name, *few, spread, marks=() if spread in fast else pytest.mark.slow)
+        for name, of_rule in FAST.items()
+        for few, fast in zip(FEW, of_rule, strict=True)
+        for spread in (0.02, 2.0, 6.0)
+    ],
+)
+def test_a_state_with_few_samples_stays_finite(name, n_few, seed, spread):
     # Fewer samples than features, or hardly more: without a floor the covariance is singular,
     # and were its sums rounded to single precision, the free energy would rise by 1e-4 of
     # itself, for the seeds that were chosen here.
+    rule = RULES[name]
     x, labels = _with_few(n_few, spread, seed)
     data = _data(x)
     run = converge(data, _start(data, labels, rule), rule, max_iter=20, tol=-1)
@@ -602,17 +591,16 @@ def test_every_pass_over_the_data_is_counted(step):
     data = _Counted(Samples(of_recording, [[n] for n in LENGTHS]), N_STATES * x.shape[1])
     run = _start(data, labels, rule)
     run.step, data.n_passes = step, 0  # a start needs sums, too
-    converge(data, run, rule, max_iter=1, tol=-1)
-    assert run.n_again > 0  # nothing was known of the weights before the first pass
     converge(data, run, rule, max_iter=12, tol=-1)
     assert (run.n_taken_back > 0) == (step == 30.0)
-    assert run.n_passes == data.n_passes == len(run.free_energy) + run.n_taken_back + run.n_again
+    # Also where a state has few samples, which nobody knows before the first pass.
+    assert run.n_passes == data.n_passes == len(run.free_energy) + run.n_taken_back
 
 
 # Beyond the update
 
 
-def _slow(seed=0):
+def _slow(seed):
     """Samples of states that are hard to tell apart, and a start far away: a long way to go."""
     x, _ = _simulated(seed, spread=0.2)
     return x, _random_labels(seed)
@@ -622,7 +610,7 @@ def _slow(seed=0):
 @pytest.mark.parametrize("learn_means", [True, False])
 def test_going_beyond_comes_to_the_same_optimum_sooner(covariance_type, learn_means):
     rule = UpdateRule(learn_means, covariance_type=covariance_type)
-    x, labels = _slow()
+    x, labels = _slow(0 if covariance_type == "full" else 3)  # some 30 to 60 plain updates
     data = _data(x)
     start = _start(data, labels, rule).parameters
     plain = converge(data, EMRun(start, step=1), rule, max_iter=400, tol=1e-6)
