@@ -53,7 +53,9 @@ def test_run(tmp_path, code, variable, code_of_exit, closing):
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "expected_skips", "-p", "no:cacheprovider", "."],
         cwd=tmp_path,
-        env=os.environ | {VARIABLE: variable, "PYTHONPATH": str(Path(__file__).parent)},
+        env=os.environ
+        | {VARIABLE: variable, "PYTHONPATH": str(Path(__file__).parent)}
+        | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},  # most of the time is theirs
         capture_output=True,
         text=True,
         check=False,

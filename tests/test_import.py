@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import mne_hmm
 
 # Loggers, warning filters and random state, and the heavy libraries that are loaded.
@@ -89,16 +91,54 @@ out = before, state(), theirs, heavy_after_fit, heavy()
 
 
 def test_tensorflow_comes_quietly(tmp_path):
-    """The start-up notes of TensorFlow do not reach the user."""
-    code = "import mne_hmm.engine\nout = heavy(), os.environ['TF_CPP_MIN_LOG_LEVEL']"
-    (heavy, level), printed = run_fresh(code, tmp_path)
+    """The start-up notes of TensorFlow do not reach the user, and it need not bring TensorBoard."""
+    code = """
+sys.modules["tensorboard"] = None
+import mne_hmm.engine
+from mne_hmm.engine.runtime._tensorflow import tf
+log = mne_hmm.engine.Log("logs")
+log.log("training", 0, 1.0, 0.5)
+log.close()
+(fname,) = os.listdir("logs/training")
+records = tf.data.TFRecordDataset(f"logs/training/{fname}").as_numpy_iterator()
+events = map(tf.compat.v1.Event.FromString, records)
+values = [
+    [event.step, value.tag, float(tf.make_ndarray(value.tensor))]
+    for event in events for value in event.summary.value
+]
+out = heavy(), os.environ["TF_CPP_MIN_LOG_LEVEL"], values
+"""
+    (heavy, level, values), printed = run_fresh(code, tmp_path)
     assert "tensorflow" in heavy
     assert level == "2"
+    assert values == [[0, "free_energy", 1.0], [0, "seconds", 0.5]]
     assert printed == ""
+
+
+# Only remembers the level when it was loaded.
+STAND_IN = """
+import os, types
+level = os.environ["TF_CPP_MIN_LOG_LEVEL"]
+config = types.SimpleNamespace(list_physical_devices=list)
+"""
 
 
 def test_users_log_level_stands(tmp_path):
     """Whoever asks TensorFlow for its notes keeps that level."""
+    (tmp_path / "tensorflow.py").write_text(STAND_IN)
+    ours = Path(mne_hmm.__file__).parent / "engine" / "runtime" / "_tensorflow.py"
+    code = f"""
+import runpy
+tf = runpy.run_path({str(ours)!r})["tf"]
+out = tf.level, os.environ["TF_CPP_MIN_LOG_LEVEL"]
+"""
+    for asked, expected in (({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0"), ({}, "2")):
+        levels, _ = run_fresh(code, tmp_path, **asked)
+        assert levels == [expected] * 2
+
+
+@pytest.mark.slow
+def test_users_log_level_stands_in_tensorflow(tmp_path):
     code = "import mne_hmm.engine\nout = os.environ['TF_CPP_MIN_LOG_LEVEL']"
     level, _ = run_fresh(code, tmp_path, TF_CPP_MIN_LOG_LEVEL="0")
     assert level == "0"

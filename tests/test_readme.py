@@ -47,7 +47,7 @@ def test_ten_lines(empty_folder, capsys):
     (code,) = blocks("python")
     assert len([line for line in code.splitlines() if line]) == 10
     for seed, fname in enumerate(re.findall(r'"([^"]+_parc-raw\.fif)"', code)):
-        raw, _ = mne_hmm.simulate_raw(duration=30.0, random_state=seed)
+        raw, _ = mne_hmm.simulate_raw(duration=6.0, snr=4.0, random_state=seed)
         raw.save(fname)
     names = {}
     exec(code, names)

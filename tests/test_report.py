@@ -11,6 +11,7 @@ import pytest
 from helpers import states_of
 
 import mne_hmm
+from mne_hmm import report as report_module
 from mne_hmm.report import find_cautions
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -67,8 +68,10 @@ def test_everything_is_there(report, fitted, simulated):
     assert "None." in text_of(report, "Warnings")
 
 
-def test_several_recordings_in_a_report_that_is_there(fitted, simulated, tmp_path):
+def test_several_recordings_in_a_report_that_is_there(fitted, simulated, tmp_path, monkeypatch):
     """A section of its own, means with deviations, and states that were found before."""
+    # Networks of all bands are drawn for one recording, which takes long.
+    monkeypatch.setattr(report_module, "BANDS", {"alpha": report_module.BANDS["alpha"]})
     raw, _ = simulated
     raws = [raw.copy().crop(0, 20), raw.copy().crop(20, 59)]
     states = fitted.predict(raws)

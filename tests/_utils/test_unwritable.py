@@ -366,6 +366,7 @@ def test_two_processes_write_the_same_file(tmp_path):
         stored = mne_hmm.read_hmm(folder / "shared.h5")
         assert any(same_model(stored, hmm) for hmm in models)
         n_read += 1
+        time.sleep(0.02)  # leaves the time of the processor to them
     assert n_read > 1
     won = [json.loads(writer.communicate()[0]) for writer in writers]
     assert sorted(won[0] + won[1]) == list(range(30))

@@ -19,6 +19,7 @@ from command_runs import fails, run
 from helpers import three_states
 
 import mne_hmm
+from mne_hmm import report
 from mne_hmm._utils import locks  # for the moment when a lock has just been taken
 from mne_hmm.cli.config import NOT_IN_FILES
 from mne_hmm.cli.inputs import digests, names_of
@@ -43,11 +44,14 @@ def documented():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with three short recordings, and the page's file of options."""
+    """A folder with three short recordings, and the page's file of options.
+
+    One recording and two of them are cut into chunks of one length, and into groups of one size.
+    """
     folder = tmp_path_factory.mktemp("commands")
     for i_subject in range(3):
         raw, _ = mne_hmm.simulate_raw(
-            3, n_channels=4, duration=16.0, mean_lifetime=0.3, snr=4.0, random_state=i_subject
+            3, n_channels=4, duration=8.0, mean_lifetime=0.3, snr=4.0, random_state=i_subject
         )
         raw.set_meas_date(1_000_000_000 + i_subject).save(
             folder / f"sub-0{i_subject + 1}_parc-raw.fif"
@@ -60,11 +64,13 @@ def folder(tmp_path_factory):
 def printed(folder):
     """Run all commands of the page, in order; give what each of them printed.
 
-    Only the search for the best optimum is left out, which takes long.
+    Only the search for the best optimum is left out, which takes long, and so do the maps and
+    networks of all bands but one.
     """
     out = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(report, "BANDS", {"alpha": report.BANDS["alpha"]})
         for program, *argv in documented():
             assert program == "mne-hmm"
             out[" ".join(argv[:2])] = run(*argv, *(QUICKER if argv[0] == "fit" else []))
@@ -206,7 +212,7 @@ def test_report(folder, printed):
 def test_info(folder, printed):
     """Everything is told for what it is."""
     assert "4 misc" in printed["info sub-01_parc-raw.fif"]
-    assert "16.0 s" in printed["info sub-01_parc-raw.fif"]
+    assert "8.0 s" in printed["info sub-01_parc-raw.fif"]
     assert "n_states       3" in printed["info again"]
     assert "changed since  none" in printed["info again"]
     assert "3 (state_0, state_1, state_2)" in run("info", folder / "results" / "hmm.h5")
@@ -553,7 +559,7 @@ def test_interrupted(folder, tmp_path, monkeypatch, capsys):
     file = folder / "sub-01_parc-raw.fif"
     checkpoints = tmp_path / "checkpoints"
     fit = ["fit", file, "--n-states", "3", "--n-components", "12", "--no-refine", "--tol", "0"]
-    fit += ["--n-init", "6", "--max-iter", "60"]
+    fit += ["--n-init", "3", "--max-iter", "20"]
     assert "--checkpoint-dir needs --seed" in fails(
         capsys, *fit, "--checkpoint-dir", checkpoints, "-o", tmp_path / "out"
     )
@@ -610,8 +616,10 @@ def test_installed_command(folder, tmp_path):
 
 def test_select(tmp_path, capsys):
     """The recommendation is that of Python; table, figure and text are left, the same again."""
-    np.save(tmp_path / "x.npy", three_states(6000).T)
-    argv = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --max-iter 30 --seed 0")
+    # Chunks of the whole and of its halves are as long, and in groups as large.
+    np.save(tmp_path / "x.npy", three_states(3600).T)
+    argv = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --seed 0")
+    argv += ["--max-iter", "30", "--tol", "0.3"]
     argv = ["select", tmp_path / "x.npy", "--sfreq", "100", "--preparation", "as_is", *argv]
     text = run(*argv, "-o", tmp_path / "out")
     selection = mne_hmm.select_n_states(
@@ -621,6 +629,7 @@ def test_select(tmp_path, capsys):
         n_repeats=2,
         n_init=1,
         max_iter=30,
+        tol=0.3,
         sfreq=100.0,
         preparation=mne_hmm.Preparation.as_is(),
         random_state=0,

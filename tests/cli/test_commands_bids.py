@@ -16,6 +16,7 @@ from command_runs import fails, run
 from helpers import bids_errors
 
 import mne_hmm
+from mne_hmm import report
 from mne_hmm.cli.config import collect_bids
 from mne_hmm.cli.options import BIDS
 from mne_hmm.cli.parser import parse
@@ -151,8 +152,10 @@ def test_apply_and_repeat(data_set, results, tmp_path):
     )
 
 
-def test_fit_repeated_and_reported(results, tmp_path):
+def test_fit_repeated_and_reported(results, tmp_path, monkeypatch):
     """A fit comes out the same, and its recordings are found for a report."""
+    # Networks of one band are enough here; drawing takes long.
+    monkeypatch.setattr(report, "BANDS", {"alpha": report.BANDS["alpha"]})
     again = tmp_path / "again"
     assert "All 13 files" in run("repeat", results / "run.json", "-o", again)
     before, after = contents(results), contents(again)

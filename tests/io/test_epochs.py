@@ -340,7 +340,7 @@ def test_overlapping_epochs(tmp_path, raw, hmm, made_up):
     if made_up:
         epochs = mne.EpochsArray(make_epochs(raw).get_data(), raw.info, verbose="ERROR")
     else:
-        events = mne.make_fixed_length_events(raw, duration=0.7)
+        events = mne.make_fixed_length_events(raw, duration=0.7)[:20]
         epochs = mne.Epochs(raw, events, tmin=0, tmax=1, baseline=None, verbose="ERROR")
     states = hmm.predict(epochs)
     message = r"epochs 0 and 1 overlap in the recording.*axis for the epochs, or to_epochs\(\)"

@@ -151,7 +151,7 @@ def cases(draw):
 @settings(
     derandomize=True,
     deadline=None,
-    max_examples=150,
+    max_examples=100,
     suppress_health_check=[HealthCheck.too_slow],
 )
 def test_states_of_epochs_are_where_their_samples_are(case):

@@ -45,17 +45,19 @@ def test_saved_and_read(tmp_path, simulated, dated):
 
 
 @pytest.mark.parametrize(
-    "preparation",
+    ("preparation", "refine"),
     [
-        mne_hmm.Preparation.as_is(),
-        mne_hmm.Preparation(n_components=0.9, n_embeddings=3, l_freq=None),
-        mne_hmm.Preparation.amplitude_envelope(n_components=4, whiten=True),
+        (mne_hmm.Preparation.as_is(), True),
+        (mne_hmm.Preparation(n_components=0.9, n_embeddings=3, l_freq=None), False),
+        (mne_hmm.Preparation.amplitude_envelope(n_components=4, whiten=True), False),
     ],
 )
-def test_every_kind_of_setting_survives(tmp_path, simulated, preparation):
-    """None, whole numbers, shares and words come back as what they were."""
-    raw = simulated[0].copy().crop(0, 15)
-    hmm = mne_hmm.fit_hmm(raw, 2, preparation=preparation, n_init=1, random_state=0)
+def test_every_kind_of_setting_survives(tmp_path, simulated, preparation, refine):
+    """None, whole numbers, shares and words come back as what they were, and so do moves."""
+    raw = simulated[0].copy().crop(0, 20)
+    kwargs = {"preparation": preparation, "n_init": 1, "refine": refine, "random_state": 0}
+    hmm = mne_hmm.fit_hmm(raw, 3, **kwargs)
+    assert bool(hmm.history_["moves"]) == refine
     hmm.save(tmp_path / "model.h5")
     again = mne_hmm.read_hmm(tmp_path / "model.h5")
     assert_same_model(again, hmm)

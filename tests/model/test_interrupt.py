@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,12 @@ AS_IS = mne_hmm.Preparation.as_is()
 SEARCH = {"n_states": 2, "n_init": 2, "tol": 1e-6}
 BATCHES = {**SEARCH, "refine": False, "batch_size": 4, "sequence_length": 150}
 GIVEN = {**SEARCH, "init": np.repeat([0, 1], 5000)}
+PLANS = {
+    "search": SEARCH,
+    "no moves": {**SEARCH, "refine": False},
+    "given": GIVEN,
+    "mini-batches": BATCHES,
+}
 SAYS = "Training was interrupted after {} on all data; this is the best model so far"
 
 
@@ -55,6 +62,19 @@ def fit(data, on_interrupt="return", **kwargs):
     )
 
 
+@pytest.fixture(scope="module")
+def whole(data):
+    """Train to the end by a plan, once for all tests; gives the model, and the last pass."""
+
+    @cache
+    def train(name):
+        with pytest.MonkeyPatch.context() as patch:
+            seen = press(patch)
+            return fit(data, **PLANS[name]), stages(seen)[-1]
+
+    return train
+
+
 def press(monkeypatch, *moments):
     """Press Ctrl-C after passes, given by stage and number; give back what was seen till then."""
     seen = []
@@ -75,19 +95,14 @@ def stages(seen):
 
 
 @pytest.mark.parametrize(
-    ("plan", "number", "updates"),
-    [
-        ({**SEARCH, "refine": False}, 1, "1 update"),
-        (GIVEN, 3, "3 updates"),
-        (BATCHES, 1, "1 update"),
-    ],
-    ids=["search", "given", "mini-batches"],
+    ("name", "number", "updates"),
+    [("no moves", 1, "1 update"), ("given", 3, "3 updates"), ("mini-batches", 1, "1 update")],
 )
-def test_in_training(plan, number, updates, data, monkeypatch):
+def test_in_training(name, number, updates, data, whole, monkeypatch):
     """Nothing comes after the pass, and the model is that of the pass."""
     seen = press(monkeypatch, ("training", number))
     with pytest.warns(RuntimeWarning, match=SAYS.format(updates)) as record:
-        hmm = fit(data, **plan)
+        hmm = fit(data, **PLANS[name])
     assert len(record) == 1  # not also that max_iter was too low
     assert stages(seen)[-1] == ("training", number)
     assert not hmm.converged_
@@ -96,10 +111,10 @@ def test_in_training(plan, number, updates, data, monkeypatch):
     assert len(hmm.annotations_) == 1
     # It can be gone on from, and is what it would have become.
     monkeypatch.undo()
-    whole, on = fit(data, **plan), fit(data, init=hmm)
-    assert whole.converged_
-    assert_allclose(on.free_energy_, whole.free_energy_, rtol=0, atol=1e-3)
-    assert hmm.free_energy_ > whole.free_energy_
+    (end, _), on = whole(name), fit(data, init=hmm)
+    assert end.converged_
+    assert_allclose(on.free_energy_, end.free_energy_, rtol=0, atol=1e-3)
+    assert hmm.free_energy_ > end.free_energy_
 
 
 def test_in_the_starts(data, monkeypatch):
@@ -175,9 +190,9 @@ def test_by_default_it_raises(data, monkeypatch):
 @pytest.mark.parametrize(
     "moment", [("search, round 1, moves", 2), ("search, round 1, move 1", 2)], ids=str
 )
-def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
+def test_it_goes_on_from_checkpoints(moment, data, whole, tmp_path, monkeypatch):
     """The model that came early leaves nothing behind: later training ends as if undisturbed."""
-    whole = fit(data)
+    end, _ = whole("search")
     press(monkeypatch, moment)
     with pytest.warns(RuntimeWarning, match="Training was interrupted"):
         fit(data, checkpoint_dir=tmp_path / "run")
@@ -189,9 +204,9 @@ def test_it_goes_on_from_checkpoints(moment, data, tmp_path, monkeypatch):
     stage, index = moment
     first = next(n for of, n in stages(seen) if of == stage)
     assert first == (1 if stage == "search, round 1, moves" else index + 1)
-    assert again.free_energy_ == whole.free_energy_
+    assert again.free_energy_ == end.free_energy_
     assert again.converged_
-    assert_array_equal(again.covariances_, whole.covariances_)
+    assert_array_equal(again.covariances_, end.covariances_)
 
 
 def test_every_start_is_offered_once(data, tmp_path, monkeypatch):
@@ -236,16 +251,13 @@ def test_other_handlers_stay(data, monkeypatch):
     assert seen[0].converged_
 
 
-def test_in_the_last_pass(data, monkeypatch):
+def test_in_the_last_pass(data, whole, monkeypatch):
     """What has converged has come to its end, and nothing is said."""
-    seen = press(monkeypatch)
-    whole = fit(data, **GIVEN, max_iter=500)
-    last = stages(seen)[-1]
-    monkeypatch.undo()
+    end, last = whole("given")
     press(monkeypatch, last)
-    hmm = fit(data, **GIVEN, max_iter=500)
+    hmm = fit(data, **GIVEN)
     assert hmm.converged_
-    assert hmm.free_energy_ == whole.free_energy_
+    assert hmm.free_energy_ == end.free_energy_
 
 
 def test_which_model_is_best():

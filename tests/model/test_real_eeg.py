@@ -1,4 +1,6 @@
-"""Real EEG: one person, fourteen runs, eyes open and closed."""
+"""Real EEG: one person, eyes open and closed, and twelve runs of tasks."""
+
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -7,17 +9,37 @@ from numpy.testing import assert_allclose
 import mne_hmm
 
 
-@pytest.fixture(scope="module")
-def runs(eegbci):
-    """All runs of the person."""
-    return eegbci(*range(1, 15), preload=True)
+class Case(NamedTuple):
+    """Runs of the person, and what is fitted to them."""
+
+    runs: tuple[int, ...]
+    n_components: int | str
+    n_states: int
+
+
+# The two runs of rest take seconds, and all of them a minute and a half.
+REST, ALL = Case((1, 2), 20, 4), Case(tuple(range(1, 15)), "auto", 6)
+CASES = [pytest.param(REST, id="rest"), pytest.param(ALL, id="all", marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def model(runs):
-    """Six states over all runs."""
+def runs(eegbci, case):
+    """Runs of the person. Eyes are open in the first and closed in the second."""
+    return eegbci(*case.runs, preload=True)
+
+
+@pytest.fixture(scope="module")
+def model(runs, case):
+    """States that all these runs share."""
+    preparation = mne_hmm.Preparation(n_components=case.n_components)
+    kwargs = {"preparation": preparation, "n_init": 1, "refine": False, "random_state": 0}
     with pytest.warns(RuntimeWarning, match="without any signal"):  # files end in zeros
-        return mne_hmm.fit_hmm(runs, n_states=6, n_init=1, refine=False, random_state=0)
+        return mne_hmm.fit_hmm(runs, case.n_states, **kwargs)
 
 
 def test_eyes_closed_has_a_state_of_its_own(runs, model):

@@ -8,15 +8,15 @@ from numpy.testing import assert_array_equal
 import mne_hmm
 
 # The filters of the default reach over three seconds, so epochs of four are filtered.
-PREPARATION = mne_hmm.Preparation(n_components=20)
+PREPARATION = mne_hmm.Preparation(n_components=12)
 QUICK = {"n_init": 1, "refine": False, "max_iter": 5, "random_state": 0, "verbose": "ERROR"}
 CHANNELS = ["C3..", "Cz..", "C4..", "Fz..", "Pz..", "O1..", "O2..", "Fcz."]
 
 
 @pytest.fixture(scope="module")
 def raws(eegbci):
-    """Two runs with events, some channels of them; one begins late in its acquisition."""
-    raws = [raw.pick(CHANNELS) for raw in eegbci(3, 7, preload=True)]
+    """Most of a minute of two runs with events, some channels; one begins late."""
+    raws = [raw.pick(CHANNELS).crop(tmax=52.0) for raw in eegbci(3, 7, preload=True)]
     raws[1].crop(tmin=1.0)
     assert raws[1].first_samp == 160
     return raws
@@ -64,7 +64,7 @@ def test_states_of_trials(raws, epochs, hmm):
         raws, epochs, hmm.predict(epochs, verbose="ERROR"), hmm.annotations_, strict=True
     ):
         made = states.to_epochs()
-        assert len(made) >= 28
+        assert len(made) >= 11
         assert states.labels.shape == (len(run_epochs), 640)
         assert_array_equal(made.events, run_epochs.events)
         assert made.event_id == run_epochs.event_id

@@ -4,7 +4,7 @@ import gc
 import json
 import os
 import resource
-import signal
+import shutil
 import subprocess
 import sys
 import weakref
@@ -70,11 +70,18 @@ def into(folder, inst, settings=SETTINGS, **kwargs):
         return prepare(inst, settings, cache_dir=folder, **kwargs)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, fnames):
+    """A finished folder. Shared: copy before you change it."""
+    folder = tmp_path_factory.mktemp("finished")
+    into(folder, fnames)
+    return folder
+
+
 @pytest.fixture
-def filled(tmp_path, fnames):
-    """A finished folder."""
-    into(tmp_path / "filled", fnames)
-    return tmp_path / "filled"
+def filled(tmp_path, finished):
+    """A copy of it."""
+    return shutil.copytree(finished, tmp_path / "filled")
 
 
 def state_of(folder):
@@ -333,7 +340,7 @@ def test_training_and_prediction_are_those_in_memory(filled, fnames, in_memory):
 
 
 def test_real_eeg(tmp_path, eegbci):
-    fnames = [raw.filenames[0] for raw in eegbci(1, 2, 3)]
+    fnames = [raw.filenames[0] for raw in eegbci(1, 2)]
     prepared = []
     for folder in (None, tmp_path):
         with pytest.warns(RuntimeWarning, match="without any signal"):
@@ -345,9 +352,11 @@ def test_real_eeg(tmp_path, eegbci):
 # Interrupted
 
 
-# Dies at the third recording of a pass, in the middle of the third shard, or in between.
+# Dies at the third recording of a pass, in the middle of the third shard, or in between. Loading
+# TensorFlow takes longer than all else, so one process loads it, and branches of it are killed.
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 from mne_hmm import Preparation, engine, prepare
 from mne_hmm.preparation import prepare as prepare_module
 
@@ -364,30 +373,46 @@ def write_shard(path, rows, original=engine.write_shard, calls=[]):
     if len(calls) == 3:
         die()
 
-folder, where, *fnames = sys.argv[1:]
-if where == "first pass":
-    prepare_module.prepare_signals = prepare_signals
-elif where == "between":
-    prepare_module.fit_components = die
-else:
-    engine.write_shard = write_shard
-prepare(fnames, Preparation(n_embeddings=5, n_components=6), cache_dir=folder)
+root, *fnames = sys.argv[1:]
+for where in ("first pass", "between", "second pass"):
+    branch = os.fork()
+    if branch:
+        code = os.waitstatus_to_exitcode(os.waitpid(branch, 0)[1])
+        assert code == -signal.SIGKILL, (where, code)
+        continue
+    if where == "first pass":
+        prepare_module.prepare_signals = prepare_signals
+    elif where == "between":
+        prepare_module.fit_components = die
+    else:
+        engine.write_shard = write_shard
+    prepare(fnames, Preparation(n_embeddings=5, n_components=6), cache_dir=Path(root) / where)
+    sys.exit("was not killed")
 """
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory, fnames):
+    """Folders that calls have left which were killed, named by where."""
+    root = tmp_path_factory.mktemp("killed")
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, str(root), *map(str, fnames)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    return root
 
 
 @pytest.mark.parametrize(
     ("where", "n_read", "n_written"),
     [("first pass", 2 + 4, 0), ("between", 4, 0), ("second pass", 2, 2)],
 )
-def test_a_killed_call_goes_on(tmp_path, fnames, in_memory, monkeypatch, where, n_read, n_written):
-    folder = tmp_path / "folder"
-    ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), where, *map(str, fnames)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == -signal.SIGKILL, ran.stderr
+def test_a_killed_call_goes_on(
+    tmp_path, fnames, in_memory, monkeypatch, killed, where, n_read, n_written
+):
+    folder = shutil.copytree(killed / where, tmp_path / "folder")
     with pytest.raises(OSError, match=f"not finished: .* {n_written} of 4 recordings.*goes on"):
         read_prepared(folder)
     with pytest.raises(ValueError, match=r"another call of prepare.*n_components=5"):
@@ -452,6 +477,14 @@ def _changed(raws):
     return raws
 
 
+@pytest.fixture(scope="module")
+def of_raws(tmp_path_factory, raws):
+    """A finished folder of recordings in memory."""
+    folder = tmp_path_factory.mktemp("of_raws")
+    into(folder, raws)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "settings", "kwargs", "says"),
     [
@@ -469,11 +502,11 @@ def _changed(raws):
         (_changed, SETTINGS, {}, "recording 2: signals;"),
     ],
 )
-def test_another_call_is_refused(tmp_path, raws, change, settings, kwargs, says):
-    into(tmp_path, raws)
+def test_another_call_is_refused(tmp_path, raws, of_raws, change, settings, kwargs, says):
+    folder = shutil.copytree(of_raws, tmp_path / "folder")
     changed = change([raw.copy() for raw in raws])
     with pytest.raises(ValueError, match=f"another call.*{says}.*name another folder, or delete"):
-        prepare(changed, settings, cache_dir=tmp_path, **kwargs)
+        prepare(changed, settings, cache_dir=folder, **kwargs)
 
 
 def test_another_file_is_refused(tmp_path, filled, fnames, in_memory):

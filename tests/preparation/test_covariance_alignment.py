@@ -254,17 +254,8 @@ def cases(draw, target, numbers_of_lags):
     )
 
 
-@pytest.mark.parametrize("numbers_of_lags", [(1,), (3, 5, 7, 9, 11, 13, 15)], ids=["1", "more"])
-@pytest.mark.parametrize("target", [None, 250.0, 100.0])
-@given(data=st.data())
-@settings(
-    derandomize=True,
-    deadline=None,
-    max_examples=80,
-    suppress_health_check=[HealthCheck.too_slow],
-)
-def test_an_event_is_where_its_annotation_says(target, numbers_of_lags, data):
-    case = data.draw(cases(target, numbers_of_lags))
+def check_everything(case):
+    """What is at a known time is found there, from the features to the annotations."""
     raw = case.make_raw()
     try:
         prepared = case.prepare(raw)
@@ -283,6 +274,34 @@ def test_an_event_is_where_its_annotation_says(target, numbers_of_lags, data):
     starts, _, descriptions = state_annotations(annotated)
     assert_array_equal(events[:, 0] - annotated.first_samp, starts)
     assert_array_equal(events[:, 2], [event_id[name] for name in descriptions])
+
+
+def any_case(n_examples):
+    """Test with so many recordings for each target rate, with and without embedding."""
+
+    def decorated(test):
+        test = settings(
+            derandomize=True,
+            deadline=None,
+            max_examples=n_examples,
+            suppress_health_check=[HealthCheck.too_slow],
+        )(given(data=st.data())(test))
+        test = pytest.mark.parametrize("target", [None, 250.0, 100.0])(test)
+        lags = [(1,), (3, 5, 7, 9, 11, 13, 15)]
+        return pytest.mark.parametrize("numbers_of_lags", lags, ids=["1", "more"])(test)
+
+    return decorated
+
+
+@any_case(n_examples=30)
+def test_an_event_is_where_its_annotation_says(target, numbers_of_lags, data):
+    check_everything(data.draw(cases(target, numbers_of_lags)))
+
+
+@pytest.mark.slow
+@any_case(n_examples=300)
+def test_so_it_is_in_many_recordings(target, numbers_of_lags, data):
+    check_everything(data.draw(cases(target, numbers_of_lags)))
 
 
 EVERYTHING = Case(

@@ -1,8 +1,9 @@
-"""The course of training for TensorBoard, read back from its files."""
+"""The course of training for TensorBoard, read back from its files.
+
+That it is written without TensorBoard too is tested where TensorFlow is loaded anew: `test_import`.
+"""
 
 import inspect
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -78,17 +79,6 @@ def test_file_instead_of_folder(tmp_path):
     (tmp_path / "file").write_text("precious")
     with pytest.raises(NotADirectoryError, match=r"log_dir=.*file.* is a file; give a folder"):
         Log(tmp_path / "file")
-
-
-def test_needs_no_tensorboard(tmp_path):
-    """TensorFlow does not bring it along."""
-    code = (
-        "import sys; sys.modules['tensorboard'] = None\n"
-        "from mne_hmm.engine import Log\n"
-        f"log = Log({str(tmp_path)!r}); log.log('training', 0, 1.0, 0.1); log.close()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert read_back(tmp_path)["training"]["free_energy"] == {0: 1.0}
 
 
 def test_no_log_does_nothing():

@@ -54,9 +54,11 @@ class Worker:
             text=True,
         )
 
-    def wait_until_ready(self):
+    def line(self):
+        """Wait for the next line that the process says."""
         line = self.process.stdout.readline()
-        assert line == "ready\n", line + self.process.communicate(timeout=LIMIT)[1]
+        assert line, self.process.communicate(timeout=LIMIT)[1]
+        return line.strip()
 
     def end(self, status=0):
         """Wait for the end; gives what the process said, and its complaints."""
@@ -191,13 +193,37 @@ for length in (0, 1, 2, 3, 4, len(content)):
 workers.barrier()
 say(workers.rank, workers.size, workers.is_chief, len(workers.devices), *workers.share([1, 1, 1]))
 """
+LOSE = """
+workers.barrier()
+say("waiting")
+if workers.rank == LOST:
+    time.sleep(1000)
+workers.barrier()
+"""
 
 
-@pytest.mark.parametrize("size", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_sums(size):
-    """Sums are right, with shapes kept and the same bits everywhere; so are bytes."""
-    with started(SUMS, size) as (workers, _):
-        outs = [worker.end()[0][1:] for worker in workers]
+def lose(workers, rank, how):
+    """Let a worker be lost while others wait for it; gives what each of these says to it."""
+    for worker in workers:
+        assert worker.line() == "waiting"
+    workers[rank].process.send_signal(how)
+    others = [worker for i, worker in enumerate(workers) if i != rank]
+    return [worker.end(status=1)[1].strip().splitlines()[-1] for worker in others]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two workers that add up, of which one is killed then: their sums, and the other's words."""
+    with started(SUMS + LOSE.replace("LOST", "0"), 2) as (workers, addresses):
+        for worker in workers:
+            assert worker.line() == "ready"
+        outs = [[worker.line() for _ in range(4)] for worker in workers]
+        said = lose(workers, 0, signal.SIGKILL)
+    return outs, said, addresses
+
+
+def check_sums(outs):
+    size = len(outs)
     assert all(out[:3] == outs[0][:3] for out in outs)
     rngs = [np.random.default_rng(rank) for rank in range(size)]
     for i_worker, line in enumerate(outs[0][:3]):
@@ -221,11 +247,27 @@ def test_sums(size):
     ]
 
 
-def test_mirrored():
-    """Devices of one process are listed, and its sums are its own."""
-    code = f"""{START}
+def test_sums(pair):
+    """Sums are right, with shapes kept and the same bits everywhere; so are bytes."""
+    outs, _, _ = pair
+    check_sums(outs)
+
+
+@pytest.mark.slow
+def test_sums_of_three():
+    with started(SUMS, 3) as (workers, _):
+        check_sums([worker.end()[0][1:] for worker in workers])
+
+
+# Waits in vain for another, does without, and ends with what was said of the other.
+ALONE = f"""{START}
 two = [tf.config.LogicalDeviceConfiguration()] * 2
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+say("ready")
+try:
+    multi_worker_strategy(timeout=2)
+except WorkerError as error:
+    missing = error
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 workers = Workers.of(strategy)
 say(workers.rank, workers.size, *workers.total([np.array([1.5])])[0])
@@ -234,9 +276,36 @@ for device in workers.devices:
         say(tf.reduce_sum(tf.ones(3)).device == device)
 with strategy.scope():
     say(Workers.of().devices == workers.devices)
+raise missing
 """
-    with Worker(code) as worker:
-        assert worker.end()[0] == ["0 1 1.5", "True", "True", "True"]
+
+
+@pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.slow)])
+def alone(request):
+    """A worker without the other: what it does, how it ends, and the name of who is missing."""
+    rank = request.param
+    addresses = free_addresses(2)
+    with Worker(ALONE, **tf_config(addresses, rank)) as worker:
+        assert worker.line() == "ready"
+        start = time.monotonic()
+        did = [worker.line() for _ in range(4)]
+        _, err = worker.end(status=1)
+        # The timeout, the last look at who is there, and TensorFlow's end.
+        assert time.monotonic() - start < 2 + GREETING_TIMEOUT + 5
+    return did, err.strip().splitlines()[-1], f"worker {1 - rank} at {addresses[1 - rank]}"
+
+
+def test_a_missing_worker(alone):
+    """A worker that waits in vain says for whom, and ends."""
+    _, last, missing = alone
+    assert f"WorkerError: {missing} (nothing listens" in last
+    assert "within 2 seconds. Start all workers again" in last
+
+
+def test_mirrored(alone):
+    """Devices of one process are listed, and its sums are its own."""
+    did, _, _ = alone
+    assert did == ["0 1 1.5", "True", "True", "True"]
 
 
 @pytest.mark.slow
@@ -278,50 +347,40 @@ def test_workers_that_differ():
 # ---- lost
 
 
-LOSE = f"""{JOIN}
-workers.barrier()
-say("waiting")
-if workers.rank == MIN_STATE_WEIGHT:
-    time.sleep(1000)
-workers.barrier()
-"""
+def check_what_is_said(said, size, rank, addresses):
+    assert len(said) == size - 1
+    for last in said:
+        assert "WorkerError: training cannot go on without" in last
+        assert f"worker {rank} at {addresses[rank]} (" in last
+        assert "Start all workers again" in last
+        assert "resumes from the checkpoint" in last
 
 
-def _lose(size, rank, how):
-    with started(LOSE.replace("MIN_STATE_WEIGHT", str(rank)), size) as (workers, addresses):
+def check_loss(size, rank, how):
+    with started(JOIN + LOSE.replace("LOST", str(rank)), size) as (workers, addresses):
         for worker in workers:
-            worker.wait_until_ready()
-            assert worker.process.stdout.readline() == "waiting\n"
-        workers[rank].process.send_signal(how)
-        others = [worker for i, worker in enumerate(workers) if i != rank]
-        for worker in others:
-            _, err = worker.end(status=1)
-            last = err.strip().splitlines()[-1]
-            assert "WorkerError: training cannot go on without" in last
-            assert f"worker {rank} at {addresses[rank]} (" in last
-            assert "Start all workers again" in last
-            assert "resumes from the checkpoint" in last
+            assert worker.line() == "ready"
+        said = lose(workers, rank, how)
+    check_what_is_said(said, size, rank, addresses)
 
 
-@pytest.mark.parametrize(
-    ("size", "rank"),
-    [
-        (2, 0),
-        pytest.param(2, 1, marks=pytest.mark.slow),
-        pytest.param(3, 0, marks=pytest.mark.slow),
-        pytest.param(3, 1, marks=pytest.mark.slow),
-    ],
-)
-def test_a_killed_worker(size, rank):
+def test_a_killed_worker(pair):
     """The others say who is gone, and end."""
-    _lose(size, rank, signal.SIGKILL)
+    _, said, addresses = pair
+    check_what_is_said(said, 2, 0, addresses)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "rank"), [(2, 1), (3, 0), (3, 1)])
+def test_a_killed_worker_of_several(size, rank):
+    check_loss(size, rank, signal.SIGKILL)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("size", "rank"), [(2, 0), (2, 1), (3, 0), (3, 2)])
 def test_a_stopped_worker(size, rank):
     """So they do if it only sleeps."""
-    _lose(size, rank, signal.SIGSTOP)
+    check_loss(size, rank, signal.SIGSTOP)
 
 
 @pytest.mark.slow
@@ -337,22 +396,6 @@ say(*workers.total([np.ones(1)])[0])
 """
     with started(code, 2) as (workers, _):
         assert [worker.end()[0] for worker in workers] == [["ready", "2.0"]] * 2
-
-
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_missing_worker(rank):
-    """A worker that waits in vain says for whom, and ends."""
-    addresses = free_addresses(2)
-    code = f"{START}\nsay('ready')\nmulti_worker_strategy(timeout=2)"
-    with Worker(code, **tf_config(addresses, rank)) as worker:
-        worker.wait_until_ready()
-        start = time.monotonic()
-        _, err = worker.end(status=1)
-        # The timeout, the last look at who is there, and TensorFlow's end.
-        assert time.monotonic() - start < 2 + GREETING_TIMEOUT + 5
-    last = err.strip().splitlines()[-1]
-    assert f"WorkerError: worker {1 - rank} at {addresses[1 - rank]} (nothing listens" in last
-    assert "within 2 seconds. Start all workers again" in last
 
 
 @pytest.mark.slow

@@ -16,8 +16,8 @@ from mne_hmm.engine import Parameters, Samples
 from mne_hmm.engine.training.em import posterior
 from mne_hmm.engine.training.whitening import Whitening
 
-# The shape the EM tests use too, so that nothing new is compiled for these.
-LENGTHS, N_SAMPLES, N_FEATURES = [600, 500, 400], 1500, 5
+# A shape that tests of EM use too, so that nothing new is compiled for these.
+LENGTHS, N_SAMPLES, N_FEATURES = [200, 160, 120], 480, 5
 
 SIZES = {
     "alike": np.ones(N_FEATURES),
@@ -151,8 +151,8 @@ def test_evidence_is_that_of_the_parameters_carried_out(sizes, dependent):
     truth = per_chain(plain_smooth, log_b, LENGTHS, outer.transition_matrix, outer.initial_probs)
     volume = np.multiply(LENGTHS, whitening.log_volume)
     # Log densities of single precision err by some 1e-6 nats each, in either direction: 1e-6
-    # in a posterior, and the root of 600 times that in a chain.
-    assert_allclose(got.log_evidence + volume, truth.log_evidence, rtol=0, atol=3e-4)
+    # in a posterior, and the root of 200 times that in a chain.
+    assert_allclose(got.log_evidence + volume, truth.log_evidence, rtol=0, atol=2e-4)
     assert_allclose(got.probabilities, truth.probabilities, rtol=0, atol=1e-5)
 
 
@@ -173,7 +173,7 @@ def test_recordings_are_pooled():
     # Several recordings of different sizes count by their samples.
     x = _samples().arrays[0]
     whitening = _whitening(_samples())
-    other = _whitening(Samples([x[:100], x[100:101], x[101:]], [[100], [1], [1399]]))
+    other = _whitening(Samples([x[:100], x[100:101], x[101:]], [[100], [1], [379]]))
     assert_allclose(other.center, whitening.center, rtol=1e-12, atol=0)
     assert_allclose(
         other.backward.T @ other.backward,
