@@ -2,14 +2,12 @@
 
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import mne
 import numpy as np
 import pytest
-from helpers import assert_same_prepared
+from helpers import assert_same_prepared, run_branches
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
 
@@ -532,11 +530,7 @@ for where in ("first pass", "mean", "maps", "second pass"):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, fnames):
     """Folders that calls have left which were killed, named by where."""
-    root = tmp_path_factory.mktemp("killed")
-    command = [sys.executable, "-c", KILLED, str(root), *map(str, fnames)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return root
+    return run_branches(KILLED, tmp_path_factory.mktemp("killed"), fnames)
 
 
 @pytest.mark.parametrize(

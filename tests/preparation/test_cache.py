@@ -5,14 +5,12 @@ import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
 import weakref
 
 import mne
 import numpy as np
 import pytest
-from helpers import assert_same_prepared
+from helpers import assert_same_prepared, run_branches
 from numpy.testing import assert_array_equal
 
 import mne_hmm
@@ -394,15 +392,7 @@ for where in ("first pass", "between", "second pass"):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, fnames):
     """Folders that calls have left which were killed, named by where."""
-    root = tmp_path_factory.mktemp("killed")
-    ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(root), *map(str, fnames)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    return root
+    return run_branches(KILLED, tmp_path_factory.mktemp("killed"), fnames)
 
 
 @pytest.mark.parametrize(
