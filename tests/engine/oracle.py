@@ -7,6 +7,7 @@ extremes, where even float64 or a recursion in logarithms will not do.
 """
 
 from decimal import Decimal, localcontext
+from functools import cache
 from itertools import product
 from typing import NamedTuple
 
@@ -37,21 +38,27 @@ def _logs(transition, initial):
         return np.log(transition), np.log(initial)
 
 
+@cache
+def _all_paths(n_states, n_samples):
+    """List every path, shape (n_paths, n_samples), and which state it is in, one-hot."""
+    paths = np.array(list(product(range(n_states), repeat=n_samples)))
+    return paths, (paths[..., None] == np.arange(n_states)).astype(float)
+
+
 def enumerate_paths(log_b, transition, initial):
     """Score every path through one chain."""
     n_samples, n_states = log_b.shape
     log_p, log_pi = _logs(transition, initial)
-    paths = np.array(list(product(range(n_states), repeat=n_samples)))
+    paths, visits = _all_paths(n_states, n_samples)
     scores = log_pi[paths[:, 0]] + log_b[np.arange(n_samples), paths].sum(1)
     scores += log_p[paths[:, :-1], paths[:, 1:]].sum(1)
     log_evidence = logsumexp(scores)
     weights = np.exp(scores - log_evidence)
-    states = np.arange(n_states)
-    visits = (paths[..., None] == states).astype(float)
+    weighted = weights[:, None, None] * visits
     return Truth(
         log_evidence=np.array([log_evidence]),
-        probabilities=np.einsum("p,ptk->tk", weights, visits),
-        transitions=np.einsum("p,pti,ptj->ij", weights, visits[:, :-1], visits[:, 1:]),
+        probabilities=weighted.sum(0),
+        transitions=np.tensordot(weighted[:, :-1], visits[:, 1:], ((0, 1), (0, 1))),
         initial=weights @ visits[:, 0],
         labels=paths[scores.argmax()],
         log_probability=np.array([scores.max()]),
