@@ -53,13 +53,13 @@ def enumerate_paths(log_b, transition, initial):
     scores = log_pi[paths[:, 0]] + log_b[np.arange(n_samples), paths].sum(1)
     scores += log_p[paths[:, :-1], paths[:, 1:]].sum(1)
     log_evidence = logsumexp(scores)
-    weights = np.exp(scores - log_evidence)
-    weighted = weights[:, None, None] * visits
+    weighted = np.exp(scores - log_evidence)[:, None, None] * visits
+    probabilities = weighted.sum(0)
     return Truth(
         log_evidence=np.array([log_evidence]),
-        probabilities=weighted.sum(0),
+        probabilities=probabilities,
         transitions=np.tensordot(weighted[:, :-1], visits[:, 1:], ((0, 1), (0, 1))),
-        initial=weights @ visits[:, 0],
+        initial=probabilities[0],
         labels=paths[scores.argmax()],
         log_probability=np.array([scores.max()]),
     )
