@@ -254,7 +254,7 @@ def _preparation_rows(hmm: HMM, courses: Sequence[StateTimeCourse]) -> list[tupl
 
 
 def _start_rows(hmm: HMM) -> list[tuple[str, Any, str, str]]:
-    """List the free energy each start came to, on the subsample it was run on."""
+    """List the free energy each start came to, on a part or on windows of the data."""
     starts = hmm.history_["starts"]
     return [
         (

@@ -75,10 +75,10 @@ print("same bits:", (again.covariances_ == hmm.covariances_).all())
 # %%
 # Fewer passes
 # ------------
-# A fit costs as much as some 100 to 200 passes over all data, most of them for the search for the
-# best optimum. For very large data fewer will do, as the search is then on a part of the data and
-# updates follow mini-batches of sequences first :footcite:`CappeMoulines2009`. Chains are cut for
-# that, so ``sequence_length`` should be long against visits to states. Passes over whole chains
+# A fit costs as much as some 40 to 100 passes over all data, most of them for the search for the
+# best optimum. For very large data fewer will do, as the search is then on a part of the data, and
+# updates may follow mini-batches of sequences first :footcite:`CappeMoulines2009`. Chains are cut
+# for that, so ``sequence_length`` should be long against visits to states. Passes over whole chains
 # finish the training, and all that is reported comes from them.
 
 quick = mne_hmm.fit_hmm(prepared, n_states=3, batch_size=4, sequence_length=1000, random_state=0)

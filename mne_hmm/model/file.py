@@ -99,8 +99,11 @@ def _from_content(content: dict[str, Any]) -> dict[str, Any]:
         learned[name] = bool(learned[name])
     history = content["history"]
     for attempt in (*history.get("starts", []), *history.get("moves", [])):
-        names = ("kept", "all_data", "leads_back")
+        names = ("kept", "all_data", "leads_back")  # the last in files of earlier versions
         attempt |= {name: bool(attempt[name]) for name in names if name in attempt}
+    search = history.get("search", {})
+    if "complete" in search:
+        search["complete"] = bool(search["complete"])
     versions = content["versions"]
     if "onednn" in versions:
         versions["onednn"] = bool(versions["onednn"])

@@ -109,11 +109,13 @@ def fit_hmm(
         data for each start; a state for every prepared sample of all recordings; or another
         model with the same features.
     n_init : int
-        Number of starts. Each is trained briefly on a part of the data, and the one with the
-        lowest free energy goes on. Starts from given values are one.
+        Number of starts. With ``refine`` each is searched from until nothing gains anything more;
+        where several come to the same, that is told in ``history_["search"]``. Without, each is
+        trained briefly on a part of the data. The one with the lowest free energy goes on. Starts
+        from given values are one.
     refine : bool
-        Whether to search for the best optimum, so that results do not depend on the seed: one
-        state is split and two are merged :footcite:`UedaEtAl2000`, in the best of all ways to do
+        Whether to search for the best optimum, so that results depend little on the seed: one
+        state is split and two are merged :footcite:`UedaEtAl2000`, in the best of many ways to do
         so, until that helps no more. Not done where ``init`` or initial values say where to
         start, where covariances or transitions are not learned, or where no state has samples
         enough for two.
@@ -181,7 +183,7 @@ def fit_hmm(
     -----
     The model is that of Vidaurre et al. :footcite:`VidaurreEtAl2016,VidaurreEtAl2018`,
     trained as by Baum et al. :footcite:`BaumEtAl1970`. Every good span is one Markov chain. Chains
-    are cut only in mini-batches and in the part of the data that is searched for the best optimum;
+    are cut only in mini-batches and in the windows that are searched for the best optimum;
     training on all data, in whole chains, follows both.
 
     In a group, states easily become recordings. A warning tells where recording explains more than
@@ -275,6 +277,7 @@ def fit_prepared(
             "seconds": np.array(training.seconds),
             "starts": training.starts,
             "moves": training.moves,
+            "search": training.search,
             "batches": np.array(training.batches),
             "n_passes": training.n_passes,
         },
@@ -387,6 +390,17 @@ def _report_training(
         f"Free energy {last:.4f} nats per sample after {plural(n_updates, 'update')} "
         f"({plural(round(training.n_passes), 'pass', 'es')} over the data in all)"
     )
+    search = training.search
+    if search:
+        logger.info(
+            f"{search['n_same']} of {plural(search['n_starts'], 'start')} of the search came to "
+            "the best optimum"
+        )
+    if not (search.get("complete", True) or training.interrupted):
+        warn(
+            "The search for the best optimum still gained when its passes were used up. Fit with "
+            "other values of random_state, too, and keep the model of the lowest free_energy_"
+        )
     if training.rise > 0:
         warn(
             f"The free energy rose by {training.rise:.2e} nats per sample in an update, which "

@@ -85,14 +85,18 @@ class HMM(InferenceMixin):
         What makes features of recordings.
     history_ : dict
         ``free_energy`` (nats per sample, before the first update and after each),
-        ``seconds`` (per pass), ``starts`` (every start on a part of the data, its free energy,
-        and whether it was the best), ``moves`` (every move that was tried: its ``round``, the
-        state that was ``split``, the two that were ``merged``, where the second half of the
-        split state has the number ``n_states``, the free energy it came to, on a part of the
-        data unless it says ``all_data``, whether it ``leads_back`` to the model it was to lead
-        out of, and whether it was ``kept``: tried on all data, or made), ``batches`` (free
-        energy of each mini-batch) and ``n_passes`` (passes over the data in all; those over a
-        part count in parts).
+        ``seconds`` (per pass), ``starts`` (every start, its free energy after every move, and
+        whether it was the best), ``moves`` (those of the search that were followed to their end:
+        their ``round``, of which ``start``, the state that was ``split``, the two that were
+        ``merged``, where the second half of the split state has the number ``n_states``, the
+        free energy they came to, and whether they were ``kept``; and with ``all_data`` the
+        models that were tried on all data), ``search`` (``n_starts``, how many of them came to
+        the same optimum as the best: ``n_same``, and whether the search is ``complete``: no move
+        gained anything when it ended; empty without one), ``batches`` (free energy of each
+        mini-batch) and ``n_passes`` (passes over the data in all; those over a part count in
+        parts, and a search by its multiplications). Starts and moves without ``all_data`` are of
+        short windows that know nothing of each other: compare their free energies among
+        themselves only.
     free_energy_ : float
         Nats per sample of the training data; lower is better.
     converged_ : bool

@@ -24,8 +24,8 @@ def plot_history(
     hmm : HMM
         The model.
     axes : list of matplotlib.axes.Axes | None
-        Where to plot the search on a part of the data (starts, or moves by their round) and
-        training on all data. None makes a new figure. A single one is for training on all data.
+        Where to plot the search (starts, or moves by their round) and training on all data. None
+        makes a new figure. A single one is for training on all data.
     %(show)s
 
     Returns
@@ -69,11 +69,11 @@ def _plot_search(axes: "Axes", starts: list[dict[str, Any]], moves: list[dict[st
                 lw=1.8 if kept else 1.0,
                 label="best start" if kept else "other starts",
             )
-        axes.set(xlabel="Update", title="Starts, on a part of the data")
+        axes.set(xlabel="Update or move", title="Starts")
     else:
         for start in starts:
             axes.plot(0, start["free_energy"][-1], "k_", label="starts")
-        for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "tried on all data, too")):
+        for kept, color, label in ((False, "0.7", "tried"), (True, "C0", "made")):
             subset = [move for move in moves if move["kept"] == kept]
             axes.plot(
                 [move["round"] for move in subset],
@@ -82,7 +82,7 @@ def _plot_search(axes: "Axes", starts: list[dict[str, Any]], moves: list[dict[st
                 color=color,
                 label=label,
             )
-        axes.set(xlabel="Round", title="Moves, on a part of the data")
+        axes.set(xlabel="Round", title="Moves, on windows")
     _finish(axes)
 
 

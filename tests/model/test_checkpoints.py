@@ -23,7 +23,7 @@ from mne_hmm.model.progress import Progress
 SFREQ = 100.0
 AS_IS = mne_hmm.Preparation.as_is()
 
-# Whole trainings: with moves that are tried on all data, and on mini-batches first. A small
+# Whole trainings: with a search, and on mini-batches first. A small
 # tolerance makes many passes, of which any may be the last before the end.
 SEARCH = {"n_states": 2, "n_init": 2, "tol": 1e-6}
 BATCHES = {
@@ -173,7 +173,7 @@ slow = pytest.mark.slow
     [
         pytest.param("search", "start-1", "result", marks=slow),
         pytest.param("search", "search-round-1-moves", "result", marks=slow),
-        ("search", "search-round-1-move-2", "000004.state"),
+        ("search", "search-round-1", "000002.state"),
         pytest.param("search", "training", "000001.state", marks=slow),
         pytest.param("search", "training", "result", marks=slow),
         pytest.param("mini-batches", "mini-batches", "000002.state", marks=slow),
@@ -297,7 +297,7 @@ def test_ctrl_c_keeps_every_pass(undisturbed, data, tmp_path, monkeypatch):
     plan, hmm, _ = undisturbed
     monkeypatch.setitem(Journal.__init__.__kwdefaults__, "seconds", 1e6)
     done = counted(monkeypatch)
-    at_pass(2, "search, round 1, move 1", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
+    at_pass(2, "search, round 1", lambda: signal.raise_signal(signal.SIGINT), monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
     before = len(done)
@@ -322,7 +322,7 @@ def test_ctrl_c_in_the_middle_of_a_pass(undisturbed, data, tmp_path, monkeypatch
         monkeypatch.setattr(Prior, "log_density", interrupted)
 
     original = Prior.log_density
-    at_pass(2, "search, round 1, move 2", interrupt_the_next, monkeypatch)
+    at_pass(2, "search, round 1", interrupt_the_next, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         fit(data, tmp_path / "run", **plan)
     assert_same_model(fit(data, tmp_path / "run", **plan), hmm)
@@ -448,7 +448,7 @@ def test_without_a_seed(data, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("undisturbed", "step", "kind", "way_out"),
     [
-        ("search", "search-round-1-move-1", "000004.state", "an earlier state is taken"),
+        ("search", "search-round-1", "000003.state", "an earlier state is taken"),
         ("search", "search-round-1-moves", "result", "the step is computed again"),
         ("mini-batches", "mini-batches", "000002.state", "an earlier state is taken"),
     ],

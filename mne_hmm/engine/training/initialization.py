@@ -83,8 +83,10 @@ def spread_strides(labels: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
     return np.concatenate([np.repeat(part, STRIDE)[:length] for part, length in chains])
 
 
-def random_labels(samples: Samples, transition: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a random state time course from a transition matrix, shape (n_samples,).
+def random_labels(
+    chains: Sequence[int], transition: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw a random state time course of chains of some lengths from a transition matrix.
 
     Every chain is drawn afresh, visit by visit.
     """
@@ -92,7 +94,7 @@ def random_labels(samples: Samples, transition: np.ndarray, rng: np.random.Gener
     return np.concatenate(
         [
             sample_states(length, np.full(n_states, 1 / n_states), transition, rng)
-            for length in samples.chains
+            for length in chains
         ]
     )
 

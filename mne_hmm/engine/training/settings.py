@@ -98,6 +98,11 @@ class TrainingSettings:
         return isinstance(self.init, str) and not self.initial.all_emissions
 
     @property
+    def n_search_steps(self) -> int:
+        """About how many moves and passes a search reports, for a bar that comes to its end."""
+        return 6 * self.n_init + 24
+
+    @property
     def refining(self) -> bool:
         """Whether states are merged and split."""
         learned = self.rule.learn_covariances and self.rule.learn_transitions

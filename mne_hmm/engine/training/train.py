@@ -1,4 +1,4 @@
-"""Training: several starts on a subsample, moves out of local optima, and EM to the end."""
+"""Training: several starts, moves out of local optima, and EM to the end."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +16,8 @@ from .initialization import parameters_from_labels, pooled_parameters
 from .interrupt import ON_ALL, ON_SUBSAMPLE, InterruptedEarlyError
 from .mini_batches import MiniBatches, train_on_batches
 from .monitor import RunMonitor, TrainingMonitor
-from .run_state import run_from_content, run_to_content
-from .search import CandidateSearch
+from .search import BriefStarts, OptimumSearch, Start
 from .settings import MAX_PASSES, InitialParameters, TrainingSettings
-from .split_merge import N_TRIED
 from .whitening import Whitening
 
 # Moves are proposed once an update gains less than so many nats per sample, or after so many.
@@ -31,9 +29,7 @@ N_HOPED_UPDATES = 8
 # Nats per sample by which a move must lower the free energy to be made, and by which it must have
 # done so before the next is looked for.
 MIN_GAIN, MIN_GAIN_TO_GO_ON = 1e-3, 2e-3
-# Passes after which no more moves are tried where the best few were of no use.
-MAX_PASSES_FOR_MORE_MOVES = 150
-# Rounds at most; two to five are needed.
+# Rounds at most; one to three are needed.
 MAX_ROUNDS = 10
 
 
@@ -50,7 +46,9 @@ class Training:
     starts: list[dict[str, Any]] = field(default_factory=list)
     """For every start what it was, its history and whether it was the best."""
     moves: list[dict[str, Any]] = field(default_factory=list)
-    """Every move that was tried on the subsample, and every one that was on all data."""
+    """Every move that was followed to its end on windows, and every model tried on all data."""
+    search: dict[str, Any] = field(default_factory=dict)
+    """How sure the search for the best optimum is; empty where there was none."""
     batches: list[float] = field(default_factory=list)
     """Free energy after every mini-batch, on that mini-batch alone."""
     lost: list[int] = field(default_factory=list)
@@ -109,8 +107,8 @@ class _Trainer:
         # Densities of features differ from those of whitened features by a constant.
         self.log_volume = monitor.log_volume = self.whitening.log_volume
         self.n_passes = 0.0
-        self.candidates: CandidateSearch | None = None
-        self.starts: list[dict[str, Any]] = []
+        self.search: BriefStarts | OptimumSearch | None = None
+        self.start = Start([], [], [], {})
         self.moves: list[dict[str, Any]] = []
         self.batches: list[float] = []
 
@@ -121,7 +119,7 @@ class _Trainer:
             best = self._train_to_end(rng)
         except InterruptedEarlyError:
             best = self._take_best_so_far()
-        starts = self.starts
+        starts = self.start.starts
         if not settings.searching:
             history = list(best.free_energy)
             starts = [
@@ -147,6 +145,7 @@ class _Trainer:
             moves=[
                 move | {"free_energy": move["free_energy"] - self.log_volume} for move in self.moves
             ],
+            search=self.start.search,
             batches=[value - self.log_volume for value in self.batches],
             lost=np.flatnonzero(weights < MIN_STATE_WEIGHT).tolist(),
             rise=largest_rise(best.free_energy),
@@ -158,29 +157,27 @@ class _Trainer:
     def _train_to_end(self, rng: np.random.Generator) -> EMRun:
         """Start, make moves, and run EM to the end."""
         settings = self.settings
-        rng_starts, rng_splits, rng_batches = rng.spawn(3)
-        run = None
+        rng_starts, rng_moves, rng_batches = rng.spawn(3)
         if settings.searching:
-            self.candidates = CandidateSearch(
+            way = OptimumSearch if settings.refining else BriefStarts
+            self.search = way(
                 self.samples,
                 settings,
                 self.whitening,
                 workers=self.workers,
                 monitor=self.monitor,
             )
-            run, self.starts = self.candidates.begin(rng_starts)
-        # Not before: starts need a subsample only, and memory better used than by all data.
+            self.start = self.search.begin(rng_starts)
+            self.moves += self.start.moves
+        # Not before: starts need less than all data, and memory better used than by these.
         data = self._whiten_all_data()
-        if run is None:
-            run = EMRun(self._initial_parameters(data))
+        run, *others = self.start.runs or [EMRun(self._initial_parameters(data))]
         if settings.batches is not None:
-            if self.candidates is not None and settings.refining:
-                # What is known of all data is as little as the subsample says.
-                run = self._refine(self.candidates.subsample.data, run, rng_splits)
-                run = run_from_content(self.monitor.journal.agree(run_to_content(run)))
+            # What is known of all data is as little as the windows say.
+            self.start.search.update({"complete": True} if settings.refining else {})
             run = EMRun(self._train_on_batches(data, run.parameters, settings.batches, rng_batches))
-        elif settings.refining:
-            run = self._refine(data, run, rng_splits)
+        elif isinstance(self.search, OptimumSearch):
+            run = self._refine(self.search, data, run, others, rng_moves)
         return self._run("training", data, run)
 
     def _whiten_all_data(self) -> Data:
@@ -202,63 +199,60 @@ class _Trainer:
         self.n_passes += run.n_passes
         return run
 
-    def _refine(self, data: Data, run: EMRun, rng: np.random.Generator) -> EMRun:
-        """Make moves as long as they lower the free energy."""
-        assert self.candidates is not None
-        goal, n_before = np.inf, 0.0
+    def _refine(
+        self,
+        search: OptimumSearch,
+        data: Data,
+        run: EMRun,
+        others: list[EMRun],
+        rng: np.random.Generator,
+    ) -> EMRun:
+        """Try other optima, and moves out of the best, as long as that lowers the free energy."""
+        n_before = 0.0
+        is_sure = False
         for i_round, child in enumerate(rng.spawn(MAX_ROUNDS), 1):
             run = self._run(f"search, round {i_round}", data, run, is_near_optimum)
             # Another round costs about as much as the last.
             cost, n_before = self.n_all_passes - n_before, self.n_all_passes
-            gain, goal = goal - run.free_energy[-1], run.free_energy[-1]
-            if gain < MIN_GAIN_TO_GO_ON or self.n_all_passes + cost > MAX_PASSES:
+            if i_round > 1 and self.n_all_passes + cost > MAX_PASSES:
                 break
             give_back_freed()  # what compiling took
-            proposed = self.candidates.propose(run, i_round, child)
-            give_back_freed()
-            tried = self._try_on_all(data, proposed.runs, i_round, goal)
-            best = min(tried, key=lambda trial: trial.free_energy[-1], default=None)
-            if best is not None and not best.free_energy[-1] < goal - MIN_GAIN:
-                best = None
-            self._record_moves(proposed.moves, tried, best)
+            proposed = search.propose(data, run, i_round, child)
+            self.moves += proposed.moves
+            best = self._try_on_all(data, run, [*proposed.runs, *others], i_round)
+            others = []
             if best is None:
+                is_sure = True
                 break
             run = best
+        self.start.search["complete"] = is_sure
         return run
 
-    def _record_moves(
-        self, proposed: list[dict[str, Any]], tried: list[EMRun], best: EMRun | None
-    ) -> None:
-        """Record the moves of a round: those on the subsample, then those on all data."""
-        on_all = [move for move in proposed if not move["leads_back"]][: len(tried)]
-        self.moves += [move | {"kept": move in on_all} for move in proposed]
+    def _try_on_all(
+        self, data: Data, run: EMRun, others: list[EMRun], i_round: int
+    ) -> EMRun | None:
+        """Try other models on all data; get the best if it is better than the present one."""
+        goal = run.free_energy[-1] - MIN_GAIN
+        best = None
+        tried = []
+        for i_move, other in enumerate(others, 1):
+            other = self._run(
+                f"search, round {i_round}, move {i_move}", data, other, partial(is_judged, goal)
+            )
+            tried.append(other)
+            if other.free_energy[-1] < goal:
+                goal, best = other.free_energy[-1], other
         self.moves += [
-            {name: move[name] for name in ("round", "n_states", "split", "merged")}
-            | {"all_data": True, "free_energy": trial.free_energy[-1]}
-            | {"kept": trial is best}
-            for move, trial in zip(on_all, tried, strict=True)
+            {"round": i_round, "n_states": self.settings.n_states, "all_data": True}
+            | {"free_energy": other.free_energy[-1], "kept": other is best}
+            for other in tried
         ]
-
-    def _try_on_all(self, data: Data, runs: list[EMRun], i_round: int, goal: float) -> list[EMRun]:
-        """Try moves on all data: a few, and more if these were of no use and passes are left."""
-        tried: list[EMRun] = []
-        for first in range(0, len(runs), N_TRIED):
-            if first and self.n_all_passes > MAX_PASSES_FOR_MORE_MOVES:
-                break
-            tried += [
-                self._run(
-                    f"search, round {i_round}, move {i_move}", data, start, partial(is_judged, goal)
-                )
-                for i_move, start in enumerate(runs[first : first + N_TRIED], first + 1)
-            ]
-            if min(run.free_energy[-1] for run in tried) < goal - MIN_GAIN_TO_GO_ON:
-                break
-        return tried
+        return best
 
     @property
     def n_all_passes(self) -> float:
         """Passes over all data so far, the search on the subsample included."""
-        return self.n_passes + (0 if self.candidates is None else self.candidates.n_passes)
+        return self.n_passes + (0 if self.search is None else self.search.n_passes)
 
     def _run(
         self,
@@ -272,7 +266,7 @@ class _Trainer:
         monitor = RunMonitor(
             self.monitor,
             stage,
-            max_passes=settings.max_iter if is_enough is None else MAX_PASSES,
+            max_passes=settings.max_iter if is_enough is None else settings.n_search_steps,
             level=ON_ALL if data.samples is self.samples else ON_SUBSAMPLE,
             is_enough=is_enough,
         )
@@ -357,6 +351,5 @@ def is_judged(goal: float, run: EMRun) -> bool:
     if run.n_updates < MIN_TRIAL_UPDATES:
         return False
     *_, before, last = run.free_energy
-    wanted = goal - MIN_GAIN
     hoped = last - N_HOPED_UPDATES * (before - last)
-    return last < wanted or run.n_updates >= MAX_TRIAL_UPDATES or hoped > wanted
+    return last < goal or run.n_updates >= MAX_TRIAL_UPDATES or hoped > goal

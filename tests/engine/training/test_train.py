@@ -32,23 +32,23 @@ from mne_hmm.engine.inference import samples as samples_module
 from mne_hmm.engine.training import em as em_module
 from mne_hmm.engine.training import search as search_module
 from mne_hmm.engine.training import subsample
+from mne_hmm.engine.training import train as train_module
 from mne_hmm.engine.training.em import EMRun, has_converged
 from mne_hmm.engine.training.initialization import (
-    STRIDE,
     kmeans_labels,
     random_labels,
     spread_strides,
 )
 from mne_hmm.engine.training.prior import STAY, sticky_chain
-from mne_hmm.engine.training.search import N_BRIEF_UPDATES
-from mne_hmm.engine.training.split_merge import MAX_TRIED, N_HALVING, N_TRIED
-from mne_hmm.engine.training.subsample import choose_windows
+from mne_hmm.engine.training.search import N_BRIEF_UPDATES, different_optima
 from mne_hmm.engine.training.train import (
-    MAX_PASSES_FOR_MORE_MOVES,
     MAX_TRIAL_UPDATES,
+    MIN_GAIN,
     MIN_TRIAL_UPDATES,
-    _Trainer,  # how many moves are tried on all data, alone; whole trainings would be slow
+    _Trainer,  # which of several models goes on, alone; whole trainings would be slow
+    is_judged,
 )
+from mne_hmm.engine.training.window_sums import WindowSums
 
 # The shape the EM tests use: nothing new is compiled for the small cases.
 LENGTHS, N_STATES, N_FEATURES = [[600, 500], [400]], 3, 4
@@ -399,33 +399,16 @@ def test_what_a_start_gains_counts_up_to_a_nat(n_features, seed, monkeypatch):
 
 
 @pytest.mark.parametrize("init", ["kmeans", "subset"])
-@pytest.mark.parametrize("refine", [False, True])
-def test_passes_are_counted(monkeypatch, init, refine):
+def test_passes_are_counted(monkeypatch, init):
     monkeypatch.setattr(subsample, "WINDOW", 300)  # a part that is not all there is
     samples = _long(0)
     counted = _Counted(monkeypatch, samples.n_samples, N_STATES)
     reports = []
-    training = _train(
-        samples,
-        N_STATES,
-        MEANS,
-        init=init,
-        refine=refine,
-        n_init=2,
-        report=lambda *args: reports.append(args),
-    )
-    # Sums of posteriors are those of samples to 1e-7. Where the states are on is looked up once a
-    # round, and their halves' densities are those of a pass for each of the updates at most. Some
-    # samples are looked at under the model and each proposal.
-    n_rounds = max((move["round"] for move in training.moves), default=0)
-    besides = training.n_passes - counted.n_passes
-    in_part = sum(b - a for windows in choose_windows(samples, N_STATES) for a, b in windows)
-    share = in_part / samples.n_samples
-    round_at_most = share * (1 + N_HALVING * 2 / N_STATES)
-    proposals = [move for move in training.moves if "all_data" not in move]
-    besides -= (n_rounds + len(proposals)) * share / STRIDE
-    assert 0.5 * n_rounds * round_at_most - 1e-5 <= besides <= n_rounds * round_at_most + 1e-5
-    # Every run of EM was told of: starts, starts on all of the part, moves, and passes.
+    report = lambda *args: reports.append(args)  # noqa: E731
+    training = _train(samples, N_STATES, MEANS, init=init, n_init=2, report=report)
+    # Sums of posteriors are those of samples to 1e-7.
+    assert training.n_passes == pytest.approx(counted.n_passes, abs=1e-5)
+    # Every run of EM was told of: starts, starts on all of the part, and passes.
     counts = {}
     for stage, count, *_ in reports:
         counts.setdefault(stage, []).append(count)
@@ -434,70 +417,159 @@ def test_passes_are_counted(monkeypatch, init, refine):
     assert [start["init"] for start in training.starts] == [init] * 2
     assert [start["n_states"] for start in training.starts] == [N_STATES] * 2
     assert sum(start["kept"] for start in training.starts) == 1
-    if not refine:
-        assert set(counts) == {"training"}
-        assert training.moves == []
-        return
-    of_part = [move for move in training.moves if "all_data" not in move]
-    of_all = [move for move in training.moves if "all_data" in move]
-    rounds = sorted({move["round"] for move in of_part})
-    assert rounds == list(range(1, len(rounds) + 1))
-    for search_round in rounds:
-        tried, on_all = (
-            [m for m in moves if m["round"] == search_round] for moves in (of_part, of_all)
-        )
-        assert counts.pop(f"search, round {search_round}, moves") == list(range(1, len(tried) + 1))
-        # The best few on the part are those that were tried on all data.
-        ends = [move["free_energy"] for move in tried]
-        assert ends == sorted(ends)
-        forth = [move for move in tried if not move["leads_back"]]
-        kept = forth[: len(on_all)]
-        assert [move for move in tried if move["kept"]] == kept
-        # As many more, where the best few were of no use.
-        assert len(on_all) in (min(len(forth), N_TRIED), min(len(forth), MAX_TRIED))
-        assert [(m["split"], m["merged"]) for m in on_all] == [
-            (m["split"], m["merged"]) for m in kept
-        ]
-        assert sum(move["kept"] for move in on_all) <= 1
-        for place in range(1, len(on_all) + 1):
-            n = counts.pop(f"search, round {search_round}, move {place}")
-            assert n == list(range(len(n)))
-            assert MIN_TRIAL_UPDATES <= n[-1] <= MAX_TRIAL_UPDATES or training.converged
-    # The course is that of the last move that was made, and of none that was not.
-    made = [move for move in of_all if move["kept"]]
-    assert not {move["free_energy"] for move in of_all if not move["kept"]} & set(
-        training.free_energy
-    )
-    assert not made or made[-1]["free_energy"] in training.free_energy
-    # Only the last round may have been of no use.
-    assert all(sum(m["kept"] for m in of_all if m["round"] == n) == 1 for n in rounds[:-1])
-    settling = [stage for stage in counts if stage.startswith("search")]
-    assert settling == [f"search, round {n}" for n in range(1, len(settling) + 1)]
-    assert set(counts) - set(settling) <= {"training"}
+    assert set(counts) == {"training"}
+    assert training.moves == []
+    assert training.search == {}
+
+
+@pytest.mark.parametrize("init", ["kmeans", "random", "subset"])
+def test_the_search_is_counted_and_told_of(monkeypatch, init):
+    samples = _long(1, n_states=4, n_features=6)
+    counted = _Counted(monkeypatch, samples.n_samples, 4)
+    n_multiplications = []
+    real = {name: getattr(WindowSums, name) for name in ("totals", "log_densities")}
+
+    def count(name):
+        def method(windows, values):
+            result = real[name](windows, values)
+            n_states = result.shape[0 if name == "totals" else 1]
+            n_multiplications.append(windows.values.size * n_states)
+            return result
+
+        return method
+
+    for name in real:
+        monkeypatch.setattr(WindowSums, name, count(name))
+    reports = []
+    report = lambda *args: reports.append(args)  # noqa: E731
+    training = _train(samples, 4, MEANS, init=init, n_init=3, refine=True, report=report)
+    n_rounds = 1 + sum(bool(m.get("all_data") and m["kept"]) for m in training.moves)
+    n_proposed = len({m["round"] for m in training.moves if "start" not in m})
+    # Windows are whitened and summed up some four times at first, until their length is found,
+    # and once a round, which looks at all data once. First totals of a mixture, and of halves, are
+    # products by themselves.
+    besides = training.n_passes - counted.n_passes
+    of_pass = samples.n_samples * 6**2 * (4 + 1)
+    at_most = sum(n_multiplications) / of_pass + n_rounds + (n_rounds + 4) * 2 / 5
+    assert 0.7 * at_most < besides <= at_most
+    assert n_proposed <= n_rounds
+    # Starts.
+    starts = training.starts
+    assert [start["init"] for start in starts] == [init] * 3
+    ends = [start["free_energy"][-1] for start in starts]
+    assert [start["kept"] for start in starts] == [end == min(ends) for end in ends]
+    n_same = training.search["n_same"]
+    assert training.search == {"n_starts": 3, "n_same": n_same, "complete": True}
+    assert 1 <= n_same <= 3
+    # Mixtures and moves were told of in nats per sample of the features.
+    values = {}
+    for stage, _, value, *_ in reports:
+        values.setdefault(stage, []).append(value)
+    assert values["search, starts"] == [value for start in starts for value in start["free_energy"]]
+    made = [move for move in training.moves if "start" in move and move["kept"]]
+    for i_start, start in enumerate(starts):
+        of_start = [move["free_energy"] for move in made if move["start"] == i_start]
+        assert of_start == start["free_energy"][1:]
+    # The course is that of the last model that was kept, and of none that was not.
+    of_all = [move for move in training.moves if move.get("all_data")]
+    assert not {m["free_energy"] for m in of_all if not m["kept"]} & set(training.free_energy)
+    assert {m["round"] for m in of_all if m["kept"]} == set(range(1, n_rounds))
+    settling = {f"search, round {n}" for n in range(1, n_rounds + 1)}
+    tried = {stage for stage in values if ", move " in stage}
+    assert len(tried) == len(of_all)
+    moving = {stage for stage in values if stage.endswith(", moves")}
+    assert set(values) - settling - tried - moving - {"search, starts"} <= {"training"}
+    assert training.rise == 0
 
 
 @pytest.mark.parametrize(
-    ("ends", "n_passes", "n_tried"),
+    ("ends", "kept"),
     [
-        ([1.1, 0.9991, 1.2, 0.5, 1.1, 1.1], 100, 6),  # what is gained so may be gained by waiting
-        ([1.1, 1.1, 0.997, 0.5, 1.1, 1.1], 100, 3),
-        ([1.1, 1.1, 1.2, 0.5, 1.1, 1.1], MAX_PASSES_FOR_MORE_MOVES + 1, 3),
-        ([1.1, 1.1, 1.2, 0.5], 100, 4),
-        ([1.1, 1.1], 100, 2),
-        ([], 100, 0),
+        ([1.1, 0.997, 1.2], 1),
+        ([0.997, 0.998, 0.5], 2),
+        ([0.5, 0.997], 0),
+        ([1 - MIN_GAIN / 2], None),  # what is gained so may be gained by waiting
+        ([], None),
     ],
 )
-def test_more_moves_are_tried_where_the_best_are_of_no_use(ends, n_passes, n_tried):
+def test_the_best_of_what_is_tried_on_all_data_goes_on(ends, kept):
     names = []
 
     def run(name, data, start, is_enough):
         names.append(name)
         return start
 
-    trainer = SimpleNamespace(_run=run, n_all_passes=n_passes)
+    settings = SimpleNamespace(n_states=3)
+    trainer = SimpleNamespace(_run=run, settings=settings, moves=[])
     runs = [EMRun(None, [end]) for end in ends]
-    assert _Trainer._try_on_all(trainer, None, runs, 2, 1.0) == runs[:n_tried]
-    assert names == [f"search, round 2, move {place}" for place in range(1, n_tried + 1)]
+    best = _Trainer._try_on_all(trainer, None, EMRun(None, [1.0]), runs, 2)
+    assert best is (None if kept is None else runs[kept])
+    assert names == [f"search, round 2, move {place}" for place in range(1, len(ends) + 1)]
+    assert [(move["free_energy"], move["kept"]) for move in trainer.moves] == [
+        (end, place == kept) for place, end in enumerate(ends)
+    ]
+    assert all(move["all_data"] and move["round"] == 2 for move in trainer.moves)
+
+
+@pytest.mark.parametrize(
+    ("n_updates", "before", "last", "judged"),
+    [
+        (MIN_TRIAL_UPDATES - 1, 1.2, 0.9, False),
+        (MIN_TRIAL_UPDATES, 1.2, 0.9, True),  # it is below
+        (MIN_TRIAL_UPDATES, 1.2, 1.1, False),  # it will soon be
+        (MIN_TRIAL_UPDATES, 1.201, 1.2, True),  # it will not
+        (MAX_TRIAL_UPDATES, 1.2, 1.1, True),
+    ],
+)
+def test_a_model_is_judged_early(n_updates, before, last, judged):
+    run = EMRun(None, [2.0] * (n_updates - 1) + [before, last])
+    assert is_judged(1.0, run) == judged
+
+
+@pytest.mark.parametrize(
+    ("free_energies", "chosen"),
+    [
+        ([5.0], [0]),
+        ([5.0, 4.0], [1]),  # too far behind to be of hope
+        ([5.02, 5.0, 5.0005, 5.021], [1, 0]),  # the others are the same as these
+        ([5.02, 5.0, 5.01, 5.06], [1, 2, 0]),
+    ],
+)
+def test_optima_that_differ_are_tried(free_energies, chosen):
+    assert different_optima(np.array(free_energies), 0.005) == chosen
+
+
+def test_windows_are_as_long_as_states_allow(monkeypatch):
+    """States that last 100 samples need no shorter windows, and some that last 5 do."""
+    lengths = {}
+    for n_stay in (100, 5):
+        rng = np.random.default_rng(2)
+        states = np.repeat(rng.integers(0, 2, 10_000 // n_stay), n_stay)
+        x = rng.standard_normal((len(states), 3)) * np.array([[1, 1, 1], [6, 6, 6]])[states]
+        of_sums = []
+        real = WindowSums.of.__func__
+
+        def of(cls, *args, real=real, of_sums=of_sums, **kwargs):
+            of_sums.append(kwargs["length"])
+            return real(cls, *args, **kwargs)
+
+        monkeypatch.setattr(WindowSums, "of", classmethod(of))
+        samples = _samples(x, [[len(x)]])
+        _train(samples, 2, ZERO_MEANS, n_init=1, refine=True)
+        monkeypatch.undo()
+        lengths[n_stay] = of_sums
+    assert lengths[100] == [20, 10, 20, 20]
+    assert lengths[5] == [20, 10, 5, 5, 5]
+
+
+def test_a_search_that_was_cut_short_says_so(monkeypatch):
+    samples = _long(1, n_states=4, n_features=6)
+    monkeypatch.setattr(train_module, "MAX_ROUNDS", 1)
+    monkeypatch.setattr(
+        _Trainer, "_try_on_all", lambda self, data, run, others, i_round: run
+    )  # as if every round had gained something
+    training = _train(samples, 4, MEANS, n_init=1, refine=True)
+    assert training.search["complete"] is False
 
 
 def test_moves_never_end_worse():
@@ -547,7 +619,7 @@ def test_streamed_data_give_the_same_bits(monkeypatch):
     _check_same_bits(*results)
     assert results[0].starts == results[1].starts
     assert results[0].moves == results[1].moves
-    # Once for the coordinates (and the first sample), once for the part, once for each pass.
+    # Once for the coordinates (and the first sample), once for the windows, once for each pass.
     n_passes = len(results[0].free_energy)
     assert streamed.arrays.n_read >= 3 * (2 + n_passes)
 
@@ -576,12 +648,12 @@ def test_several_workers_come_to_what_one_does(monkeypatch):
         assert training.n_passes == pytest.approx(alone.n_passes, rel=1e-12)
         assert training.starts == trainings[0].starts
         assert training.moves == trainings[0].moves
-    pairs, free_energies = (
-        [[move.get(name) for move in t.moves] for t in (alone, trainings[0])]
-        for name in ("merged", "free_energy")
-    )
-    assert pairs[0] == pairs[1]
-    assert_allclose(free_energies[1], free_energies[0], rtol=1e-5, atol=0)
+        assert training.search == alone.search
+    # All have the same windows, and starts come to the same; then sums are in another order, which
+    # may turn what rounding decides.
+    for start, same in zip(trainings[0].starts, alone.starts, strict=True):
+        assert start["kept"] == same["kept"]
+        assert_allclose(start["free_energy"], same["free_energy"], rtol=1e-12, atol=0)
 
 
 def test_a_lost_state_is_told_of():
@@ -668,7 +740,7 @@ def test_random_labels_begin_anew_in_every_chain():
     samples = Samples([np.zeros((4000, 1), np.float32)], [[2] * 2000])
     # From 0 to 1 to 2 to 0, always.
     steps = np.roll(np.eye(3), 1, axis=1)
-    labels = random_labels(samples, steps, np.random.default_rng(0)).reshape(-1, 2)
+    labels = random_labels(samples.chains, steps, np.random.default_rng(0)).reshape(-1, 2)
     assert_array_equal(labels[:, 1], (labels[:, 0] + 1) % 3)
     # Every state is as likely to be first, 667 of 2,000, with a standard error of 21; and none
     # more so because of where the chain before it ended.
