@@ -17,7 +17,7 @@ from .prior import sticky_chain
 from .settings import KMEANS, SUBSET, TrainingSettings
 from .subsample import Subsample
 from .whitening import Whitening
-from .window_search import Mixture, WindowSearch, window_features
+from .window_search import Mixture, WindowSearch, min_per_state, window_features
 from .window_sums import WindowSums, window_lengths
 
 # Updates each start gets before the best is chosen, where no moves are made.
@@ -379,7 +379,9 @@ class OptimumSearch(_Journaled):
     def _labels(self, windows: WindowSums, rng: np.random.Generator) -> np.ndarray:
         """Assign windows to more states than there will be; those left out are in none."""
         settings = self.settings
-        n_states = MORE_STATES * settings.n_states
+        # As many as may have samples enough.
+        most = int(windows.n_samples.sum() / (2 * min_per_state(windows)))
+        n_states = int(np.clip(most, settings.n_states, MORE_STATES * settings.n_states))
         if settings.init == KMEANS:
             return cluster(window_features(windows), n_states, rng)
         chains = np.bincount(windows.recordings)

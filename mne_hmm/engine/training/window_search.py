@@ -118,9 +118,7 @@ class WindowSearch:
     @property
     def min_per_state(self) -> int:
         """Samples that a state must have."""
-        windows = self.windows
-        full = windows.rule.covariance_type == FULL
-        return MIN_PER_FEATURE * windows.n_features if full else MIN_PER_STATE
+        return min_per_state(self.windows)
 
     def settle(self, labels: np.ndarray) -> Mixture:
         """Begin with windows assigned to states, and update until next to nothing is gained.
@@ -154,9 +152,21 @@ class WindowSearch:
         return self._follow(mixture.totals[None])[0]
 
     def parameters(self, mixture: Mixture) -> Parameters:
-        """Get the states of a mixture as those of a model that knows nothing of time yet."""
+        """Get the states of a mixture as those of a model that knows nothing of time yet.
+
+        States that were left without samples are as the pooled data are, and each a little as a
+        stretch of them, for states that are the same remain so.
+        """
         like = pooled_parameters(self.n_states, self.windows.n_features)
-        moments = self.windows.moments(mixture.totals)
+        totals = mixture.totals.copy()
+        empty = np.flatnonzero(totals[:, 0] == 0)
+        if len(empty):
+            n_windows = len(self.windows.values)
+            stretch = np.arange(n_windows) * len(empty) // n_windows
+            all_windows = self.windows.totals(np.ones((n_windows, 1)))
+            of_stretch = self.windows.totals(np.equal(stretch[:, None], range(len(empty))))
+            totals[empty] = all_windows + of_stretch
+        moments = self.windows.moments(totals)
         return update_emissions(like, moments, self.windows.rule, self.prior)
 
     def improve(
@@ -331,8 +341,19 @@ class WindowSearch:
         return self._without_small(updated), free_energy, probabilities
 
     def _without_small(self, totals: np.ndarray) -> np.ndarray:
-        """Take their samples from states of too few, which would shrink onto these."""
-        return np.where(totals[..., :1] < self.min_per_state, 0.0, totals)
+        """Take their samples from states of too few, which would shrink onto these.
+
+        The state of most samples keeps them, however few these are.
+        """
+        weights = totals[..., :1]
+        is_small = (weights < self.min_per_state) & (weights < weights.max(-2, keepdims=True))
+        return np.where(is_small, 0.0, totals)
+
+
+def min_per_state(windows: WindowSums) -> int:
+    """Get how many samples a state must have."""
+    full = windows.rule.covariance_type == FULL
+    return MIN_PER_FEATURE * windows.n_features if full else MIN_PER_STATE
 
 
 def goes_on(

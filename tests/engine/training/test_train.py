@@ -562,6 +562,22 @@ def test_windows_are_as_long_as_states_allow(monkeypatch):
     assert lengths[5] == [20, 10, 5, 5, 5]
 
 
+@pytest.mark.parametrize(("n_samples", "n_features"), [(300, 20), (60, 8), (40, 30)])
+def test_few_samples_for_many_states_are_no_failure(n_samples, n_features):
+    """Not all states can have samples enough to be searched for; none is the same as another."""
+    rng = np.random.default_rng(0)
+    x = np.cumsum(rng.standard_normal((n_samples, n_features)), axis=0) / 5
+    x += rng.standard_normal(x.shape)
+    samples = _samples(x, [[n_samples]])
+    training = _train(samples, 5, ZERO_MEANS, n_init=2, refine=True)
+    assert np.isfinite(training.free_energy).all()
+    covariances = training.parameters.covariances
+    assert np.isfinite(covariances).all()
+    for i in range(5):
+        for j in range(i):
+            assert not np.allclose(covariances[i], covariances[j], rtol=1e-3)
+
+
 def test_a_search_that_was_cut_short_says_so(monkeypatch):
     samples = _long(1, n_states=4, n_features=6)
     monkeypatch.setattr(train_module, "MAX_ROUNDS", 1)

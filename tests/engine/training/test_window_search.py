@@ -305,6 +305,16 @@ def test_every_round_is_told_of():
     assert all(seconds > 0 for _, seconds in told)
 
 
+def test_more_states_are_merged_down():
+    """States that were each cut in two come together again."""
+    search, labels, _, _ = _search(RULES["full, zero means"])
+    truth = search.settle(labels)
+    halves = 2 * labels + np.arange(len(labels)) % 2
+    mixture = search.settle(halves)
+    assert len(mixture.totals) == N_STATES
+    assert_allclose(mixture.free_energy, truth.free_energy, rtol=0, atol=1e-3)
+
+
 def test_multiplications_are_counted():
     search, labels, _, _ = _search(RULES["full, zero means"])
     of_update = 2 * search.windows.values.size * N_STATES
@@ -312,3 +322,8 @@ def test_multiplications_are_counted():
     n_updates = search.n_multiplications / of_update
     assert n_updates == round(n_updates)
     assert 2 <= n_updates <= MAX_UPDATES
+    before = search.n_multiplications
+    search._update(search.windows, search.settle(labels).totals[None])
+    search.n_multiplications = 0.0
+    search._update(search.windows, search.settle(labels).totals[None])
+    assert search.n_multiplications - of_update == before
