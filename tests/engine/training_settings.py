@@ -4,6 +4,13 @@ from typing import Any
 
 from mne_hmm.engine import InitialParameters, Prior, TrainingSettings, UpdateRule
 
+# What may be learned, by what tests call it.
+RULES = {
+    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
+    for form in ("full", "diag")
+    for learn in (True, False)
+}
+
 
 def settings_for(n_states: int, rule: UpdateRule, **changes: Any) -> TrainingSettings:
     """Settings of a training from three k-means starts without moves, but for some changes."""

@@ -18,7 +18,12 @@ import numpy as np
 
 from ..runtime._tensorflow import tf
 from .compilation import by_calls, cache_traced, map_blocks
-from .linalg import cholesky_factors, invert_lower, refined_cholesky_factors
+from .linalg import (
+    cholesky_factors,
+    invert_lower,
+    log_determinants_of_factors,
+    refined_cholesky_factors,
+)
 from .samples import Batch, Data
 
 Tensor: TypeAlias = "tf.Tensor"
@@ -295,7 +300,7 @@ class Emission:
     def _whiten_together(self) -> _WhiteningArrays:
         """Whiten all features by inverses of the triangular factors of the covariances."""
         factors = (refined_cholesky_factors if self.precise else cholesky_factors)(self.covariances)
-        log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+        log_det = log_determinants_of_factors(factors)
         inverses = invert_lower(factors)
         with_means = self.means.any()
         if self.precise and with_means:

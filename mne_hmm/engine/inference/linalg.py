@@ -95,7 +95,12 @@ def invert_lower(factors: np.ndarray) -> np.ndarray:
 
 def log_determinants(matrices: np.ndarray) -> np.ndarray:
     """Log determinants of positive definite matrices, shape (n,)."""
-    return 2 * np.log(np.einsum("kii->ki", cholesky_factors(matrices))).sum(1)
+    return log_determinants_of_factors(cholesky_factors(matrices))
+
+
+def log_determinants_of_factors(factors: np.ndarray) -> np.ndarray:
+    """Log determinants of the matrices that have these Cholesky factors, shape (n,)."""
+    return 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
 
 
 def eigh(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..inference.forward_backward import TINY
 from ..inference.gaussian import DIAGONAL, Parameters
-from ..inference.linalg import cholesky_factors, invert_lower
+from ..inference.linalg import cholesky_factors, invert_lower, log_determinants_of_factors
 from .update_rule import UpdateRule
 
 # Probability of staying in a state before anything has been learned.
@@ -63,7 +63,7 @@ class Prior:
         else:
             factors = cholesky_factors(covariances)
             inverses = invert_lower(factors)
-            log_det = 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
+            log_det = log_determinants_of_factors(factors)
             trace = (inverses**2).sum((1, 2))
             square = (np.einsum("kij,kj->ki", inverses, parameters.means) ** 2).sum(1)
         if rule.learn_covariances:

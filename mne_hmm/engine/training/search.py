@@ -1,7 +1,7 @@
 """Where training on all data begins, and what else it tries, found on parts or sums of the data."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,12 +62,22 @@ class Proposed(NamedTuple):
     moves: list[dict[str, Any]]
 
 
-class _Journaled:
-    """What is computed once and remembered by the journal, and what it costs."""
+class _Search:
+    """What both searches have: steps that the journal remembers, and a count of their passes."""
 
-    n_passes: float
-    """In passes over all data."""
-    monitor: TrainingMonitor
+    def __init__(
+        self,
+        samples: Samples,
+        settings: TrainingSettings,
+        whitening: Whitening,
+        *,
+        workers: Workers,
+        monitor: TrainingMonitor,
+    ):
+        self.samples, self.settings, self.whitening = samples, settings, whitening
+        self.workers, self.monitor = workers, monitor
+        self.n_passes = 0.0
+        """Cost so far, in passes over all data."""
 
     def _recall_or_compute(
         self, name: str, compute: Callable[[], dict[str, Any]]
@@ -85,25 +95,20 @@ class _Journaled:
         return content, is_recalled
 
 
-class BriefStarts(_Journaled):
+class BriefStarts(_Search):
     """Starts several times on a subsample, each briefly, and takes the best.
 
     Each worker does so on the same subsample; what the chief finds counts.
     """
 
-    def __init__(
-        self,
-        samples: Samples,
-        settings: TrainingSettings,
-        whitening: Whitening,
-        *,
-        workers: Workers,
-        monitor: TrainingMonitor,
-    ):
-        self.settings, self.whitening, self.monitor = settings, whitening, monitor
-        self.n_passes = 0.0
-        self.subsample = Subsample.of(samples, whitening, settings.n_states, workers)
-        self._brief_runs = BriefRuns(monitor, "search, starts", settings.n_init, offered=True)
+    @cached_property
+    def subsample(self) -> Subsample:
+        """Where starts are run."""
+        return Subsample.of(self.samples, self.whitening, self.settings.n_states, self.workers)
+
+    @cached_property
+    def _brief_runs(self) -> BriefRuns:
+        return BriefRuns(self.monitor, "search, starts", self.settings.n_init, offered=True)
 
     def begin(self, rng: np.random.Generator) -> Start:
         """Start several times, each briefly, and take the best."""
@@ -184,26 +189,14 @@ class BriefStarts(_Journaled):
         return {"parameters": run.parameters._asdict(), "free_energy": np.array(run.free_energy)}
 
 
-class OptimumSearch(_Journaled):
+class OptimumSearch(_Search):
     """Searches for the best optimum on windows of the data.
 
     Each worker does so on the same windows; what the chief finds counts.
     """
 
-    def __init__(
-        self,
-        samples: Samples,
-        settings: TrainingSettings,
-        whitening: Whitening,
-        *,
-        workers: Workers,
-        monitor: TrainingMonitor,
-    ):
-        self.samples, self.settings, self.whitening = samples, settings, whitening
-        self.workers, self.monitor = workers, monitor
-        self.n_passes = 0.0
-        self.length = 0
-        """Samples of a window at most."""
+    length = 0
+    """Samples of a window at most."""
 
     def begin(self, rng: np.random.Generator) -> Start:
         """Start several times, and make moves from each until none gains anything."""

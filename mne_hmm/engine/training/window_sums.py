@@ -14,7 +14,7 @@ import numpy as np
 
 from ..._utils.arrays import row_blocks
 from ..inference.gaussian import DIAGONAL, Moments
-from ..inference.linalg import cholesky, invert_lower
+from ..inference.linalg import cholesky, invert_lower, log_determinants_of_factors
 from ..inference.samples import Samples
 from ..runtime._tensorflow import tf
 from ..runtime.workers import ALONE, Workers
@@ -205,10 +205,9 @@ class WindowSums:
     @cached_property
     def _places(self) -> np.ndarray:
         """Where each product is among those of the lower triangle, shape (n, n)."""
-        n = self.n_features
-        first, second = np.tril_indices(n)
-        places = np.empty((n, n), int)
-        places[first, second] = places[second, first] = np.arange(len(first))
+        rows, columns = self._rows, self._columns
+        places = np.empty((self.n_features, self.n_features), int)
+        places[rows, columns] = places[columns, rows] = np.arange(len(rows))
         return places
 
     def coefficients(self, totals: np.ndarray, prior: Prior = NO_PRIOR) -> np.ndarray:
@@ -224,7 +223,7 @@ class WindowSums:
             of_products, of_sums = 1 / covariances, means / covariances
         else:
             factors = _factors(covariances[:, self._places])
-            log_det = _log_determinants(factors)
+            log_det = log_determinants_of_factors(factors)
             # What is multiplied by them is in single precision, too.
             whiteners = tf.constant(invert_lower(factors).astype(np.float32))
             inverses = tf.matmul(whiteners, whiteners, transpose_a=True).numpy()
@@ -241,7 +240,7 @@ class WindowSums:
         _, covariances = self._means_and_covariances(totals, prior)
         if self.is_diagonal:
             return np.log(covariances).sum(1)
-        return _log_determinants(_factors(covariances[:, self._places]))
+        return log_determinants_of_factors(_factors(covariances[:, self._places]))
 
     def _means_and_covariances(
         self, totals: np.ndarray, prior: Prior
@@ -293,10 +292,6 @@ def _factors(covariances: np.ndarray) -> np.ndarray:
         if factors is not None:
             return factors
     raise np.linalg.LinAlgError("the sums of windows are not of samples")
-
-
-def _log_determinants(factors: np.ndarray) -> np.ndarray:
-    return 2 * np.log(np.einsum("kii->ki", factors)).sum(1)
 
 
 def window_lengths(n_samples: int, n_states: int) -> list[int]:

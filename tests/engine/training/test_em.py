@@ -11,6 +11,7 @@ from oracle import (
     plain_smooth,
     random_model,
 )
+from training_settings import RULES
 
 from mne_hmm.engine import Data, Parameters, Samples, UpdateRule, infer
 from mne_hmm.engine.inference import samples as samples_module
@@ -38,12 +39,6 @@ from mne_hmm.engine.training.initialization import parameters_from_labels
 
 # The shape of the reference: one compilation serves all tests.
 LENGTHS, N_SAMPLES, N_STATES = [600, 500, 400], 1500, 3
-
-RULES = {
-    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
-    for form in ("full", "diag")
-    for learn in (True, False)
-}
 
 
 def _data(x, lengths=(LENGTHS,)):

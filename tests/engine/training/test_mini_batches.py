@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states, random_model
-from training_settings import settings_for
+from training_settings import RULES, settings_for
 
 from mne_hmm._utils.feature_sequence import FeatureSequence  # a base to count readings
 from mne_hmm.engine import (
@@ -17,7 +17,6 @@ from mne_hmm.engine import (
     Prior,
     Samples,
     TrainingMonitor,
-    UpdateRule,
     train,
 )
 from mne_hmm.engine.inference import samples as samples_module
@@ -34,11 +33,6 @@ from mne_hmm.engine.training.mini_batches import (
 )
 
 N_STATES, N_FEATURES = 3, 4
-RULES = {
-    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
-    for form in ("full", "diag")
-    for learn in (True, False)
-}
 RULE = RULES["full, means"]
 
 

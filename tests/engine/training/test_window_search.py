@@ -6,8 +6,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from oracle import draw_samples, draw_states
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
+from training_settings import RULES
 
-from mne_hmm.engine import Samples, UpdateRule
+from mne_hmm.engine import Samples
 from mne_hmm.engine.training import window_search
 from mne_hmm.engine.training.whitening import Whitening
 from mne_hmm.engine.training.window_search import (
@@ -23,11 +24,6 @@ from mne_hmm.engine.training.window_search import (
 from mne_hmm.engine.training.window_sums import WindowSums
 
 N_STATES, N_FEATURES = 4, 3
-RULES = {
-    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
-    for form in ("full", "diag")
-    for learn in (True, False)
-}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 VARIANCES = np.array([[9, 1, 1], [1, 9, 1], [1, 1, 9], [0.05, 0.05, 0.05]])
 

@@ -5,8 +5,9 @@ import pytest
 from fake_workers import together
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import multivariate_normal
+from training_settings import RULES
 
-from mne_hmm.engine import Prior, Samples, UpdateRule
+from mne_hmm.engine import Prior, Samples
 from mne_hmm.engine.training import window_sums
 from mne_hmm.engine.training.em import update_emissions
 from mne_hmm.engine.training.initialization import pooled_parameters
@@ -18,11 +19,6 @@ from mne_hmm.engine.training.window_sums import (
 )
 
 N_FEATURES = 3
-RULES = {
-    f"{form}, {'means' if learn else 'zero means'}": UpdateRule(learn, covariance_type=form)
-    for form in ("full", "diag")
-    for learn in (True, False)
-}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 LENGTHS = [[33, 90], [1], [64, 2, 300], [20]]
 
