@@ -29,11 +29,28 @@ def _native_stderr_silenced() -> Iterator[None]:
         os.close(null)
 
 
+@contextlib.contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep TensorFlow from loading Keras, which takes nearly as long as TensorFlow itself.
+
+    It does so at the end of its own import, for whoever loads saved Keras models, and goes on where
+    there is no Keras. `tf.keras` is loaded as soon as it is used, as before.
+    """
+    if "keras" in sys.modules:
+        yield
+        return
+    sys.modules["keras"] = None  # type: ignore[assignment]  # how Python marks what is not there
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+
+
 if "tensorflow" in sys.modules:  # the user imported it first: their settings stand
     import tensorflow as tf
 else:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    with _native_stderr_silenced():
+    with _native_stderr_silenced(), _without_keras():
         import tensorflow as tf
 
         tf.config.list_physical_devices()  # the last of the start-up notes come here
