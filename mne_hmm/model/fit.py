@@ -109,10 +109,11 @@ def fit_hmm(
         data for each start; a state for every prepared sample of all recordings; or another
         model with the same features.
     n_init : int
-        Number of starts. With ``refine`` each is searched from until nothing gains anything more;
-        where several come to the same, that is told in ``history_["search"]``. Without, each is
-        trained briefly on a part of the data. The one with the lowest free energy goes on. Starts
-        from given values are one.
+        Number of starts. With ``refine`` each is searched from until nothing gains anything more,
+        and the last ones are left out once more than half of all have come to the best; how many
+        there were and did so is told in ``history_["search"]``. Without, each is trained briefly
+        on a part of the data. The one with the lowest free energy goes on. Starts from given
+        values are one.
     refine : bool
         Whether to search for the best optimum, so that results depend little on the seed: one
         state is split and two are merged :footcite:`UedaEtAl2000`, in the best of many ways to do

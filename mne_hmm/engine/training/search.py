@@ -17,7 +17,9 @@ from .prior import sticky_chain
 from .settings import KMEANS, SUBSET, TrainingSettings
 from .subsample import Subsample
 from .whitening import Whitening
-from .window_search import Mixture, WindowSearch, min_per_state, window_features
+from .window_mixtures import Mixture, MixtureEM
+from .window_moves import window_features
+from .window_search import WindowSearch
 from .window_sums import WindowSums, window_lengths
 
 # Updates each start gets before the best is chosen, where no moves are made.
@@ -28,7 +30,7 @@ N_BRIEF_UPDATES = 8
 MAX_COUNTED_DECREASE = 1.0
 # Shorter windows are taken if their free energy is lower by this share of what the longer ones are
 # below one state: states end within these.
-MIN_SHARE_OF_SHORTER = 0.03
+MIN_SHARE_OF_SHORTER = 0.1
 # A start has so many times the states, which are merged down.
 MORE_STATES = 2
 # A move must gain this share of what a model is below one state, and no less than so many nats per
@@ -197,9 +199,14 @@ class OptimumSearch(_Search):
 
     length = 0
     """Samples of a window at most."""
+    _chosen: WindowSums | None = None
+    """Windows for starts, once they are summed up."""
 
     def begin(self, rng: np.random.Generator) -> Start:
-        """Start several times, and make moves from each until none gains anything."""
+        """Start several times, and make moves from each until none gains anything.
+
+        Starts that could not outvote those that have come to the best are left out.
+        """
         settings = self.settings
         brief_runs = BriefRuns(
             self.monitor, "search, starts", settings.n_search_steps, offered=True
@@ -207,19 +214,23 @@ class OptimumSearch(_Search):
         (rng_length,) = rng.spawn(1)
         content, _ = self._recall_or_compute("windows", partial(self._choose_length, rng_length))
         self.length = content["length"]
-        windows = self._windows()
         found: list[dict[str, Any]] = []
         for i_start, child in enumerate(rng.spawn(settings.n_init), 1):
             known = min((content["free_energy"][-1] for content in found), default=-np.inf)
             content, is_recalled = self._recall_or_compute(
-                f"start {i_start}", partial(self._start, windows, child, brief_runs, known)
+                f"start {i_start}", partial(self._start, child, brief_runs, known)
             )
             if is_recalled:  # others were offered when they were over
                 brief_runs.offer_recalled(content)
             found.append(content)
+            ends = np.array([content["free_energy"][-1] for content in found])
+            best = int(np.argmin(ends))
+            least = self._min_gain(ends[best])
+            n_same = int((ends - ends[best] < least).sum())
+            if n_same > settings.n_init / 2:
+                break
+        self._chosen = None
         give_back_freed()
-        ends = np.array([content["free_energy"][-1] for content in found])
-        best = int(np.argmin(ends))
         starts = [
             {"init": settings.init, "n_states": settings.n_states, "kept": i_start == best}
             | {"free_energy": content["free_energy"].tolist()}
@@ -230,9 +241,7 @@ class OptimumSearch(_Search):
             for i_start, content in enumerate(found)
             for move in content["moves"]
         ]
-        least = self._min_gain(ends[best])
         runs = [self._run(found[i_start]) for i_start in different_optima(ends, least)]
-        n_same = int((ends - ends[best] < least).sum())
         search = {"n_starts": len(ends), "n_same": n_same, "complete": False}  # as of now
         return Start(runs, starts, moves, search)
 
@@ -270,34 +279,36 @@ class OptimumSearch(_Search):
 
         Where states end within windows, their free energy is far above that of shorter ones.
         """
-        n_states = self.settings.n_states
+        n_states, prior = self.settings.n_states, self.settings.prior
         lengths = window_lengths(self.samples.n_samples, n_states)
         mixture = None
-        for length in lengths if len(lengths) > 1 else []:
-            self.length = length
+        for self.length in lengths:
             windows = self._windows()
-            search = WindowSearch(windows, n_states, MIN_GAIN, self.settings.prior)
-            if mixture is None:
+            search = WindowSearch(windows, n_states, MIN_GAIN, prior)
+            if mixture is not None:
+                longer, mixture = mixture, search.go_on(mixture)
+                self._count(search)
+                gain = longer.free_energy - mixture.free_energy
+                if gain < MIN_SHARE_OF_SHORTER * (self.pooled_free_energy - longer.free_energy):
+                    break
+            elif len(lengths) > 1:
                 mixture = search.settle(cluster(window_features(windows), n_states, rng))
                 self._count(search)
-                continue
-            longer, mixture = mixture, search.go_on(mixture)
-            self._count(search)
-            gain = longer.free_energy - mixture.free_energy
-            if gain < MIN_SHARE_OF_SHORTER * (self.pooled_free_energy - longer.free_energy):
-                break
-            lengths = lengths[lengths.index(length) :]
-        return {"length": lengths[0]}
+            self._chosen = windows
+        assert self._chosen is not None
+        return {"length": self._chosen.length}
 
     def _start(
         self,
-        windows: WindowSums,
         rng: np.random.Generator,
         brief_runs: BriefRuns,
         known: float,
     ) -> dict[str, Any]:
         """Start once, and make moves until none gains anything or the best known is met."""
         rng_labels, rng_moves = rng.spawn(2)
+        if self._chosen is None:  # chosen before a training was interrupted
+            self._chosen = self._windows(is_counted=False)
+        windows = self._chosen
         history: list[float] = []
         search = self._search(windows, brief_runs, history)
         mixture = search.settle(self._labels(windows, rng_labels))
@@ -334,7 +345,9 @@ class OptimumSearch(_Search):
         labels = np.split(states.probabilities.argmax(1), np.cumsum(sizes)[:-1])
         return dict(zip(data.recordings, labels, strict=True))
 
-    def _windows(self, labels: dict[int, np.ndarray] | None = None) -> WindowSums:
+    def _windows(
+        self, labels: dict[int, np.ndarray] | None = None, *, is_counted: bool = True
+    ) -> WindowSums:
         samples, settings = self.samples, self.settings
         windows = WindowSums.of(
             samples,
@@ -345,7 +358,8 @@ class OptimumSearch(_Search):
             workers=self.workers,
         )
         # Whitening is a product, and so are the sums; a pass is one for every state and one more.
-        self.n_passes += 2 * windows.share / (settings.n_states + 1)
+        if is_counted:
+            self.n_passes += 2 * windows.share / (settings.n_states + 1)
         return windows
 
     def _search(
@@ -367,13 +381,13 @@ class OptimumSearch(_Search):
         n_features = search.windows.n_features
         n_products = n_features**2 if self.settings.rule.covariance_type == FULL else n_features
         of_pass = self.samples.n_samples * n_products * (self.settings.n_states + 1)
-        self.n_passes += search.n_multiplications / of_pass
+        self.n_passes += search.em.n_multiplications / of_pass
 
     def _labels(self, windows: WindowSums, rng: np.random.Generator) -> np.ndarray:
         """Assign windows to more states than there will be; those left out are in none."""
         settings = self.settings
         # As many as may have samples enough.
-        most = int(windows.n_samples.sum() / (2 * min_per_state(windows)))
+        most = int(windows.n_samples.sum() / (2 * MixtureEM(windows).min_per_state))
         n_states = int(np.clip(most, settings.n_states, MORE_STATES * settings.n_states))
         if settings.init == KMEANS:
             return cluster(window_features(windows), n_states, rng)

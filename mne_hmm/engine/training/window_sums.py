@@ -4,8 +4,12 @@ States last longer than a few samples, so that nearly all windows of a few sampl
 What a window is worth under a state depends on its number of samples, their sum and the sum of
 their products only. With these, an update of a mixture of states is two products of much smaller
 matrices than a pass over all samples, and many models are updated in one.
+
+They are NumPy's products, not TensorFlow's: for some hundred states at once these are as fast, and
+for the few windows of small data calling an operation of TensorFlow costs more than what it does.
 """
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,7 +18,7 @@ import numpy as np
 
 from ..._utils.arrays import row_blocks
 from ..inference.gaussian import DIAGONAL, Moments
-from ..inference.linalg import cholesky, invert_lower, log_determinants_of_factors
+from ..inference.linalg import invert_lower_in_blocks, log_determinants_of_factors
 from ..inference.samples import Samples
 from ..runtime._tensorflow import tf
 from ..runtime.workers import ALONE, Workers
@@ -24,7 +28,7 @@ from .update_rule import UpdateRule
 from .whitening import Whitening
 
 # Samples of a window: one of these, of those that leave each state so many windows.
-LENGTHS, WINDOWS_PER_STATE = (20, 10, 5), 50
+LENGTHS, WINDOWS_PER_STATE = (40, 20, 10, 5), 50
 # Windows are chosen at even distances where there are more than so many, or more than have so many
 # numbers together: 64 MB.
 MAX_WINDOWS, MAX_NUMBERS = 10_000, 2**24
@@ -32,6 +36,8 @@ MAX_WINDOWS, MAX_NUMBERS = 10_000, 2**24
 RIDGES = (1e-5, 1e-4, 1e-3, 1e-2)
 # Numbers in the temporaries of a block of windows.
 BLOCK_SIZE = 2**20
+# Numbers in the matrices of so many states as are worked on at once.
+CACHED_SIZE = 2**17
 # Numbers that workers put together at once.
 SHARED_SIZE = 2**22
 
@@ -74,7 +80,7 @@ class WindowSums:
         whitening: Whitening,
         rule: UpdateRule,
         *,
-        length: int = LENGTHS[0],
+        length: int = 20,
         labels: dict[int, np.ndarray] | None = None,
         workers: Workers = ALONE,
     ) -> "WindowSums":
@@ -136,11 +142,6 @@ class WindowSums:
         """Samples of each window, shape (n_windows,)."""
         return self.values[:, 0].astype(float)
 
-    @cached_property
-    def tensor(self) -> "tf.Tensor":
-        """The values, for products."""
-        return tf.convert_to_tensor(self.values)
-
     @property
     def power(self) -> np.ndarray:
         """Sums of squares of each feature, shape (n_windows, n_features)."""
@@ -164,15 +165,13 @@ class WindowSums:
     def totals(self, weights: np.ndarray) -> np.ndarray:
         """Add up weighted windows.
 
-        Shapes: ``weights`` (n_windows, n); returns ``totals`` (n, n_numbers).
+        Shapes: ``weights`` (n, n_windows); returns ``totals`` (n, n_numbers).
         """
-        weights = tf.cast(weights, tf.float32)
-        return tf.matmul(weights, self.tensor, transpose_a=True).numpy().astype(float)
+        return (weights.astype(np.float32, copy=False) @ self.values).astype(float)
 
-    def log_densities(self, coefficients: np.ndarray) -> "tf.Tensor":
-        """Log density of every window under every state, shape (n_windows, n_states)."""
-        coefficients = tf.constant(coefficients.astype(np.float32))
-        return tf.matmul(self.tensor, coefficients, transpose_b=True)
+    def log_densities(self, coefficients: np.ndarray) -> np.ndarray:
+        """Log density of every window under every state, float32, shape (n_states, n_windows)."""
+        return coefficients.astype(np.float32) @ self.values.T
 
     def moments(self, totals: np.ndarray) -> Moments:
         """Get what an update needs of totals, shape (n, n_numbers)."""
@@ -216,6 +215,12 @@ class WindowSums:
         The numbers of a window, multiplied by these and added up, are its log density.
         Shapes: ``totals`` and what is returned (n_states, n_numbers).
         """
+        # So few states at a time that all their matrices stay in the processor's cache.
+        step = max(CACHED_SIZE // self.n_features**2, 1)
+        parts = [self._coefficients(totals[i], prior) for i in row_blocks(len(totals), step)]
+        return np.concatenate(parts)
+
+    def _coefficients(self, totals: np.ndarray, prior: Prior) -> np.ndarray:
         means, covariances = self._means_and_covariances(totals, prior)
         n = self.n_features
         if self.is_diagonal:
@@ -225,9 +230,10 @@ class WindowSums:
             factors = _factors(covariances[:, self._places])
             log_det = log_determinants_of_factors(factors)
             # What is multiplied by them is in single precision, too.
-            whiteners = tf.constant(invert_lower(factors).astype(np.float32))
-            inverses = tf.matmul(whiteners, whiteners, transpose_a=True).numpy()
-            of_products = inverses[:, self._rows, self._columns] * np.where(self._is_square, 1, 2)
+            whiteners = invert_lower_in_blocks(factors).astype(np.float32)
+            inverses = whiteners.transpose(0, 2, 1) @ whiteners
+            packed = inverses[:, self._rows, self._columns]
+            of_products = np.where(self._is_square, packed, 2 * packed).astype(float)
             of_sums = (inverses @ means[:, :, None])[:, :, 0]
         constant = log_det + n * np.log(2 * np.pi) + (of_sums * means).sum(1)
         parts = [constant[:, None], of_products]
@@ -288,9 +294,10 @@ class WindowSums:
 def _factors(covariances: np.ndarray) -> np.ndarray:
     """Get Cholesky factors, of slightly larger covariances where rounding needs that."""
     for more in (0.0, *RIDGES):
-        factors = cholesky(covariances + more * np.eye(covariances.shape[-1]))
-        if factors is not None:
-            return factors
+        with contextlib.suppress(np.linalg.LinAlgError):
+            factors = np.linalg.cholesky(covariances + more * np.eye(covariances.shape[-1]))
+            if np.isfinite(factors).all():
+                return factors
     raise np.linalg.LinAlgError("the sums of windows are not of samples")
 
 

@@ -15,7 +15,7 @@ from mne_hmm.engine.inference.gaussian import (
     _moment_function,
     weighted_moments,
 )
-from mne_hmm.engine.inference.linalg import cholesky, invert_lower
+from mne_hmm.engine.inference.linalg import cholesky, invert_lower, invert_lower_in_blocks
 
 N_STATES, N_SAMPLES = 3, 1000
 
@@ -288,3 +288,14 @@ def test_factors(case):
     eye = np.tile(np.eye(factors.shape[1]), (N_STATES, 1, 1))
     assert_allclose(invert_lower(factors) @ factors, eye, rtol=0, atol=1e-11)
     assert cholesky(-covariances) is None
+
+
+@pytest.mark.parametrize("n_rows", [1, 7, 10, 11, 40, 81])
+def test_inverses_in_blocks(n_rows):
+    rng = np.random.default_rng(n_rows)
+    x = rng.standard_normal((3, n_rows, 2 * n_rows))
+    factors = np.linalg.cholesky(x @ x.transpose(0, 2, 1))
+    inverses = invert_lower_in_blocks(factors)
+    # A condition of some hundred.
+    assert_allclose(inverses, np.linalg.inv(factors), rtol=0, atol=1e-13)
+    assert_array_equal(inverses, np.tril(inverses))

@@ -110,9 +110,9 @@ def test_windows_are_worth_what_their_samples_are(rule, prior):
     samples = _samples()
     whitening = _whitening(samples, rule)
     windows = WindowSums.of(samples, whitening, rule, length=15)
-    weights = np.random.default_rng(2).dirichlet(np.ones(2), len(windows.values))
+    weights = np.random.default_rng(2).dirichlet(np.ones(2), len(windows.values)).T
     totals = windows.totals(weights)
-    assert_allclose(totals, weights.T @ windows.values.astype(float), rtol=1e-5, atol=1e-4)
+    assert_allclose(totals, weights @ windows.values.astype(float), rtol=1e-5, atol=1e-4)
     moments = windows.moments(totals)
     states = update_emissions(pooled_parameters(2, N_FEATURES), moments, rule, prior)
     densities = windows.log_densities(windows.coefficients(totals, prior))
@@ -125,7 +125,8 @@ def test_windows_are_worth_what_their_samples_are(rule, prior):
         for rows in parts
     ]
     # Sums of some 100 nats in single precision, of covariances that are a millionth larger.
-    assert_allclose(densities, want, rtol=0, atol=2e-3)
+    assert densities.dtype == np.float32
+    assert_allclose(densities.T, want, rtol=0, atol=2e-3)
     log_dets = np.linalg.slogdet(states.covariances)[1]
     # A millionth on each variance, and sums in single precision.
     assert_allclose(windows.log_determinants(totals, prior), log_dets, rtol=0, atol=2e-5)
@@ -202,8 +203,9 @@ def test_all_workers_have_the_windows_of_one(monkeypatch, size, cut):
 @pytest.mark.parametrize(
     ("n_samples", "n_states", "lengths"),
     [
-        (100_000, 6, [20, 10, 5]),
-        (6000, 6, [20, 10, 5]),
+        (100_000, 6, [40, 20, 10, 5]),
+        (12_000, 6, [40, 20, 10, 5]),
+        (11_999, 6, [20, 10, 5]),
         (5999, 6, [10, 5]),
         (1600, 6, [5]),
         (10, 2, [5]),
