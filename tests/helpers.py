@@ -146,11 +146,3 @@ def bids_errors(root, *options):
     }
     assert (ran.returncode == 0) == (not errors)
     return errors
-
-
-def run_branches(code, root, fnames):
-    """Run a script in a process whose branches are killed, and return the folder it works in."""
-    command = [sys.executable, "-c", code, str(root), *map(str, fnames)]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    return root

@@ -15,6 +15,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from child_processes import ChildProcess, run_script
 from made_models import same_model, small_model
 
 import mne_hmm
@@ -246,17 +247,13 @@ def test_another_user():
     """Rights of folders count for everyone who is not root."""
     if sys.platform == "win32" or os.geteuid() != 0:
         pytest.skip("only root can become another user")
-    search = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         small_model().save(folder / "model.h5")
         before = tree(folder)
-        ran = subprocess.run(
-            [sys.executable, "-c", ANOTHER_USER, name], capture_output=True, text=True, check=False,
-            env={**os.environ, "PYTHONPATH": search},
-        )  # fmt: skip
-        assert "model.h5 cannot be written (Permission denied)" in ran.stdout, ran.stderr
+        out, err = run_script(ANOTHER_USER, name)
+        assert "model.h5 cannot be written (Permission denied)" in out, err
         (folder / "warm.h5").unlink()
         assert tree(folder) == before
 
@@ -347,28 +344,21 @@ def test_two_processes_write_the_same_file(tmp_path):
     folder.mkdir()
     models = [small_model(3, 20, seed=seed) for seed in range(2)]
     models[0].save(folder / "shared.h5")
-    search = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITERS, str(folder), str(seed)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": search},
-        )
-        for seed in range(2)
-    ]  # fmt: skip
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    n_read = 0
-    while any(writer.poll() is None for writer in writers):
-        stored = mne_hmm.read_hmm(folder / "shared.h5")
-        assert any(same_model(stored, hmm) for hmm in models)
-        n_read += 1
-        time.sleep(0.02)  # leaves the time of the processor to them
-    assert n_read > 1
-    won = [json.loads(writer.communicate()[0]) for writer in writers]
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(ChildProcess(WRITERS, folder, seed)) for seed in range(2)]
+        for writer in writers:
+            assert writer.line() == "ready"
+        for writer in writers:
+            writer.stdin.write("go\n")
+            writer.stdin.flush()
+        n_read = 0
+        while any(writer.poll() is None for writer in writers):
+            stored = mne_hmm.read_hmm(folder / "shared.h5")
+            assert any(same_model(stored, hmm) for hmm in models)
+            n_read += 1
+            time.sleep(0.02)  # leaves the time of the processor to them
+        assert n_read > 1
+        won = [json.loads(writer.end()[0]) for writer in writers]
     assert sorted(won[0] + won[1]) == list(range(30))
     for hmm, indices in zip(models, won, strict=True):
         assert all(same_model(mne_hmm.read_hmm(folder / f"{i}.h5"), hmm) for i in indices)
@@ -390,13 +380,9 @@ with lock_held(pathlib.Path(sys.argv[1]), busy="", wait=True):
 @contextlib.contextmanager
 def held_by_another(path):
     """Let another process have a lock."""
-    command = [sys.executable, "-c", HOLDER, str(path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout.readline() == "held\n"
-            yield process
-        finally:
-            process.kill()
+    with ChildProcess(HOLDER, path) as process:
+        assert process.line() == "held"
+        yield process
 
 
 def test_a_folder_of_checkpoints_is_for_one_training(tmp_path):

@@ -3,9 +3,7 @@
 import email.utils
 import io
 import json
-import os
 import stat
-import subprocess
 import sys
 import threading
 import time
@@ -17,6 +15,7 @@ import mne
 import nibabel
 import numpy as np
 import pytest
+from child_processes import ChildProcess
 from osf_server import Server, wait_for
 
 import mne_hmm
@@ -565,25 +564,14 @@ def test_two_processes_at_once(server, cache, tmp_path):
     gate = threading.Event()
     server.add("data/set.zip", zipped({"x.txt": b"both"}))
     server.faults["set.zip"] = [gate, gate]
-    env = {**os.environ, "PYTHONPATH": str(Path(mne_hmm.__file__).parents[1])}
     ready = [tmp_path / f"ready{i_process}" for i_process in range(2)]
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", FETCH, str(path)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for path in ready
-    ]
-    try:
-        wait_for(lambda: all(path.exists() for path in ready) and server.downloads("set.zip"))
-        time.sleep(0.3)  # for the second to come as far as the first
-    finally:
-        gate.set()
-        outputs = [process.communicate(timeout=300) for process in both]
-    assert [out.split()[-1] for out, _ in outputs] == ["both", "both"], outputs
+    with ChildProcess(FETCH, ready[0]) as first, ChildProcess(FETCH, ready[1]) as second:
+        try:
+            wait_for(lambda: all(path.exists() for path in ready) and server.downloads("set.zip"))
+            time.sleep(0.3)  # for the second to come as far as the first
+        finally:
+            gate.set()
+        assert [process.end()[0].split()[-1] for process in (first, second)] == ["both", "both"]
     assert len(server.downloads("set.zip")) == 1
 
 

@@ -4,13 +4,13 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from functools import cache
 
 import numpy as np
 import pytest
+from child_processes import ChildProcess
 from helpers import assert_same_model
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -154,9 +154,7 @@ print("ended", flush=True)
 
 def process(folder, directory, plan, n_writes=0):
     """Start a training in a process of its own."""
-    command = [sys.executable, "-W", "ignore", "-c", KILLED]
-    command += [str(folder), str(directory), str(n_writes), repr(plan)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return ChildProcess(KILLED, folder, directory, n_writes, repr(plan), ignore_warnings=True)
 
 
 def names_in(directory):
@@ -186,8 +184,7 @@ def test_killed_and_resumed(undisturbed, step, kind, folder, tmp_path, every_pas
     plan, hmm, moments = undisturbed
     n_writes = moments.index(moment(moments, step, kind)) + 1
     with process(folder, tmp_path / "run", plan, n_writes) as training:
-        assert training.communicate(timeout=600)[0] == "started\n"
-        assert training.returncode == -signal.SIGKILL
+        assert training.end(status=-signal.SIGKILL)[0] == "started\n"
     assert names_in(tmp_path / "run") == names_in(moments[n_writes - 1])
     assert_same_model(fit(mne_hmm.read_prepared(folder), tmp_path / "run", **plan), hmm)
 
@@ -200,7 +197,7 @@ def test_killed_again_and_again(undisturbed, folder, data, tmp_path):
     plan, hmm, _ = undisturbed
     for seconds in (0.0, 0.3, 1.0, 1.7, 2.6):
         with process(folder, tmp_path / "run", plan) as training:
-            assert training.stdout.readline() == "started\n"
+            assert training.line() == "started"
             time.sleep(seconds)
             training.kill()
     assert (tmp_path / "run").is_dir()
@@ -214,15 +211,15 @@ def test_killed_at_random_moments(undisturbed, folder, data, tmp_path):
     """Ten times each: in starts, the search, mini-batches, training, or while a file is written."""
     plan, hmm, _ = undisturbed
     with process(folder, tmp_path / "whole", plan) as training:
-        assert training.stdout.readline() == "started\n"
+        assert training.line() == "started"
         began = time.monotonic()
-        assert training.stdout.readline() == "ended\n"
+        assert training.line() == "ended"
         duration = time.monotonic() - began
     moments = np.random.default_rng(20).random(10)
     for i_moment, moment in enumerate(moments):
         directory = tmp_path / str(i_moment)
         with process(folder, directory, plan) as training:
-            assert training.stdout.readline() == "started\n"
+            assert training.line() == "started"
             time.sleep(moment * duration)
             training.kill()
         assert_same_model(fit(data, directory, **plan), hmm)

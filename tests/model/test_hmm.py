@@ -1,13 +1,10 @@
 """The trained model: copies, order, names, reports and its file."""
 
-import os
-import subprocess
-import sys
-
 import h5py
 import mne
 import numpy as np
 import pytest
+from child_processes import run_script
 from h5io import read_hdf5
 from helpers import assert_same_model
 from numpy.testing import assert_allclose, assert_array_equal
@@ -305,7 +302,7 @@ def test_bits_do_not_depend_on_the_process(tmp_path, fitted):
         "random_state=3, verbose=False)\n"
         f"hmm.save({str(tmp_path / 'other.h5')!r})\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ, timeout=600)
+    run_script(code)
     other = mne_hmm.read_hmm(tmp_path / "other.h5")
     for name in ARRAYS:
         assert_array_equal(getattr(other, name), getattr(fitted, name))

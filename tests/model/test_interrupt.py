@@ -1,8 +1,6 @@
 """Ctrl-C: the best model so far where it is asked for, and an end without one otherwise."""
 
-import os
 import signal
-import subprocess
 import sys
 import threading
 from functools import cache
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import ChildProcess
 from numpy.testing import assert_allclose, assert_array_equal
 
 import mne_hmm
@@ -335,22 +334,18 @@ print("model", hmm.converged_, round(hmm.free_energy_, 9), round(hmm.free_energy
 )
 def test_from_outside(moment):
     """The signal comes whenever it comes: a model, or KeyboardInterrupt where there is none."""
-    here = str(Path(__file__).parent)
     plan = {"refine": False} if moment.startswith("training") else {}
-    command = [sys.executable, "-c", CHILD, repr(plan), moment]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([here, *sys.path])}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, env=environment, **pipes) as child:
+    with ChildProcess(CHILD, repr(plan), moment, path=[Path(__file__).parent]) as child:
         for line in child.stdout:
             if line.strip() == moment:
                 child.send_signal(signal.SIGINT)
                 break
-        rest, errors = child.communicate(timeout=600)
+        rest, errors = child.communicate()
     if moment == "prepared":
-        assert child.returncode == -signal.SIGINT or "KeyboardInterrupt" in errors
+        assert child.poll() == -signal.SIGINT or "KeyboardInterrupt" in errors
         assert "model" not in rest
         return
-    assert child.returncode == 0, errors
+    assert child.poll() == 0, errors
     word, converged, ours, theirs = rest.split()[-4:]
     assert (word, converged) == ("model", "False")
     assert float(ours) == pytest.approx(float(theirs), rel=1e-6)

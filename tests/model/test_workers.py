@@ -1,6 +1,6 @@
 """Several workers train the model that one would, and go on after one of them was lost."""
 
-import os
+import contextlib
 import re
 import signal
 import subprocess
@@ -11,6 +11,7 @@ from pathlib import Path
 import mne
 import numpy as np
 import pytest
+from child_processes import ChildProcess, run_script
 from helpers import assert_same_model
 from local_workers import free_addresses, tf_config
 from numpy.testing import assert_allclose
@@ -84,31 +85,31 @@ class Together:
         tmp_path.mkdir(exist_ok=True)
         addresses = free_addresses(2)
         self.fnames = [tmp_path / f"{rank}-hmm.h5" for rank in (0, 1)]
-        self.processes = []
-        for rank, (fname, last) in enumerate(zip(self.fnames, lasts, strict=True)):
-            command = [sys.executable, "-W", "ignore", "-c", WORKER, str(folder), str(directory)]
-            self.processes.append(
-                subprocess.Popen(
-                    [*command, str(fname), repr(kwargs), last],
-                    env={**os.environ, **tf_config(addresses, rank)},
-                    stderr=subprocess.PIPE,
-                    text=True,
+        with contextlib.ExitStack() as stack:
+            self.processes = [
+                stack.enter_context(
+                    ChildProcess(
+                        WORKER,
+                        *(folder, directory, fname, repr(kwargs), last),
+                        environment=tf_config(addresses, rank),
+                        ignore_warnings=True,
+                        limit=LIMIT,
+                    )
                 )
-            )
+                for rank, (fname, last) in enumerate(zip(self.fnames, lasts, strict=True))
+            ]
+            self._stack = stack.pop_all()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for process in self.processes:
-            process.kill()
-            process.communicate()
+        self._stack.close()
 
     def models(self):
         """Wait for the end; gives the model of each worker."""
         for process in self.processes:
-            _, err = process.communicate(timeout=LIMIT)
-            assert process.returncode == 0, err
+            process.end()
         return [mne_hmm.read_hmm(fname) for fname in self.fnames]
 
 
@@ -188,11 +189,10 @@ def test_killed_and_started_again(lost, folder, tmp_path):
     run = tmp_path / "run"
     with Together(tmp_path / "killed", folder, ONE_START, run, lasts) as together:
         other = together.processes[1 - lost]
-        assert together.processes[lost].wait(timeout=LIMIT) == -signal.SIGKILL
+        assert together.processes[lost].wait() == -signal.SIGKILL
         began = time.monotonic()
-        _, err = other.communicate(timeout=LIMIT)
+        _, err = other.end(status=1)
         assert time.monotonic() - began < 60
-        assert other.returncode == 1, err
         last = err.strip().splitlines()[-1]
         assert f"WorkerError: training cannot go on without worker {lost} at 127.0.0.1:" in last
         assert "Start all workers again" in last
@@ -232,17 +232,8 @@ def test_two_devices_are_one(tmp_path, monkeypatch):
     # Each of these recordings is a batch of its own.
     raws = [recording(n, seed) for seed, n in enumerate([33_000, 34_000, 33_500])]
     mne_hmm.prepare(raws, AS_IS, cache_dir=tmp_path / "prepared")
-    command = [sys.executable, "-W", "ignore", "-c", MIRRORED, str(tmp_path / "prepared")]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    result = subprocess.run(
-        [*command, str(tmp_path / "hmm.h5"), repr(ONE_START)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=LIMIT,
-    )
-    assert result.returncode == 0, result.stderr
+    paths = tmp_path / "prepared", tmp_path / "hmm.h5"
+    run_script(MIRRORED, *paths, repr(ONE_START), ignore_warnings=True, limit=LIMIT)
     alone = mne_hmm.fit_hmm(
         mne_hmm.read_prepared(tmp_path / "prepared"), random_state=0, **ONE_START
     )

@@ -7,7 +7,8 @@ from dataclasses import replace
 import mne
 import numpy as np
 import pytest
-from helpers import assert_same_prepared, run_branches
+from child_processes import run_script
+from helpers import assert_same_prepared
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import expm, fractional_matrix_power, logm, null_space, subspace_angles
 
@@ -487,8 +488,7 @@ def test_folders_are_read_twice_for_groups(tmp_path, fnames, monkeypatch):
         assert len(counts) == n_read
 
 
-# Loading TensorFlow takes longer than all else, so one process loads it, and branches of it are
-# killed.
+# One process loads what it needs, and branches of it are killed.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -530,7 +530,9 @@ for where in ("first pass", "mean", "maps", "second pass"):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, fnames):
     """Folders that calls have left which were killed, named by where."""
-    return run_branches(KILLED, tmp_path_factory.mktemp("killed"), fnames)
+    root = tmp_path_factory.mktemp("killed")
+    run_script(KILLED, root, *fnames)
+    return root
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import weakref
 import mne
 import numpy as np
 import pytest
-from helpers import assert_same_prepared, run_branches
+from child_processes import run_script
+from helpers import assert_same_prepared
 from numpy.testing import assert_array_equal
 
 import mne_hmm
@@ -350,8 +351,8 @@ def test_real_eeg(tmp_path, eegbci):
 # Interrupted
 
 
-# Dies at the third recording of a pass, in the middle of the third shard, or in between. Loading
-# TensorFlow takes longer than all else, so one process loads it, and branches of it are killed.
+# Dies at the third recording of a pass, in the middle of the third shard, or in between. One
+# process loads what it needs, and branches of it are killed.
 KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -392,7 +393,9 @@ for where in ("first pass", "between", "second pass"):
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, fnames):
     """Folders that calls have left which were killed, named by where."""
-    return run_branches(KILLED, tmp_path_factory.mktemp("killed"), fnames)
+    root = tmp_path_factory.mktemp("killed")
+    run_script(KILLED, root, *fnames)
+    return root
 
 
 @pytest.mark.parametrize(

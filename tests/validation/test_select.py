@@ -1,14 +1,13 @@
 """The number of states: numbers against computations of their own, the rule, and resuming."""
 
-import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+from child_processes import ChildProcess
 from helpers import three_states
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -248,7 +247,6 @@ def test_without_a_seed(counted, tmp_path):
 # Is dead before the third fit begins.
 KILLED = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[1])
 import test_select
 from mne_hmm.validation import many_fits
 
@@ -260,7 +258,7 @@ def last(*args, count=[0], **kwargs):
 
 fit = many_fits.fit_prepared
 many_fits.fit_prepared = last
-test_select.select(test_select.three_states(9000), checkpoint_dir=sys.argv[2])
+test_select.select(test_select.three_states(9000), checkpoint_dir=sys.argv[1])
 """
 
 
@@ -269,10 +267,8 @@ test_select.select(test_select.three_states(9000), checkpoint_dir=sys.argv[2])
 def test_killed_and_resumed(done, counted, tmp_path):
     """What a process had finished when it was killed is there for the next."""
     selection, _ = done
-    command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(tmp_path / "fits")]
-    root = str(Path(mne_hmm.__file__).parents[1])
-    ended = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    with ChildProcess(KILLED, tmp_path / "fits", path=[Path(__file__).parent]) as process:
+        process.end(status=-signal.SIGKILL)
     assert_same(select(three_states(9000), checkpoint_dir=tmp_path / "fits"), selection)
     assert len(counted.calls) == 12 - 2
 

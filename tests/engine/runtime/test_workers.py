@@ -1,17 +1,15 @@
 """Several workers: shares, sums and bytes, and errors in time where one is lost."""
 
 import contextlib
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from child_processes import ChildProcess
 from hypothesis import given
 from hypothesis import strategies as st
 from local_workers import free_addresses, tf_config
@@ -36,42 +34,14 @@ workers = Workers.of(multi_worker_strategy())
 say("ready")
 """
 
-# Seconds until a process that should end by itself is given up: TensorFlow's import takes up to
-# ten on a busy machine, its heartbeats ten more, and training may take no more than sixty.
+# Seconds within which the others have ended when one was lost: TensorFlow's import takes up to ten
+# on a busy machine, its heartbeats ten more, and training may take no more than sixty.
 LIMIT = 60.0
 
 
-class Worker:
-    """A process that runs one script, and ends with the test."""
-
-    def __init__(self, code, **environment):
-        self.lines = []
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", code],
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def line(self):
-        """Wait for the next line that the process says."""
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate(timeout=LIMIT)[1]
-        return line.strip()
-
-    def end(self, status=0):
-        """Wait for the end; gives what the process said, and its complaints."""
-        out, err = self.process.communicate(timeout=LIMIT)
-        assert self.process.returncode == status, out + err
-        return out.splitlines(), err
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()  # a stopped process too
-        self.process.communicate()
+def start(code, **environment):
+    """Start a process that runs one script, and ends with the test."""
+    return ChildProcess(code, environment=environment, limit=4 * LIMIT)
 
 
 @contextlib.contextmanager
@@ -80,10 +50,7 @@ def started(code, n_workers):
     addresses = free_addresses(n_workers)
     with contextlib.ExitStack() as stack:
         yield (
-            [
-                stack.enter_context(Worker(code, **tf_config(addresses, i)))
-                for i in range(n_workers)
-            ],
+            [stack.enter_context(start(code, **tf_config(addresses, i))) for i in range(n_workers)],
             addresses,
         )
 
@@ -206,9 +173,12 @@ def lose(workers, rank, how):
     """Let a worker be lost while others wait for it; gives what each of these says to it."""
     for worker in workers:
         assert worker.line() == "waiting"
-    workers[rank].process.send_signal(how)
+    workers[rank].send_signal(how)
+    began = time.monotonic()
     others = [worker for i, worker in enumerate(workers) if i != rank]
-    return [worker.end(status=1)[1].strip().splitlines()[-1] for worker in others]
+    said = [worker.end(status=1)[1].strip().splitlines()[-1] for worker in others]
+    assert time.monotonic() - began < LIMIT
+    return said
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +226,7 @@ def test_sums(pair):
 @pytest.mark.slow
 def test_sums_of_three():
     with started(SUMS, 3) as (workers, _):
-        check_sums([worker.end()[0][1:] for worker in workers])
+        check_sums([worker.end()[0].splitlines()[1:] for worker in workers])
 
 
 # Waits in vain for another, does without, and ends with what was said of the other.
@@ -285,13 +255,13 @@ def alone(request):
     """A worker without the other: what it does, how it ends, and the name of who is missing."""
     rank = request.param
     addresses = free_addresses(2)
-    with Worker(ALONE, **tf_config(addresses, rank)) as worker:
+    with start(ALONE, **tf_config(addresses, rank)) as worker:
         assert worker.line() == "ready"
-        start = time.monotonic()
+        began = time.monotonic()
         did = [worker.line() for _ in range(4)]
         _, err = worker.end(status=1)
         # The timeout, the last look at who is there, and TensorFlow's end.
-        assert time.monotonic() - start < 2 + GREETING_TIMEOUT + 5
+        assert time.monotonic() - began < 2 + GREETING_TIMEOUT + 5
     return did, err.strip().splitlines()[-1], f"worker {1 - rank} at {addresses[1 - rank]}"
 
 
@@ -329,10 +299,10 @@ say(workers.rank, *workers.total([np.array([workers.rank + 1.0])])[0])
     }
     code = code.replace("PORT", str(port))
     with (
-        Worker(code, **slurm, SLURM_PROCID="0") as first,
-        Worker(code, **slurm, SLURM_PROCID="1") as second,
+        start(code, **slurm, SLURM_PROCID="0") as first,
+        start(code, **slurm, SLURM_PROCID="1") as second,
     ):
-        assert [worker.end()[0] for worker in (first, second)] == [["0 3.0"], ["1 3.0"]]
+        assert [worker.end()[0] for worker in (first, second)] == ["0 3.0\n", "1 3.0\n"]
 
 
 @pytest.mark.slow
@@ -395,7 +365,7 @@ if workers.rank == {rank}:
 say(*workers.total([np.ones(1)])[0])
 """
     with started(code, 2) as (workers, _):
-        assert [worker.end()[0] for worker in workers] == [["ready", "2.0"]] * 2
+        assert [worker.end()[0] for worker in workers] == ["ready\n2.0\n"] * 2
 
 
 @pytest.mark.slow
@@ -405,9 +375,11 @@ def test_lost_at_the_start():
     code = f"{START}\nmulti_worker_strategy(timeout=2)"
     with (
         listening(addresses[1], b"here"),
-        Worker(code, **tf_config(addresses, 0)) as worker,
+        start(code, **tf_config(addresses, 0)) as worker,
     ):
+        began = time.monotonic()
         _, err = worker.end(status=1)
+        assert time.monotonic() - began < LIMIT
     assert "Timeout" in err
     assert "in multi_worker_strategy" in err
 
