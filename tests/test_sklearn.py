@@ -1,7 +1,6 @@
 """The transformer: scikit-learn's own checks, numbers by another way, classes told apart."""
 
 import copy
-import subprocess
 import sys
 
 import mne
@@ -416,9 +415,3 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
     with pytest.raises(ImportError, match=r'sklearn is needed for mne_hmm.*"mne-hmm\[sklearn\]"'):
         import mne_hmm.sklearn  # noqa: F401
-
-
-def test_not_loaded_by_itself():
-    """The package does without scikit-learn until it is asked for."""
-    code = "import sys, mne_hmm; mne_hmm.fit_hmm; sys.exit('sklearn' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
