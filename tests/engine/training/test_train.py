@@ -588,6 +588,32 @@ def test_starts_end_when_most_have_come_to_the_best(monkeypatch, ends, n_starts,
     assert training.search == {"n_starts": n_starts, "n_same": n_same, "complete": True}
 
 
+class _Knows(TrainingMonitor):
+    """Recalls one step of an earlier training."""
+
+    def __init__(self, step, content):
+        super().__init__()
+        self.known = {step: content}
+
+    def recall_or_compute(self, step, compute):
+        if step in self.known:
+            return self.known[step], True
+        content = compute()
+        self.known.setdefault("first", content)
+        return content, False
+
+
+def test_windows_are_counted_once_where_training_goes_on():
+    """One that was killed once their length was known sums them up again, at no cost of its own."""
+    samples = _long(1, n_states=2, n_features=3)
+    settings = settings_for(2, ZERO_MEANS, n_init=1, refine=True)
+    whole = _Knows("none", {})
+    n_passes = [train(samples, settings, rng=np.random.default_rng(0), monitor=whole).n_passes]
+    later = _Knows("windows", whole.known["first"])
+    n_passes.append(train(samples, settings, rng=np.random.default_rng(0), monitor=later).n_passes)
+    assert n_passes[1] == pytest.approx(n_passes[0], rel=1e-12)
+
+
 @pytest.mark.parametrize(("n_samples", "n_features"), [(300, 20), (60, 8), (40, 30)])
 def test_few_samples_for_many_states_are_no_failure(n_samples, n_features):
     """Not all states can have samples enough to be searched for; none is the same as another."""
