@@ -75,7 +75,7 @@ print("same bits:", (again.covariances_ == hmm.covariances_).all())
 # %%
 # Fewer passes
 # ------------
-# A fit costs as much as some 50 to 100 passes over all data, most of them for the search for the
+# A fit costs as much as some 80 to 130 passes over all data, most of them for the search for the
 # best optimum. For very large data fewer will do, as the search is then on a part of the data, and
 # updates may follow mini-batches of sequences first :footcite:`CappeMoulines2009`. Chains are cut
 # for that, so ``sequence_length`` should be long against visits to states. Passes over whole chains

@@ -28,7 +28,7 @@ from .update_rule import UpdateRule
 from .whitening import Whitening
 
 # Samples of a window: one of these, of those that leave each state so many windows.
-LENGTHS, WINDOWS_PER_STATE = (40, 20, 10, 5), 50
+LENGTHS, WINDOWS_PER_STATE = (20, 10, 5), 50
 # Windows are chosen at even distances where there are more than so many, or more than have so many
 # numbers together: 64 MB.
 MAX_WINDOWS, MAX_NUMBERS = 10_000, 2**24

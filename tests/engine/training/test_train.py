@@ -444,7 +444,7 @@ def test_the_search_is_counted_and_told_of(monkeypatch, init):
     training = _train(samples, 4, MEANS, init=init, n_init=3, refine=True, report=report)
     n_rounds = 1 + sum(bool(m.get("all_data") and m["kept"]) for m in training.moves)
     n_proposed = len({m["round"] for m in training.moves if "start" not in m})
-    # Windows are whitened and summed up some three times at first, until their length is found,
+    # Windows are whitened and summed up some two or three times at first, until their length is found,
     # and once a round, which looks at all data once. First totals of a mixture, and of halves, are
     # products by themselves.
     besides = training.n_passes - counted.n_passes
@@ -559,8 +559,8 @@ def test_windows_are_as_long_as_states_allow(monkeypatch):
         monkeypatch.undo()
         lengths[n_stay] = of_sums
     # The last are those of visits.
-    assert lengths[100] == [40, 20, 10, 20]
-    assert lengths[5] == [40, 20, 10, 5, 5]
+    assert lengths[100] == [20, 10, 20]
+    assert lengths[5] == [20, 10, 5, 5]
 
 
 @pytest.mark.parametrize(

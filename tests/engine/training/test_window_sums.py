@@ -203,9 +203,8 @@ def test_all_workers_have_the_windows_of_one(monkeypatch, size, cut):
 @pytest.mark.parametrize(
     ("n_samples", "n_states", "lengths"),
     [
-        (100_000, 6, [40, 20, 10, 5]),
-        (12_000, 6, [40, 20, 10, 5]),
-        (11_999, 6, [20, 10, 5]),
+        (100_000, 6, [20, 10, 5]),
+        (6000, 6, [20, 10, 5]),
         (5999, 6, [10, 5]),
         (1600, 6, [5]),
         (10, 2, [5]),
