@@ -27,6 +27,9 @@ import threading
 import warnings
 from pathlib import Path
 
+# What the template loads.
+LOADED = ("mne", "mne_hmm.engine", "scipy.signal", "scipy.stats")
+
 
 class ChildProcess:
     """A Python process that runs a script, in a process group of its own.
@@ -174,7 +177,7 @@ class _Template:
     def __init__(self):
         self._connection, theirs = socket.socketpair()
         with theirs:
-            code = f"exec(__import__('child_processes')._serve({theirs.fileno()}))"
+            code = f"exec(__import__('child_processes')._serve({theirs.fileno()}, {LOADED}))"
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
                 stdin=subprocess.DEVNULL,
@@ -212,15 +215,12 @@ def _template():
     return template if template.can_be_forked else None
 
 
-def _serve(descriptor):
+def _serve(descriptor, names):
     """Be the template: fork as often as asked, and give what is to be run in a fork."""
-    import numpy as np
-
-    from mne_hmm.engine.runtime._tensorflow import tf
-
-    for name in ("mne", "mne_hmm.engine", "scipy.signal", "scipy.stats"):
+    for name in names:
         importlib.import_module(name)
-    if tf.config.list_physical_devices("GPU"):
+    numpy, tensorflow = map(sys.modules.get, ("numpy", "tensorflow"))
+    if tensorflow and tensorflow.config.list_physical_devices("GPU"):
         sys.exit()
     gc.freeze()  # forks neither look through what is loaded nor copy it, which takes longest
     connection = socket.socket(fileno=descriptor)
@@ -258,7 +258,8 @@ def _serve(descriptor):
                 os.close(pipe)
             for other in (*streams, status):
                 os.close(other)
-            np.random.seed()  # noqa: NPY002  # forks would draw the same
+            if numpy:
+                numpy.random.seed()  # forks would draw the same
             return _become(request)
         with contextlib.suppress(PermissionError, ProcessLookupError):
             os.setpgid(pid, pid)  # whoever of both comes first
@@ -271,9 +272,10 @@ def _serve(descriptor):
 def _become(request):
     """Take over what `python -c` would have been started with, and give the script."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    level = os.environ["TF_CPP_MIN_LOG_LEVEL"]  # without, TensorFlow would be loud from here on
+    # What TensorFlow has set to be quiet stays.
+    level = {name: os.environ[name] for name in {"TF_CPP_MIN_LOG_LEVEL"} & {*os.environ}}
     os.environ.clear()
-    os.environ.update({"TF_CPP_MIN_LOG_LEVEL": level, **request["environment"]})
+    os.environ.update(level | request["environment"])
     os.chdir(request["folder"])
     sys.argv[:] = ["-c", *request["args"]]
     sys.path[:] = ["", *request["environment"]["PYTHONPATH"].split(os.pathsep), *sys.path]

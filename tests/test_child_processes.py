@@ -18,10 +18,10 @@ sys.exit(3)
 """
 STARTS_ANOTHER = """
 import subprocess, sys, time
-code = "import time; print('started', flush=True); time.sleep(600)"
+code = "import time; print('started', flush=True); time.sleep(60)"
 other = subprocess.Popen([sys.executable, "-c", code])
 print(other.pid, flush=True)
-time.sleep(600)
+time.sleep(60)
 """
 both = pytest.mark.parametrize("forked", [True, False], ids=["forked", "plain"])
 reads_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -63,10 +63,10 @@ def test_signals(forked):
 import time
 try:
     print("there", flush=True)
-    time.sleep(600)
+    time.sleep(60)
 except KeyboardInterrupt:
     print("again", flush=True)
-    time.sleep(600)
+    time.sleep(60)
 """
     with ChildProcess(code, forked=forked) as process:
         assert process.line() == "there"
@@ -80,7 +80,7 @@ except KeyboardInterrupt:
 def wait_for_end(pid):
     """Wait until a process has ended, be it that nobody has asked for its status yet."""
     stat = Path(f"/proc/{pid}/stat")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         while stat.read_text().rpartition(")")[2].split()[0] != "Z":
             assert time.monotonic() < deadline
@@ -107,7 +107,9 @@ def test_forks_are_of_one_process_that_ends_with_pytest():
     """Whoever forks them is gone when the process that asked is, however that ended."""
     code = """
 import os, signal
+import child_processes
 from child_processes import ChildProcess
+child_processes.LOADED = ()  # as quick as can be
 processes = [ChildProcess("import os; print(os.getppid(), flush=True); input()") for _ in range(2)]
 parents = [process.line() for process in processes]
 print(*parents, *(process.pid for process in processes), flush=True)
