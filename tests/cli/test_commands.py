@@ -619,7 +619,7 @@ def test_select(tmp_path, capsys):
     # Chunks of the whole and of its halves are as long, and in groups as large.
     np.save(tmp_path / "x.npy", three_states(3600).T)
     argv = shlex.split("--n-states 2,3 --n-folds 2 --n-repeats 2 --n-init 1 --seed 0")
-    argv += ["--max-iter", "30", "--tol", "0.3"]
+    argv += ["--max-iter", "30", "--tol", "0.3", "--no-refine"]
     argv = ["select", tmp_path / "x.npy", "--sfreq", "100", "--preparation", "as_is", *argv]
     text = run(*argv, "-o", tmp_path / "out")
     selection = mne_hmm.select_n_states(
@@ -630,6 +630,7 @@ def test_select(tmp_path, capsys):
         n_init=1,
         max_iter=30,
         tol=0.3,
+        refine=False,
         sfreq=100.0,
         preparation=mne_hmm.Preparation.as_is(),
         random_state=0,

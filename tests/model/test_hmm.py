@@ -291,6 +291,7 @@ def test_figures(simulated, fitted):
     plt.close("all")
 
 
+@pytest.mark.slow
 def test_bits_do_not_depend_on_the_process(tmp_path, fitted):
     """Another process with the same seed and threads comes to the same bits."""
     code = (
