@@ -444,7 +444,7 @@ def test_the_search_is_counted_and_told_of(monkeypatch, init):
     training = _train(samples, 4, MEANS, init=init, n_init=3, refine=True, report=report)
     n_rounds = 1 + sum(bool(m.get("all_data") and m["kept"]) for m in training.moves)
     n_proposed = len({m["round"] for m in training.moves if "start" not in m})
-    # Windows are whitened and summed up some two or three times at first, until their length is found,
+    # Windows are whitened and summed up two or three times at first, until their length is found,
     # and once a round, which looks at all data once. First totals of a mixture, and of halves, are
     # products by themselves.
     besides = training.n_passes - counted.n_passes
