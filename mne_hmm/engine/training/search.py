@@ -282,7 +282,8 @@ class OptimumSearch(_Search):
         n_states, prior = self.settings.n_states, self.settings.prior
         lengths = window_lengths(self.samples.n_samples, n_states)
         mixture = None
-        for self.length in lengths:
+        for length in lengths:
+            self.length = length
             windows = self._windows()
             search = WindowSearch(windows, n_states, MIN_GAIN, prior)
             if mixture is not None:

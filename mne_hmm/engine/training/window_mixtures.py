@@ -74,27 +74,24 @@ class MixtureEM:
         """Weigh the log determinant of each state's covariance."""
         return 0.5 * totals[:, 0] * self.windows.log_determinants(totals, self.prior)
 
-    def log_joint(self, totals: np.ndarray, n_samples: float) -> np.ndarray:
-        """Get log probabilities of every state of so many samples together with every window.
-
-        Shapes: ``totals`` (n_states, n_numbers); returns ``log_joint`` (n_states, n_windows).
-        """
-        log = self.windows.log_densities(self.windows.coefficients(totals, self.prior))
-        with np.errstate(divide="ignore"):  # a state without samples
-            log += np.log(totals[:, 0] / max(n_samples, 1.0))[:, None].astype(np.float32)
-        self.n_multiplications += log.size * self.windows.n_numbers
-        return log
-
     def evaluate(self, totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Get free energies of mixtures, and probabilities of their states."""
+        """Get free energies of mixtures, and probabilities of their states.
+
+        What mixtures add up to may be of other windows than these, and of more or fewer samples.
+        """
         n_mixtures, n_states, n_numbers = totals.shape
-        n_samples = self.windows.n_samples.sum()
         log = np.empty((n_mixtures, n_states, len(self.windows.values)), np.float32)
         for rows in row_blocks(n_mixtures, max(MAX_TOGETHER // n_states, 1)):
-            joint = self.log_joint(totals[rows].reshape(-1, n_numbers), n_samples)
-            log[rows] = joint.reshape(log[rows].shape)
+            of_states = totals[rows].reshape(-1, n_numbers)
+            coefficients = self.windows.coefficients(of_states, self.prior)
+            log[rows] = self.windows.log_densities(coefficients).reshape(log[rows].shape)
+        self.n_multiplications += log.size * n_numbers
+        weights = totals[:, :, 0]
+        with np.errstate(divide="ignore"):  # a state without samples
+            log_weights = np.log(weights / np.maximum(weights.sum(1, keepdims=True), 1))
+        log += log_weights[:, :, None].astype(np.float32)
         evidence, probabilities = normalized(log)
-        return -evidence / n_samples, probabilities
+        return -evidence / self.windows.n_samples.sum(), probabilities
 
     def update(self, totals: np.ndarray) -> Update:
         """Update mixtures."""

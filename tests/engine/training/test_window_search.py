@@ -81,6 +81,15 @@ def test_a_mixture_is_worth_what_its_samples_are(rule):
     assert_allclose(probabilities[0].T, want, rtol=0, atol=1e-3)
 
 
+def test_what_a_mixture_is_worth_does_not_depend_on_the_samples_it_was_found_on(settled):
+    """It goes on with shorter windows, which may be of fewer samples."""
+    search, _, mixture = settled
+    free_energy, probabilities = search.em.evaluate(mixture.totals[None])
+    of_more, same = search.em.evaluate(2 * mixture.totals[None])
+    assert_allclose(of_more, free_energy, rtol=1e-6, atol=0)
+    assert_allclose(same, probabilities, rtol=0, atol=1e-4)
+
+
 def test_mixtures_are_updated_together_as_alone(settled):
     search, labels, _ = settled
     rng = np.random.default_rng(0)
