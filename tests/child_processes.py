@@ -140,8 +140,10 @@ def _start(request, streams):
     """Start an interpreter."""
     options = ["-W", "ignore"] if request["ignore_warnings"] else []
     stdin, stdout, stderr = streams
+    # A shell's processes in the background ignore Ctrl-C, and so would those that they start.
+    listens = "__import__('signal').signal(2, __import__('signal').default_int_handler)"
     return subprocess.Popen(
-        [sys.executable, *options, "-c", request["code"], *request["args"]],
+        [sys.executable, *options, "-c", f"{listens}\n{request['code']}", *request["args"]],
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
